@@ -1,0 +1,1 @@
+//! Criterion benches and rigs, with peers measured in the same run.

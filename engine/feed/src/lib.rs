@@ -1,0 +1,1 @@
+//! Bytes to events: capture readers, venue decoders and sequence rules.

@@ -1,0 +1,1 @@
+//! What must not happen: circuit breakers, profiles and their decisions.

@@ -1,0 +1,1 @@
+//! Events to state: books, trade tape, bars and microstructure features.

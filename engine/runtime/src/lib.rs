@@ -1,0 +1,1 @@
+//! The pinned loops that join the rooms: topology, wait strategies, supervision, replay, host checks.

@@ -1,0 +1,1 @@
+//! What crosses rooms: end-to-end runs, recorded data, house rules.

@@ -1,0 +1,1 @@
+//! The simulated exchange: a seeded order-flow market that speaks Binance frames.

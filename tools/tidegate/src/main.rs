@@ -1,0 +1,2 @@
+//! The one binary: arguments, wiring, exit codes.
+fn main() {}
