@@ -1,0 +1,293 @@
+//! Event records: what a decoder emits and everything downstream consumes.
+//!
+//! A record is a [`Header`] of seven words, which fills the payload of one 64-byte ring line, then a body of whole
+//! words. Records are plain old data without padding, so a shared mapping can be read by any process that agrees on
+//! [`LAYOUT_VERSION`]. The tables at the end of the file prove size, alignment and field offsets at compile time.
+//!
+//! | kind | body | then |
+//! |---|---|---|
+//! | [`RecordKind::Delta`], [`RecordKind::Snapshot`] | [`DepthIds`] | `count` × [`Level`], the first `aux` of them bids |
+//! | [`RecordKind::Quote`] | [`Quote`] | |
+//! | [`RecordKind::Trade`] | [`Trade`] | |
+//! | [`RecordKind::Mark`] | [`Mark`] | |
+//! | [`RecordKind::Status`] | [`Status`] | |
+//! | [`RecordKind::Heartbeat`] | none | |
+//! | [`RecordKind::Features`] | [`crate::feature::FeatureBody`] | |
+//! | [`RecordKind::Decision`] | [`crate::decision::Decision`] | |
+//!
+//! A depth frame with more levels than one record holds travels as several records ("parts"), the first flagged
+//! [`FLAG_FIRST`], the last [`FLAG_LAST`]. Consumers act on whole frames only, see [`EventSink`].
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::decimal::{Price, Qty};
+use crate::instrument::InstrumentId;
+
+/// Changes whenever a record's bytes change; stored in every ring's header.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Decimals of mark and index prices in [`Mark`]: venues print them finer than the tick.
+pub const MARK_DECIMALS: u8 = 8;
+
+/// Decimals of funding rates in [`Mark`].
+pub const RATE_DECIMALS: u8 = 12;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// Changed levels of a book, absolute quantities, zero deletes.
+    Delta = 1,
+    /// All known levels of a book; replaces what was there.
+    Snapshot = 2,
+    /// Best bid and ask.
+    Quote = 3,
+    /// One trade (or the venue's aggregate of one).
+    Trade = 4,
+    /// Mark price, index price and funding.
+    Mark = 5,
+    /// A book's quality changed.
+    Status = 6,
+    /// Time passed and nothing else happened.
+    Heartbeat = 7,
+    /// A feature vector.
+    Features = 8,
+    /// A breaker transition.
+    Decision = 9,
+}
+
+impl RecordKind {
+    /// The kind of a header's `kind` byte.
+    pub const fn from_u8(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Delta,
+            2 => Self::Snapshot,
+            3 => Self::Quote,
+            4 => Self::Trade,
+            5 => Self::Mark,
+            6 => Self::Status,
+            7 => Self::Heartbeat,
+            8 => Self::Features,
+            9 => Self::Decision,
+            _ => return None,
+        })
+    }
+}
+
+/// First part of a depth frame.
+pub const FLAG_FIRST: u8 = 1;
+/// Last part of a depth frame.
+pub const FLAG_LAST: u8 = 2;
+/// The aggressor sold (the buyer was the maker).
+pub const FLAG_SELL: u8 = 4;
+/// Held back until the snapshot came: event time is the release, latency stamps say nothing about the frame.
+pub const FLAG_BUFFERED: u8 = 8;
+
+/// What every record begins with: 56 bytes, the payload of one ring line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// A [`RecordKind`].
+    pub kind: u8,
+    /// `FLAG_*` bits.
+    pub flags: u8,
+    /// Whose record it is; [`InstrumentId::NONE`] for the engine's own.
+    pub instrument: InstrumentId,
+    /// Ring lines the record takes, in `[1, MAX_LINES]`; the ring sets it.
+    pub lines: u16,
+    /// Levels in this record, else 0.
+    pub count: u16,
+    /// Number of the frame it came from, from 1, engine-wide.
+    pub frame: u64,
+    /// Event time: when the frame was received, ns since the Unix epoch. Never decreases along a stream.
+    pub event_ns: i64,
+    /// The venue's own stamp, ns since the Unix epoch; 0 where it sends none.
+    pub venue_ns: i64,
+    /// Counter when the frame was taken (live) or due (paced replay), ticks.
+    pub arrive_ticks: u64,
+    /// Counter when the decoder had finished, ticks.
+    pub decoded_ticks: u64,
+    /// For depth: how many of `count` are bids. Else 0.
+    pub aux: u64,
+}
+
+impl Header {
+    /// A header of a kind with everything else zero.
+    pub const fn new(kind: RecordKind, instrument: InstrumentId) -> Self {
+        Self {
+            kind: kind as u8,
+            flags: 0,
+            instrument,
+            lines: 0,
+            count: 0,
+            frame: 0,
+            event_ns: 0,
+            venue_ns: 0,
+            arrive_ticks: 0,
+            decoded_ticks: 0,
+            aux: 0,
+        }
+    }
+}
+
+/// One price level: an absolute quantity, zero when the level is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Level {
+    /// Price mantissa.
+    pub price: Price,
+    /// Quantity mantissa, >= 0.
+    pub qty: Qty,
+}
+
+/// Update ids of a depth frame, as the venue counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct DepthIds {
+    /// First update in the frame (`U`); a snapshot's own id.
+    pub first: u64,
+    /// Last update in the frame (`u`); a snapshot's own id.
+    pub last: u64,
+    /// Last update of the frame before (`pu`); 0 where the venue has none.
+    pub prev: u64,
+}
+
+/// Best bid and ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Quote {
+    /// The book's update id this quote belongs to.
+    pub update_id: u64,
+    /// Best bid.
+    pub bid: Level,
+    /// Best ask.
+    pub ask: Level,
+}
+
+/// One trade; [`FLAG_SELL`] tells the aggressor's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Trade {
+    /// Price mantissa.
+    pub price: Price,
+    /// Quantity mantissa, > 0.
+    pub qty: Qty,
+    /// The venue's id; contiguous for raw trades.
+    pub trade_id: u64,
+    /// When the venue matched it, ns since the Unix epoch.
+    pub transact_ns: i64,
+}
+
+/// Mark price, index price and funding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Mark {
+    /// Mark price times `10^MARK_DECIMALS`.
+    pub mark: i64,
+    /// Index price times `10^MARK_DECIMALS`; 0 where the venue sends none.
+    pub index: i64,
+    /// Funding rate of the running period, fraction times `10^RATE_DECIMALS`.
+    pub funding: i64,
+    /// When funding is exchanged next, ns since the Unix epoch; 0 for contracts without funding.
+    pub next_funding_ns: i64,
+}
+
+/// How far a book can be trusted. Everything but `Good` masks features and stops decisions to trade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum BookQuality {
+    /// Waiting for a snapshot, or for the frame that joins it to the stream.
+    #[default]
+    Building = 0,
+    /// Every update since the snapshot was seen, in order.
+    Good = 1,
+    /// At least one update is missing: levels are wrong until a resync.
+    Gapped = 2,
+    /// No depth frame for longer than the profile allows.
+    Stale = 3,
+    /// Best bid at or above best ask: corrupt until a resync.
+    Crossed = 4,
+}
+
+impl BookQuality {
+    /// Every quality, in the order of its number.
+    pub const ALL: [Self; 5] = [Self::Building, Self::Good, Self::Gapped, Self::Stale, Self::Crossed];
+
+    /// The quality of a record's byte.
+    pub const fn from_u8(byte: u8) -> Option<Self> {
+        if (byte as usize) < Self::ALL.len() { Some(Self::ALL[byte as usize]) } else { None }
+    }
+
+    /// Lower-case name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Good => "good",
+            Self::Gapped => "gapped",
+            Self::Stale => "stale",
+            Self::Crossed => "crossed",
+        }
+    }
+}
+
+/// A book's quality as the feed sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Status {
+    /// A [`BookQuality`], as a word.
+    pub quality: u64,
+    /// The update id the sequence rule expected; 0 when the change is no gap.
+    pub expected: u64,
+    /// The update id that came instead; 0 when the change is no gap.
+    pub received: u64,
+}
+
+/// A depth frame, whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Depth<'a> {
+    /// The venue's update ids.
+    pub ids: DepthIds,
+    /// Changed bids, in the venue's order.
+    pub bids: &'a [Level],
+    /// Changed asks, in the venue's order.
+    pub asks: &'a [Level],
+}
+
+/// Whoever consumes events: the market stage, a ring to another core, a test.
+///
+/// Calls come in event order. A depth frame comes as one call however many records it travelled in.
+pub trait EventSink {
+    /// Changed levels.
+    fn delta(&mut self, header: &Header, depth: Depth<'_>);
+    /// A book anew.
+    fn snapshot(&mut self, header: &Header, depth: Depth<'_>);
+    /// Best bid and ask.
+    fn quote(&mut self, header: &Header, quote: &Quote);
+    /// One trade.
+    fn trade(&mut self, header: &Header, trade: &Trade);
+    /// Mark price and funding.
+    fn mark(&mut self, header: &Header, mark: &Mark);
+    /// A book's quality changed in the feed.
+    fn status(&mut self, header: &Header, status: &Status);
+    /// Time passed.
+    fn heartbeat(&mut self, header: &Header);
+}
+
+/// Words of a [`Header`].
+pub const HEADER_WORDS: usize = size_of::<Header>() / 8;
+
+// Layout proofs: 56-byte header (a ring line less its sequence word), whole words everywhere, offsets as documented.
+const _: () = {
+    assert!(size_of::<Header>() == 56 && align_of::<Header>() == 8);
+    assert!(core::mem::offset_of!(Header, lines) == 4, "the ring reads the line count from the first word");
+    assert!(core::mem::offset_of!(Header, frame) == 8);
+    assert!(core::mem::offset_of!(Header, event_ns) == 16);
+    assert!(core::mem::offset_of!(Header, arrive_ticks) == 32);
+    assert!(size_of::<Level>() == 16 && align_of::<Level>() == 8);
+    assert!(size_of::<DepthIds>() == 24);
+    assert!(size_of::<Quote>() == 40);
+    assert!(size_of::<Trade>() == 32);
+    assert!(size_of::<Mark>() == 32);
+    assert!(size_of::<Status>() == 24);
+};

@@ -1,0 +1,76 @@
+//! The record a feature vector travels in. What each feature means is the market room's matter; its schema hash
+//! binds the two.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::event::{BookQuality, HEADER_WORDS, Header};
+
+/// Room for features in a vector; one mask word covers them.
+pub const FEATURE_SLOTS: usize = 64;
+
+/// A feature vector's body. Together with its header it is exactly eleven ring lines.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct FeatureBody {
+    /// Bit `i` is set when `values[i]` means something; absent inputs clear it.
+    pub mask: u64,
+    /// A [`BookQuality`], as a word: how far the book behind the vector can be trusted.
+    pub quality: u64,
+    /// XXH3 of instrument, event time, mask, quality and values: what a decision cites as its input.
+    pub digest: u64,
+    /// Counter when the market stage took the event, ticks.
+    pub taken_ticks: u64,
+    /// Counter when the book was up to date, ticks.
+    pub book_ticks: u64,
+    /// Counter when the vector was complete, ticks.
+    pub features_ticks: u64,
+    /// The features; a masked one is 0.0 and must not be read.
+    pub values: [f64; FEATURE_SLOTS],
+}
+
+impl FeatureBody {
+    /// A vector with nothing in it.
+    pub const EMPTY: Self = Self {
+        mask: 0,
+        quality: 0,
+        digest: 0,
+        taken_ticks: 0,
+        book_ticks: 0,
+        features_ticks: 0,
+        values: [0.0; FEATURE_SLOTS],
+    };
+
+    /// Feature `index`, or `None` when it is masked.
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> Option<f64> {
+        (self.mask >> index & 1 == 1).then(|| self.values[index])
+    }
+
+    /// Sets or masks feature `index`. What is not finite is masked: a model must never meet it.
+    #[inline(always)]
+    pub fn set(&mut self, index: usize, value: Option<f64>) {
+        let value = value.filter(|v| v.is_finite());
+        self.values[index] = value.unwrap_or(0.0);
+        self.mask = self.mask & !(1 << index) | u64::from(value.is_some()) << index;
+    }
+
+    /// The book's quality; `Building` should a foreign byte be in it.
+    pub fn book_quality(&self) -> BookQuality {
+        u8::try_from(self.quality).ok().and_then(BookQuality::from_u8).unwrap_or_default()
+    }
+}
+
+/// Header and body as one record.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct FeatureRecord {
+    /// Kind [`crate::RecordKind::Features`].
+    pub header: Header,
+    /// The vector.
+    pub body: FeatureBody,
+}
+
+const _: () = {
+    assert!(FEATURE_SLOTS == 64, "one bit of the mask word a feature");
+    assert!(size_of::<FeatureRecord>() == 11 * HEADER_WORDS * 8);
+};

@@ -1,0 +1,190 @@
+//! Venues, instruments and the registry that numbers them.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::decimal::{Price, Qty, Scale};
+
+/// A market of a venue: prices, sequence rules and frames differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Venue {
+    /// Binance spot (and Binance US, which speaks the same protocol).
+    BinanceSpot = 0,
+    /// Binance USD-margined futures.
+    BinanceUsdm = 1,
+    /// Binance coin-margined futures.
+    BinanceCoinm = 2,
+}
+
+impl Venue {
+    /// Every venue, in the order of its number.
+    pub const ALL: [Self; 3] = [Self::BinanceSpot, Self::BinanceUsdm, Self::BinanceCoinm];
+
+    /// The name in configuration, file prefixes and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BinanceSpot => "binance-spot",
+            Self::BinanceUsdm => "binance-usdm",
+            Self::BinanceCoinm => "binance-coinm",
+        }
+    }
+
+    /// The venue of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|venue| venue.name() == name)
+    }
+}
+
+impl core::fmt::Display for Venue {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Position of an instrument in its [`Registry`]; dense from 0, stable for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct InstrumentId(pub u16);
+
+impl InstrumentId {
+    /// No instrument: records that belong to a venue or to the engine.
+    pub const NONE: Self = Self(u16::MAX);
+
+    /// The id as an index; only meaningful unless it is [`Self::NONE`].
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a contract's quantity means.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub enum Contract {
+    /// Quantity in base units, price in quote units: spot and linear futures.
+    #[default]
+    Linear,
+    /// Quantity in contracts of a fixed quote value (USD): inverse futures.
+    Inverse {
+        /// Quote value of one contract, in quote units (100 for BTCUSD, 10 for other pairs).
+        quote_per_contract: f64,
+    },
+}
+
+/// What the engine must know of an instrument before it reads its first frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instrument {
+    /// Where it trades.
+    pub venue: Venue,
+    /// The venue's symbol, upper case ASCII, 1 to 24 bytes.
+    pub symbol: String,
+    /// Decimals of prices.
+    pub price_scale: Scale,
+    /// Decimals of quantities.
+    pub qty_scale: Scale,
+    /// Smallest price step, as a mantissa at `price_scale`, > 0.
+    pub tick: Price,
+    /// Smallest quantity step, as a mantissa at `qty_scale`, > 0.
+    pub lot: Qty,
+    /// What a quantity means.
+    pub contract: Contract,
+}
+
+/// Why an instrument cannot be registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// The symbol is empty, longer than 24 bytes or not upper-case ASCII.
+    #[error("symbol {0:?} must be 1 to 24 bytes of upper-case ASCII letters, digits or _")]
+    Symbol(String),
+    /// A tick or a lot of zero or less.
+    #[error("{0}: tick and lot must be above zero")]
+    Step(String),
+    /// The same venue and symbol twice.
+    #[error("{0} is registered twice on {1}")]
+    Twice(String, Venue),
+    /// More than 65,534 instruments.
+    #[error("more than 65,534 instruments")]
+    Full,
+}
+
+impl Instrument {
+    /// Symbols are at most this long.
+    pub const SYMBOL_MAX: usize = 24;
+
+    /// Instrument name in reports: `BTCUSDT.binance-usdm`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.symbol, self.venue)
+    }
+
+    /// The base asset, by the venue's way of writing symbols; used to pair instruments of one asset.
+    pub fn base(&self) -> &str {
+        let symbol = self.symbol.split('_').next().unwrap_or(&self.symbol);
+        ["USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "BTC", "ETH", "EUR"]
+            .iter()
+            .find_map(|quote| symbol.strip_suffix(quote).filter(|base| !base.is_empty()))
+            .unwrap_or(symbol)
+    }
+
+    fn check(&self) -> Result<(), RegistryError> {
+        let legal = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        if self.symbol.is_empty() || self.symbol.len() > Self::SYMBOL_MAX || !self.symbol.bytes().all(legal) {
+            return Err(RegistryError::Symbol(self.symbol.clone()));
+        }
+        if self.tick.raw() <= 0 || self.lot.raw() <= 0 {
+            return Err(RegistryError::Step(self.name()));
+        }
+        Ok(())
+    }
+}
+
+/// All instruments of a run, numbered in the order they were added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Registry {
+    instruments: Vec<Instrument>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub const fn new() -> Self {
+        Self { instruments: Vec::new() }
+    }
+
+    /// Adds an instrument and gives its id.
+    ///
+    /// # Errors
+    /// See [`RegistryError`].
+    pub fn add(&mut self, instrument: Instrument) -> Result<InstrumentId, RegistryError> {
+        instrument.check()?;
+        if self.find(instrument.venue, &instrument.symbol).is_some() {
+            return Err(RegistryError::Twice(instrument.symbol, instrument.venue));
+        }
+        let id = u16::try_from(self.instruments.len()).ok().filter(|id| *id < u16::MAX).ok_or(RegistryError::Full)?;
+        self.instruments.push(instrument);
+        Ok(InstrumentId(id))
+    }
+
+    /// The instrument of an id.
+    pub fn get(&self, id: InstrumentId) -> Option<&Instrument> {
+        self.instruments.get(id.index())
+    }
+
+    /// The id of a venue's symbol; cold path (linear).
+    pub fn find(&self, venue: Venue, symbol: &str) -> Option<InstrumentId> {
+        self.iter().find(|(_, i)| i.venue == venue && i.symbol == symbol).map(|(id, _)| id)
+    }
+
+    /// All instruments with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (InstrumentId, &Instrument)> {
+        self.instruments.iter().enumerate().map(|(index, i)| (InstrumentId(index as u16), i))
+    }
+
+    /// Number of instruments.
+    pub fn len(&self) -> usize {
+        self.instruments.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.instruments.is_empty()
+    }
+}
