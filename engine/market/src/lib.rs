@@ -1,1 +1,2 @@
-//! Events to state: books, trade tape, bars and microstructure features.
+//! Events to state.
+pub mod book;

@@ -24,6 +24,10 @@ pub const POW10: [i64; 19] = {
     table
 };
 
+/// Largest price or quantity mantissa that a feed lets through: 2^53, so that every one is exact as an `f64` and sums
+/// over a book cannot overflow.
+pub const MANTISSA_MAX: i64 = 1 << 53;
+
 /// Why a decimal text is not a fixed-point number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecimalError {
@@ -230,7 +234,7 @@ pub fn quoted_scalar(text: &[u8], scale: Scale) -> Result<(i64, usize), DecimalE
     Ok((value, length))
 }
 
-/// Reads decimals with 16-byte vectors where the CPU has them. Zero-sized proof that the CPU was asked.
+/// Reads decimals and integers with 16-byte vectors where the CPU has them.
 #[cfg(target_arch = "x86_64")]
 pub mod simd {
     use super::{POW10, Scale};
@@ -306,7 +310,44 @@ pub mod simd {
             }
             kept = scale;
         }
-        let lanes = &SHUFFLE[whole as usize & 15][kept as usize & 15];
+        // SAFETY: SSE4.1 by contract.
+        let value = unsafe { gather(digits, &SHUFFLE[whole as usize & 15][kept as usize & 15]) } as i64;
+        if kept == scale {
+            return Some((value, length as usize));
+        }
+        let value = value.checked_mul(POW10[(scale - kept) as usize])?;
+        Some((value, length as usize))
+    }
+
+    /// The JSON integer of up to 15 digits at `text`: value and length. `None` where a scalar reader must decide
+    /// (longer, not a digit first, a leading zero).
+    ///
+    /// # Safety
+    /// As for [`quoted`].
+    #[inline(always)]
+    pub unsafe fn integer(text: *const u8) -> Option<(u64, usize)> {
+        // SAFETY: 16 bytes are readable by contract; the rest are register operations the CPU has by contract.
+        let (digits, others) = unsafe {
+            let digits = _mm_sub_epi8(_mm_loadu_si128(text.cast()), _mm_set1_epi8(b'0' as i8));
+            let others = _mm_cmpeq_epi8(_mm_max_epu8(digits, _mm_set1_epi8(10)), digits);
+            (digits, _mm_movemask_epi8(others) as u32)
+        };
+        let length = (others | 1 << 16).trailing_zeros() as usize;
+        // SAFETY: one byte of the 16 is readable.
+        let leading_zero = length > 1 && unsafe { *text } == b'0';
+        if length == 0 || length == 16 || leading_zero {
+            return None;
+        }
+        // SAFETY: as above.
+        Some((unsafe { gather(digits, &SHUFFLE[length][0]) }, length))
+    }
+
+    /// The number whose digits `lanes` picks.
+    ///
+    /// # Safety
+    /// The CPU has SSE4.1.
+    #[inline(always)]
+    unsafe fn gather(digits: __m128i, lanes: &Lanes) -> u64 {
         // SAFETY: `lanes` is 16 aligned bytes; the operations are SSSE3 and SSE4.1, which the CPU has by contract.
         let pair = unsafe {
             let aligned = _mm_shuffle_epi8(digits, _mm_load_si128(lanes.0.as_ptr().cast()));
@@ -315,12 +356,7 @@ pub mod simd {
             let packed = _mm_packus_epi32(hundreds, hundreds);
             _mm_cvtsi128_si64(_mm_madd_epi16(packed, _mm_set1_epi32(0x0001_2710))) as u64
         };
-        let value = ((pair & 0xffff_ffff) * 100_000_000 + (pair >> 32)) as i64;
-        if kept == scale {
-            return Some((value, length as usize));
-        }
-        let value = value.checked_mul(POW10[(scale - kept) as usize])?;
-        Some((value, length as usize))
+        (pair & 0xffff_ffff) * 100_000_000 + (pair >> 32)
     }
 
     /// Whether this CPU can run the vector readers (AVX2 and the bit-manipulation sets the scanners are built for).

@@ -74,7 +74,7 @@ impl Writer {
     #[inline]
     pub fn push(&mut self, record: &mut [u64]) -> Result<(), Full> {
         let lines = lines_for(record.len());
-        assert!(lines >= 1 && lines <= MAX_LINES, "a record has 1 to {MAX_LINES} lines");
+        assert!((1..=MAX_LINES).contains(&lines), "a record has 1 to {MAX_LINES} lines");
         if !self.has_room(lines) {
             return Err(Full);
         }
@@ -83,12 +83,12 @@ impl Writer {
         for payload in record.chunks(LINE_WORDS) {
             let line = self.region.line(self.next);
             if let Ok(payload) = <&[u64; LINE_WORDS]>::try_from(payload) {
-                for i in 0..LINE_WORDS {
-                    line.words[i].store(payload[i], Ordering::Relaxed);
+                for (word, value) in line.words.iter().zip(payload) {
+                    word.store(*value, Ordering::Relaxed);
                 }
             } else {
-                for i in 0..LINE_WORDS {
-                    line.words[i].store(payload.get(i).copied().unwrap_or(0), Ordering::Relaxed);
+                for (i, word) in line.words.iter().enumerate() {
+                    word.store(payload.get(i).copied().unwrap_or(0), Ordering::Relaxed);
                 }
             }
             // SYNC: pairs with the acquire load in `Reader::ready`: the payload is there when the sequence is.

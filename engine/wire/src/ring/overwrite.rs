@@ -44,7 +44,7 @@ impl Writer {
     #[inline]
     pub fn push(&mut self, record: &mut [u64]) {
         let lines = lines_for(record.len());
-        assert!(lines >= 1 && lines <= MAX_LINES, "a record has 1 to {MAX_LINES} lines");
+        assert!((1..=MAX_LINES).contains(&lines), "a record has 1 to {MAX_LINES} lines");
         record[0] = record[0] & !(0xffff << 32) | (lines as u64) << 32;
         let mut start = true;
         for payload in record.chunks(LINE_WORDS) {

@@ -1,0 +1,134 @@
+//! What the feed counts: messages by kind, and everything it did not use by reason.
+
+/// Why a frame produced no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Reason {
+    /// Not JSON, or cut off.
+    NotJson,
+    /// JSON, but nothing this venue is known to send.
+    UnknownMessage,
+    /// A field is missing, twice there, or of another type.
+    BadField,
+    /// A price or quantity is no plain decimal.
+    BadDecimal,
+    /// A price or quantity with more decimals than the instrument has: its definition is out of date.
+    OffGrid,
+    /// A number that does not fit 64 bits.
+    Overflow,
+    /// An instrument that is not registered.
+    UnknownSymbol,
+    /// More levels a side than a book frame may have.
+    TooManyLevels,
+    /// A snapshot that does not say whose it is, from a source with several instruments.
+    UnnamedSnapshot,
+    /// An acknowledgement or another answer to a request.
+    Control,
+    /// A stream the engine has no use for (klines, liquidations).
+    UnusedStream,
+}
+
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 11] = [
+        Self::NotJson,
+        Self::UnknownMessage,
+        Self::BadField,
+        Self::BadDecimal,
+        Self::OffGrid,
+        Self::Overflow,
+        Self::UnknownSymbol,
+        Self::TooManyLevels,
+        Self::UnnamedSnapshot,
+        Self::Control,
+        Self::UnusedStream,
+    ];
+
+    /// Whether a healthy venue sends such frames (they are skipped, not errors).
+    pub const fn is_harmless(self) -> bool {
+        matches!(self, Self::Control | Self::UnusedStream)
+    }
+
+    /// Name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::UnknownMessage => "unknown_message",
+            Self::BadField => "bad_field",
+            Self::BadDecimal => "bad_decimal",
+            Self::OffGrid => "off_grid",
+            Self::Overflow => "overflow",
+            Self::UnknownSymbol => "unknown_symbol",
+            Self::TooManyLevels => "too_many_levels",
+            Self::UnnamedSnapshot => "unnamed_snapshot",
+            Self::Control => "control",
+            Self::UnusedStream => "unused_stream",
+        }
+    }
+}
+
+impl From<tidegate_wire::DecimalError> for Reason {
+    fn from(error: tidegate_wire::DecimalError) -> Self {
+        match error {
+            tidegate_wire::DecimalError::Malformed => Self::BadDecimal,
+            tidegate_wire::DecimalError::Inexact => Self::OffGrid,
+            tidegate_wire::DecimalError::Overflow => Self::Overflow,
+        }
+    }
+}
+
+/// Counters of a feed; all from 0, all only grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct FeedCounters {
+    /// Frames offered.
+    pub frames: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+    /// Events emitted: deltas, snapshots, quotes, trades, marks and status changes.
+    pub events: u64,
+    /// Depth frames emitted.
+    pub deltas: u64,
+    /// Price levels in them.
+    pub level_changes: u64,
+    /// Snapshots emitted.
+    pub snapshots: u64,
+    /// Best bid and ask messages.
+    pub quotes: u64,
+    /// Trades.
+    pub trades: u64,
+    /// Mark price messages.
+    pub marks: u64,
+    /// Missing updates noticed by the sequence rule.
+    pub gaps: u64,
+    /// Books brought back to good after their first time.
+    pub resyncs: u64,
+    /// Depth frames held back for a snapshot.
+    pub held_back: u64,
+    /// Depth frames older than the book: repeated, or before the snapshot.
+    pub outdated: u64,
+    /// Snapshots older than the frames held back for them.
+    pub snapshots_too_old: u64,
+    /// Snapshots nobody asked for: the book was good.
+    pub snapshots_unneeded: u64,
+    /// Held-back frames thrown away because the buffer was full.
+    pub held_back_overflow: u64,
+    /// Jumps in contiguous trade ids.
+    pub trade_id_gaps: u64,
+    /// Frames of a scanned kind that simd-json had to read: a venue's schema change shows here.
+    pub scanner_fallbacks: u64,
+    /// Frames that produced no event, by [`Reason`].
+    pub skipped: [u64; Reason::ALL.len()],
+}
+
+impl FeedCounters {
+    /// Frames skipped although a healthy venue would not send them.
+    pub fn decode_errors(&self) -> u64 {
+        Reason::ALL.iter().filter(|r| !r.is_harmless()).map(|r| self.skipped[*r as usize]).sum()
+    }
+
+    /// Reasons that occurred, with their counts.
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.into_iter().map(|r| (r, self.skipped[r as usize])).filter(|(_, n)| *n > 0)
+    }
+}

@@ -1,0 +1,293 @@
+//! Decoders and synchronisers tied together: frames in, events out.
+
+use tidegate_wire::clock::{Clock, EventClock};
+use tidegate_wire::event::{
+    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, Header, Status,
+};
+use tidegate_wire::{InstrumentId, RecordKind, Registry, Venue};
+
+use crate::counters::{FeedCounters, Reason};
+use crate::frame::{FrameMeta, FrameMut};
+use crate::sync::{Rule, SnapshotVerdict, State, Synchroniser, Verdict};
+use crate::venues::binance::Decoder;
+use crate::venues::{Body, Message};
+
+/// Why a feed cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FeedError {
+    /// No instrument to feed.
+    #[error("no instrument is registered")]
+    NoInstruments,
+}
+
+/// One book's place in the feed.
+#[derive(Debug)]
+struct Book {
+    sync: Synchroniser,
+    quality: BookQuality,
+    /// Whether it was good before: the next time counts as a resync.
+    was_good: bool,
+    /// Last raw trade id; 0 before the first.
+    trade_id: u64,
+    gaps: u64,
+    resyncs: u64,
+}
+
+/// Frames of all venues in, events out. One a decoding thread.
+#[derive(Debug)]
+pub struct Feed {
+    clock: Clock,
+    event_time: EventClock,
+    decoders: [Option<Box<Decoder>>; Venue::ALL.len()],
+    books: Vec<Book>,
+    counters: FeedCounters,
+}
+
+impl Feed {
+    /// A feed for all instruments of a registry.
+    ///
+    /// # Errors
+    /// [`FeedError::NoInstruments`].
+    pub fn new(registry: &Registry, clock: Clock) -> Result<Self, FeedError> {
+        if registry.is_empty() {
+            return Err(FeedError::NoInstruments);
+        }
+        let decoders = Venue::ALL.map(|venue| {
+            let any = registry.iter().any(|(_, instrument)| instrument.venue == venue);
+            any.then(|| Box::new(Decoder::new(registry, venue)))
+        });
+        let book = |venue| Book {
+            sync: Synchroniser::new(rule(venue)),
+            quality: BookQuality::Building,
+            was_good: false,
+            trade_id: 0,
+            gaps: 0,
+            resyncs: 0,
+        };
+        let books = registry.iter().map(|(_, instrument)| book(instrument.venue)).collect();
+        let (event_time, counters) = (EventClock::default(), FeedCounters::default());
+        Ok(Self { clock, event_time, decoders, books, counters })
+    }
+
+    /// Reads one frame and emits what it means.
+    #[inline]
+    pub fn frame(&mut self, meta: &FrameMeta, mut frame: FrameMut<'_>, sink: &mut impl EventSink) {
+        self.counters.frames += 1;
+        self.counters.bytes += frame.len() as u64;
+        let event_ns = self.event_time.advance(meta.recv_ns);
+        let Some(decoder) = &mut self.decoders[meta.venue as usize] else {
+            self.counters.skipped[Reason::UnknownSymbol as usize] += 1;
+            return;
+        };
+        let message = match decoder.decode(&mut frame, meta.hint) {
+            Ok(message) => message,
+            Err(reason) => {
+                self.counters.skipped[reason as usize] += 1;
+                return;
+            }
+        };
+        let mut emitter = Emitter {
+            header: Header {
+                frame: self.counters.frames,
+                event_ns,
+                venue_ns: message.venue_ns,
+                arrive_ticks: meta.arrive_ticks,
+                decoded_ticks: self.clock.ticks(),
+                ..Header::new(RecordKind::Heartbeat, message.instrument)
+            },
+            counters: &mut self.counters,
+            sink,
+        };
+        let book = &mut self.books[message.instrument.index()];
+        emitter.message(&message, book, decoder);
+    }
+
+    /// Emits a heartbeat: event time moves on although no frame came.
+    pub fn heartbeat(&mut self, now_ns: i64, arrive_ticks: u64, sink: &mut impl EventSink) {
+        let event_ns = self.event_time.advance(now_ns);
+        let header = Header {
+            frame: self.counters.frames,
+            event_ns,
+            arrive_ticks,
+            decoded_ticks: arrive_ticks,
+            ..Header::new(RecordKind::Heartbeat, InstrumentId::NONE)
+        };
+        sink.heartbeat(&header);
+    }
+
+    /// Takes one book out of service until its next snapshot, because somebody knows it to be wrong. Other books are
+    /// not touched.
+    pub fn resync(&mut self, instrument: InstrumentId, sink: &mut impl EventSink) {
+        let Some(book) = self.books.get_mut(instrument.index()) else { return };
+        book.sync.restart();
+        let mut emitter = Emitter {
+            header: Header {
+                frame: self.counters.frames,
+                event_ns: self.event_time.now_ns(),
+                ..Header::new(RecordKind::Status, instrument)
+            },
+            counters: &mut self.counters,
+            sink,
+        };
+        emitter.status(book, BookQuality::Building, 0, 0);
+    }
+
+    /// Books that need a snapshot: what a session must ask the venue for.
+    pub fn waiting(&self) -> impl Iterator<Item = InstrumentId> + '_ {
+        let waiting = |(_, book): &(usize, &Book)| book.sync.state() == State::Waiting;
+        self.books.iter().enumerate().filter(waiting).map(|(index, _)| InstrumentId(index as u16))
+    }
+
+    /// Gaps and resyncs of one book.
+    pub fn book_counts(&self, instrument: InstrumentId) -> (u64, u64) {
+        self.books.get(instrument.index()).map_or((0, 0), |book| (book.gaps, book.resyncs))
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> FeedCounters {
+        let mut counters = self.counters.clone();
+        counters.scanner_fallbacks = self.decoders.iter().flatten().map(|d| d.fallbacks()).sum();
+        counters.held_back_overflow = self.books.iter().map(|book| book.sync.overflows()).sum();
+        counters
+    }
+}
+
+/// The sequence rule of a venue's books.
+const fn rule(venue: Venue) -> Rule {
+    match venue {
+        Venue::BinanceSpot => Rule::Contiguous,
+        Venue::BinanceUsdm | Venue::BinanceCoinm => Rule::Chained,
+    }
+}
+
+/// Emits the events of one frame: a header that all of them share, counters and the consumer.
+struct Emitter<'a, S> {
+    header: Header,
+    counters: &'a mut FeedCounters,
+    sink: &'a mut S,
+}
+
+impl<S: EventSink> Emitter<'_, S> {
+    #[inline(always)]
+    fn message(&mut self, message: &Message, book: &mut Book, decoder: &Decoder) {
+        match &message.body {
+            Body::Delta(ids) => self.delta(ids, book, decoder),
+            Body::Snapshot(ids) => self.snapshot(ids, book, decoder),
+            Body::Quote(quote) => {
+                self.counters.quotes += 1;
+                self.counters.events += 1;
+                self.header.kind = RecordKind::Quote as u8;
+                self.sink.quote(&self.header, quote);
+            }
+            Body::Trade { trade, sell, raw } => {
+                if *raw {
+                    let jumped = book.trade_id != 0 && trade.trade_id != book.trade_id + 1;
+                    self.counters.trade_id_gaps += u64::from(jumped);
+                    book.trade_id = trade.trade_id;
+                }
+                self.counters.trades += 1;
+                self.counters.events += 1;
+                self.header.kind = RecordKind::Trade as u8;
+                self.header.flags = if *sell { FLAG_SELL } else { 0 };
+                self.sink.trade(&self.header, trade);
+            }
+            Body::Mark(mark) => {
+                self.counters.marks += 1;
+                self.counters.events += 1;
+                self.header.kind = RecordKind::Mark as u8;
+                self.sink.mark(&self.header, mark);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn delta(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
+        if ids.first > ids.last {
+            self.counters.skipped[Reason::BadField as usize] += 1;
+            return;
+        }
+        let levels = decoder.levels();
+        match book.sync.delta(ids) {
+            Verdict::Apply => self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0),
+            Verdict::Join => {
+                self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0);
+                self.became_good(book);
+            }
+            Verdict::Outdated => self.counters.outdated += 1,
+            Verdict::Held => {
+                self.counters.held_back += 1;
+                book.sync.hold(*ids, self.header.venue_ns, levels.bids(), levels.asks());
+            }
+            Verdict::Gap { expected, received } => {
+                self.gap(book, expected, received);
+                self.counters.held_back += 1;
+                book.sync.hold(*ids, self.header.venue_ns, levels.bids(), levels.asks());
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn emit_delta(&mut self, depth: Depth<'_>, flags: u8) {
+        self.counters.deltas += 1;
+        self.counters.events += 1;
+        self.counters.level_changes += (depth.bids.len() + depth.asks.len()) as u64;
+        self.header.kind = RecordKind::Delta as u8;
+        self.header.flags = FLAG_FIRST | FLAG_LAST | flags;
+        self.sink.delta(&self.header, depth);
+    }
+
+    #[cold]
+    fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
+        match book.sync.snapshot(ids.last) {
+            SnapshotVerdict::TooOld => {
+                self.counters.snapshots_too_old += 1;
+                return;
+            }
+            SnapshotVerdict::Unneeded => {
+                self.counters.snapshots_unneeded += 1;
+                return;
+            }
+            SnapshotVerdict::Load => {}
+        }
+        self.counters.snapshots += 1;
+        self.counters.events += 1;
+        self.header.kind = RecordKind::Snapshot as u8;
+        self.header.flags = FLAG_FIRST | FLAG_LAST;
+        let levels = decoder.levels();
+        self.sink.snapshot(&self.header, Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() });
+        let mut joined = false;
+        let gap = book.sync.release(|verdict, venue_ns, depth| {
+            self.header.venue_ns = venue_ns;
+            self.emit_delta(depth, FLAG_BUFFERED);
+            joined |= verdict == Verdict::Join;
+        });
+        if joined {
+            self.became_good(book);
+        }
+        if let Some(Verdict::Gap { expected, received }) = gap {
+            self.gap(book, expected, received);
+        }
+    }
+
+    fn became_good(&mut self, book: &mut Book) {
+        self.counters.resyncs += u64::from(book.was_good);
+        book.resyncs += u64::from(book.was_good);
+        book.was_good = true;
+        self.status(book, BookQuality::Good, 0, 0);
+    }
+
+    #[cold]
+    fn gap(&mut self, book: &mut Book, expected: u64, received: u64) {
+        self.counters.gaps += 1;
+        book.gaps += 1;
+        self.status(book, BookQuality::Gapped, expected, received);
+    }
+
+    fn status(&mut self, book: &mut Book, quality: BookQuality, expected: u64, received: u64) {
+        book.quality = quality;
+        self.counters.events += 1;
+        self.header.kind = RecordKind::Status as u8;
+        self.header.flags = 0;
+        self.sink.status(&self.header, &Status { quality: quality as u64, expected, received });
+    }
+}

@@ -1,0 +1,223 @@
+//! A cursor over a padded frame for scanners that know their schema.
+//!
+//! It accepts a strict subset of JSON: no white space, no escapes, no bytes outside printable ASCII in strings. At the
+//! first surprise a method answers `None`, the scanner gives up and simd-json reads the frame; whatever the cursor
+//! accepts, simd-json reads the same way (the differential fuzz target holds them to it).
+
+use tidegate_wire::decimal::{MANTISSA_MAX, quoted_scalar};
+use tidegate_wire::{Level, Price, Qty, Scale};
+
+use crate::frame::{FrameMut, PADDING};
+
+/// How numbers are read: by vectors where the CPU has them, else byte by byte.
+pub(crate) trait Numbers {
+    /// The decimal at `bytes[at..]`: mantissa and length.
+    fn decimal(cursor: &Cursor<'_>, scale: Scale) -> Option<(i64, usize)>;
+    /// The unsigned integer at `bytes[at..]`: value and length.
+    fn integer(cursor: &Cursor<'_>) -> Option<(u64, usize)>;
+}
+
+/// Byte by byte; works everywhere.
+pub(crate) struct Scalar;
+
+impl Numbers for Scalar {
+    #[inline(always)]
+    fn decimal(cursor: &Cursor<'_>, scale: Scale) -> Option<(i64, usize)> {
+        quoted_scalar(cursor.rest(), scale).ok()
+    }
+
+    #[inline(always)]
+    fn integer(cursor: &Cursor<'_>) -> Option<(u64, usize)> {
+        integer_scalar(cursor.rest())
+    }
+}
+
+/// Sixteen bytes at a time.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Vector;
+
+#[cfg(target_arch = "x86_64")]
+impl Numbers for Vector {
+    #[inline(always)]
+    fn decimal(cursor: &Cursor<'_>, scale: Scale) -> Option<(i64, usize)> {
+        // SAFETY: the cursor stands at or before the end and 64 bytes follow that; only built for CPUs that have
+        // the vector instructions.
+        let fast = unsafe { tidegate_wire::decimal::simd::quoted(cursor.pointer(), scale) };
+        fast.or_else(|| Scalar::decimal(cursor, scale))
+    }
+
+    #[inline(always)]
+    fn integer(cursor: &Cursor<'_>) -> Option<(u64, usize)> {
+        // SAFETY: as above.
+        let fast = unsafe { tidegate_wire::decimal::simd::integer(cursor.pointer()) };
+        fast.or_else(|| Scalar::integer(cursor))
+    }
+}
+
+/// A JSON integer of up to 19 digits that fits an `i64`; no sign, no leading zero.
+fn integer_scalar(text: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0u64;
+    let mut length = 0;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+        length += 1;
+    }
+    (length > 0 && (length == 1 || text[0] != b'0') && value <= i64::MAX as u64).then_some((value, length))
+}
+
+/// A position in a frame. It never moves past the end, so that 64 bytes from it are always readable.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor<'a> {
+    /// The frame and its padding.
+    buffer: &'a [u8],
+    /// Position, in `[0, end]`.
+    at: usize,
+    /// Length of the frame; `buffer.len() >= end + PADDING`.
+    end: usize,
+}
+
+impl<'a> Cursor<'a> {
+    #[inline(always)]
+    pub(crate) fn new(frame: &'a FrameMut<'_>) -> Self {
+        debug_assert!(frame.padded().len() >= frame.len() + PADDING);
+        Self { buffer: frame.padded(), at: 0, end: frame.len() }
+    }
+
+    /// Bytes from the position to the end of the frame.
+    #[inline(always)]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.buffer[self.at..self.end]
+    }
+
+    #[inline(always)]
+    pub(crate) fn at_end(&self) -> bool {
+        self.at == self.end
+    }
+
+    /// The cursor's address; 64 bytes are readable from it.
+    #[inline(always)]
+    pub(crate) fn pointer(&self) -> *const u8 {
+        self.buffer[self.at..].as_ptr()
+    }
+
+    /// `N <= 64` bytes from the position on, padding included.
+    #[inline(always)]
+    pub(crate) fn peek<const N: usize>(&self) -> [u8; N] {
+        const { assert!(N <= PADDING) };
+        // SAFETY: `at <= end` always, the buffer is at least `end + PADDING` long, and `N <= PADDING`.
+        unsafe { self.buffer.as_ptr().add(self.at).cast::<[u8; N]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, bytes: usize) -> Option<()> {
+        self.at += bytes;
+        if self.at > self.end {
+            self.at = self.end;
+            return None;
+        }
+        Some(())
+    }
+
+    /// Moves past `literal`, or gives up.
+    #[inline(always)]
+    pub(crate) fn expect<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
+        if self.peek::<N>() == *literal { self.skip(N) } else { None }
+    }
+
+    /// Moves past `literal` if it is there.
+    #[inline(always)]
+    pub(crate) fn eat<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
+        self.peek::<N>() == *literal && self.skip(N).is_some()
+    }
+
+    #[inline(always)]
+    pub(crate) fn integer<R: Numbers>(&mut self) -> Option<u64> {
+        let (value, length) = R::integer(self)?;
+        self.skip(length)?;
+        // A fraction or an exponent would make it another number.
+        if matches!(self.peek::<1>()[0], b'.' | b'e' | b'E') { None } else { Some(value) }
+    }
+
+    /// A quoted decimal, both quotes included.
+    #[inline(always)]
+    pub(crate) fn decimal<R: Numbers>(&mut self, scale: Scale) -> Option<i64> {
+        self.expect(b"\"")?;
+        let (value, length) = R::decimal(self, scale)?;
+        self.skip(length)?;
+        self.expect(b"\"")?;
+        (value < MANTISSA_MAX).then_some(value)
+    }
+
+    /// A plain string after its opening quote; moves past the closing one.
+    #[inline(always)]
+    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest();
+        let mut length = 0;
+        loop {
+            match *rest.get(length)? {
+                b'"' => break,
+                b'\\' | 0..0x20 | 0x7f.. => return None,
+                _ => length += 1,
+            }
+        }
+        self.skip(length + 1)?;
+        Some(&rest[..length])
+    }
+
+    /// Skips the value of a key the scanner does not know: a plain string, an integer, `true`, `false` or `null`.
+    #[inline(never)]
+    pub(crate) fn skip_scalar(&mut self) -> Option<()> {
+        match self.peek::<1>()[0] {
+            b'"' => {
+                self.skip(1)?;
+                self.string().map(|_| ())
+            }
+            b'0'..=b'9' => self.integer::<Scalar>().map(|_| ()),
+            b't' => self.expect(b"true"),
+            b'f' => self.expect(b"false"),
+            b'n' => self.expect(b"null"),
+            _ => None,
+        }
+    }
+
+    /// `[["price","qty"],...]`, with the position at the outer bracket; gives the number of levels.
+    #[inline(always)]
+    pub(crate) fn levels<R: Numbers>(
+        &mut self,
+        price_scale: Scale,
+        qty_scale: Scale,
+        levels: &mut [Level],
+    ) -> Option<usize> {
+        self.expect(b"[")?;
+        if self.eat(b"]") {
+            return Some(0);
+        }
+        let (mut count, mut all) = (0, 0);
+        loop {
+            self.expect(b"[\"")?;
+            let (price, length) = R::decimal(self, price_scale)?;
+            self.skip(length)?;
+            self.expect(b"\",\"")?;
+            let (qty, length) = R::decimal(self, qty_scale)?;
+            self.skip(length)?;
+            let [a, b, c] = self.peek::<3>();
+            if a != b'"' || b != b']' {
+                return None;
+            }
+            self.skip(3)?;
+            *levels.get_mut(count)? = Level { price: Price::from_raw(price), qty: Qty::from_raw(qty) };
+            count += 1;
+            // One test for all levels: a bit above the limit in any of them stays set.
+            all |= price | qty;
+            match c {
+                b',' => {}
+                b']' => return (all < MANTISSA_MAX).then_some(count),
+                _ => return None,
+            }
+        }
+    }
+}

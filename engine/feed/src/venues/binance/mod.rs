@@ -1,0 +1,103 @@
+//! Binance spot, USD-M and COIN-M: depth diffs, REST snapshots, bookTicker, trade, aggTrade, markPrice.
+//!
+//! Frames come bare or in the combined-stream wrapper `{"stream":...,"data":...}`. Depth diffs, bookTicker and trade
+//! are read by a scanner that knows their schema ([`scan`]); whatever surprises it, and every other message, is read by
+//! simd-json ([`parse`]). Both give the same message or none.
+//!
+//! Sources: Binance spot WebSocket streams and USD-M/COIN-M futures documentation; key order, number formats and the
+//! sequence rules were checked against recorded traffic.
+
+pub(crate) mod parse;
+mod scan;
+mod survey;
+
+pub use survey::{Survey, Surveyor};
+
+use tidegate_wire::{InstrumentId, Registry, Venue};
+
+use crate::counters::Reason;
+use crate::frame::FrameMut;
+use crate::symbols::SymbolTable;
+use crate::venues::{Levels, Message};
+
+/// Reads the frames of one Binance market.
+#[derive(Debug)]
+pub struct Decoder {
+    symbols: SymbolTable,
+    levels: Levels,
+    parser: parse::Parser,
+    scanner: scan::Scanner,
+    fallbacks: u64,
+}
+
+impl Decoder {
+    /// A decoder for the instruments of `venue` in the registry.
+    pub fn new(registry: &Registry, venue: Venue) -> Self {
+        Self {
+            symbols: SymbolTable::new(registry, venue),
+            levels: Levels::default(),
+            parser: parse::Parser::default(),
+            scanner: scan::Scanner::best(),
+            fallbacks: 0,
+        }
+    }
+
+    /// Reads one frame. `hint` names the instrument of a snapshot that does not.
+    ///
+    /// # Errors
+    /// Why the frame is of no use.
+    #[inline]
+    pub fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
+        match self.scanner.scan(frame, &self.symbols, &mut self.levels) {
+            scan::Outcome::Read(message) => Ok(message),
+            scan::Outcome::Surprised => {
+                self.fallbacks += 1;
+                self.parse(frame, hint)
+            }
+            scan::Outcome::OtherKind => self.parse(frame, hint),
+        }
+    }
+
+    /// Reads one frame by simd-json alone: the reference the scanner is held to.
+    ///
+    /// # Errors
+    /// Why the frame is of no use.
+    pub fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
+        self.parser.parse(frame, &self.symbols, hint, &mut self.levels)
+    }
+
+    /// Reads one frame by the scanner alone; `None` where simd-json would have to read it.
+    pub fn scan(&mut self, frame: &FrameMut<'_>) -> Option<Message> {
+        match self.scanner.scan(frame, &self.symbols, &mut self.levels) {
+            scan::Outcome::Read(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// As [`Decoder::scan`], without vector instructions.
+    pub fn scan_scalar(&mut self, frame: &FrameMut<'_>) -> Option<Message> {
+        match scan::Scanner::scalar().scan(frame, &self.symbols, &mut self.levels) {
+            scan::Outcome::Read(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Levels of the depth message decoded last.
+    #[inline(always)]
+    pub const fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// How many frames of a scanned kind simd-json had to read.
+    pub const fn fallbacks(&self) -> u64 {
+        self.fallbacks
+    }
+}
+
+/// A venue stamp (milliseconds, or microseconds where the stream was asked for them) in ns since the epoch.
+#[inline(always)]
+fn stamp_ns(stamp: u64) -> Option<i64> {
+    // 10^14 ms is the year 5138, 10^14 us was in 1973: no stamp is ambiguous.
+    let ns = if stamp < 100_000_000_000_000 { stamp.checked_mul(1_000_000)? } else { stamp.checked_mul(1_000)? };
+    i64::try_from(ns).ok()
+}

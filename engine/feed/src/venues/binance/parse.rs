@@ -1,0 +1,341 @@
+//! Every Binance message by simd-json: the tape is filled in place, walked once and kept for the next frame.
+
+use simd_json::{Buffers, Node, StaticNode, Tape, fill_tape_padded};
+use tidegate_wire::decimal::{MANTISSA_MAX, parse_signed, quoted_scalar};
+use tidegate_wire::event::{DepthIds, MARK_DECIMALS, Mark, Quote, RATE_DECIMALS, Trade};
+use tidegate_wire::{InstrumentId, Level, Price, Qty, Scale};
+
+use crate::counters::Reason;
+use crate::frame::FrameMut;
+use crate::symbols::{Entry, SymbolTable};
+use crate::venues::binance::stamp_ns;
+use crate::venues::{Body, Levels, Message};
+
+/// Room for the tape of the largest frame expected (a snapshot of 5,000 levels a side); larger ones grow it once.
+const TAPE_NODES: usize = 32 * 1024;
+
+/// Buffers and tape, reused: no allocation in steady state.
+pub(super) struct Parser {
+    buffers: Buffers,
+    tape: Option<Tape<'static>>,
+}
+
+impl core::fmt::Debug for Parser {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Parser").finish_non_exhaustive()
+    }
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self { buffers: Buffers::new(256 * 1024), tape: Some(Tape(Vec::with_capacity(TAPE_NODES))) }
+    }
+}
+
+impl Parser {
+    pub(super) fn parse(
+        &mut self,
+        frame: &mut FrameMut<'_>,
+        symbols: &SymbolTable,
+        hint: InstrumentId,
+        levels: &mut Levels,
+    ) -> Result<Message, Reason> {
+        self.with_tape(frame, |nodes| read(nodes, symbols, hint, levels))
+    }
+
+    /// Fills the tape with a frame and shows it to `read`.
+    pub(super) fn with_tape<T>(
+        &mut self,
+        frame: &mut FrameMut<'_>,
+        read: impl FnOnce(Nodes<'_>) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
+        let mut tape = self.tape.take().unwrap_or_else(|| Tape(Vec::with_capacity(TAPE_NODES))).reset();
+        let (buffer, length) = frame.padded_mut();
+        let result = match fill_tape_padded(buffer, length, &mut self.buffers, &mut tape) {
+            Ok(()) => read(&tape.0),
+            Err(_) => Err(Reason::NotJson),
+        };
+        self.tape = Some(tape.reset());
+        result
+    }
+}
+
+pub(super) type Nodes<'t> = &'t [Node<'t>];
+
+/// Number of nodes of the value that starts at `nodes[0]`.
+fn size(nodes: Nodes<'_>) -> usize {
+    match nodes.first() {
+        Some(Node::Object { count, .. } | Node::Array { count, .. }) => count + 1,
+        Some(_) => 1,
+        None => 0,
+    }
+}
+
+/// The members of an object; `None` unless `nodes` starts with one.
+fn members<'t>(nodes: Nodes<'t>) -> Option<impl Iterator<Item = (&'t str, Nodes<'t>)>> {
+    let &Node::Object { len, count } = nodes.first()? else { return None };
+    let mut rest = nodes.get(1..=count)?;
+    Some((0..len).map_while(move |_| {
+        let (Node::String(key), value) = rest.split_first()? else { return None };
+        let (value, after) = value.split_at_checked(size(value))?;
+        rest = after;
+        Some((*key, value))
+    }))
+}
+
+/// The fields a message may have, each at most once.
+#[derive(Default)]
+pub(super) struct Fields<'t> {
+    found: Slots<'t>,
+}
+
+/// Number of keys of interest.
+const KEYS: usize = 26;
+
+type Slots<'t> = [Option<Nodes<'t>>; KEYS];
+
+/// Slot of a key of interest. A match, because the compiler turns it into a switch on length and bytes.
+#[inline]
+fn slot(key: &str) -> Option<usize> {
+    Some(match key {
+        "e" => 0,
+        "E" => 1,
+        "T" => 2,
+        "s" => 3,
+        "U" => 4,
+        "u" => 5,
+        "pu" => 6,
+        "b" => 7,
+        "a" => 8,
+        "B" => 9,
+        "A" => 10,
+        "p" => 11,
+        "q" => 12,
+        "t" => 13,
+        "m" => 14,
+        "X" => 15,
+        "i" => 16,
+        "r" => 17,
+        "lastUpdateId" => 18,
+        "bids" => 19,
+        "asks" => 20,
+        "symbol" => 21,
+        "result" => 22,
+        "id" => 23,
+        "code" => 24,
+        "error" => 25,
+        _ => return None,
+    })
+}
+
+impl<'t> Fields<'t> {
+    fn of(object: Nodes<'t>) -> Result<Self, Reason> {
+        let mut fields = Self::default();
+        for (key, value) in members(object).ok_or(Reason::UnknownMessage)? {
+            if let Some(slot) = slot(key) {
+                if fields.found[slot].is_some() {
+                    return Err(Reason::BadField);
+                }
+                fields.found[slot] = Some(value);
+            }
+        }
+        Ok(fields)
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<Nodes<'t>> {
+        slot(key).and_then(|slot| self.found[slot])
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<&'t str, Reason> {
+        match self.get(key) {
+            Some([Node::String(text)]) => Ok(text),
+            _ => Err(Reason::BadField),
+        }
+    }
+
+    fn integer(&self, key: &str) -> Result<u64, Reason> {
+        match self.get(key) {
+            Some([Node::Static(StaticNode::U64(value))]) if *value <= i64::MAX as u64 => Ok(*value),
+            Some([Node::Static(StaticNode::I64(value))]) => u64::try_from(*value).map_err(|_| Reason::BadField),
+            _ => Err(Reason::BadField),
+        }
+    }
+
+    fn stamp(&self, key: &str) -> Result<i64, Reason> {
+        stamp_ns(self.integer(key)?).ok_or(Reason::Overflow)
+    }
+
+    fn stamp_or_none(&self, key: &str) -> Result<i64, Reason> {
+        if self.get(key).is_some() { self.stamp(key) } else { Ok(0) }
+    }
+
+    fn price(&self, key: &str, entry: &Entry) -> Result<Price, Reason> {
+        number(self.text(key)?, entry.price_scale).map(Price::from_raw)
+    }
+
+    fn qty(&self, key: &str, entry: &Entry) -> Result<Qty, Reason> {
+        number(self.text(key)?, entry.qty_scale).map(Qty::from_raw)
+    }
+
+    fn entry<'s>(&self, symbols: &'s SymbolTable) -> Result<&'s Entry, Reason> {
+        symbols.find(self.text("s")?.as_bytes()).ok_or(Reason::UnknownSymbol)
+    }
+}
+
+/// Events of streams the engine does not use.
+const UNUSED: [&str; 21] = [
+    "kline",
+    "continuous_kline",
+    "indexPrice_kline",
+    "markPrice_kline",
+    "24hrTicker",
+    "24hrMiniTicker",
+    "1hTicker",
+    "4hTicker",
+    "1dTicker",
+    "avgPrice",
+    "referencePrice",
+    "blockTrade",
+    "forceOrder",
+    "contractInfo",
+    "compositeIndex",
+    "assetIndexUpdate",
+    "indexPriceUpdate",
+    "tradingSession",
+    "EquityUpdate",
+    "rpiDepthUpdate",
+    "serverShutdown",
+];
+
+/// The message inside the combined-stream wrapper, or the whole where there is none.
+pub(super) fn payload<'t>(nodes: Nodes<'t>) -> Result<Fields<'t>, Reason> {
+    let wrapped = members(nodes).ok_or(Reason::UnknownMessage)?.find(|(key, _)| *key == "data");
+    Fields::of(wrapped.map_or(nodes, |(_, data)| data))
+}
+
+fn read(nodes: Nodes<'_>, symbols: &SymbolTable, hint: InstrumentId, levels: &mut Levels) -> Result<Message, Reason> {
+    let fields = payload(nodes)?;
+    if fields.get("e").is_some() {
+        return match fields.text("e")? {
+            "depthUpdate" => delta(&fields, symbols, levels),
+            "bookTicker" => quote(&fields, symbols),
+            "trade" => trade(&fields, symbols, "t"),
+            "aggTrade" => trade(&fields, symbols, "a"),
+            "markPriceUpdate" => mark(&fields, symbols),
+            other if UNUSED.contains(&other) => Err(Reason::UnusedStream),
+            _ => Err(Reason::UnknownMessage),
+        };
+    }
+    if fields.get("lastUpdateId").is_some() {
+        return snapshot(&fields, symbols, hint, levels);
+    }
+    if fields.get("u").is_some() && fields.get("s").is_some() {
+        return quote(&fields, symbols);
+    }
+    let control = ["result", "id", "code", "error"].iter().any(|key| fields.get(key).is_some());
+    Err(if control { Reason::Control } else { Reason::UnknownMessage })
+}
+
+/// `[["price","qty"],...]` into `levels`; gives their number.
+fn side(nodes: Option<Nodes<'_>>, entry: &Entry, levels: &mut [Level]) -> Result<usize, Reason> {
+    let Some([Node::Array { len, .. }, rest @ ..]) = nodes else { return Err(Reason::BadField) };
+    if *len > levels.len() {
+        return Err(Reason::TooManyLevels);
+    }
+    let mut at = 0;
+    for level in &mut levels[..*len] {
+        let Some([Node::Array { len: 2, count: 2 }, Node::String(price), Node::String(qty)]) = rest.get(at..at + 3)
+        else {
+            return Err(Reason::BadField);
+        };
+        level.price = Price::from_raw(number(price, entry.price_scale)?);
+        level.qty = Qty::from_raw(number(qty, entry.qty_scale)?);
+        at += 3;
+    }
+    Ok(*len)
+}
+
+#[inline]
+fn number(text: &str, scale: Scale) -> Result<i64, Reason> {
+    let (value, length) = quoted_scalar(text.as_bytes(), scale)?;
+    match () {
+        () if length != text.len() => Err(Reason::BadDecimal),
+        () if value >= MANTISSA_MAX => Err(Reason::Overflow),
+        () => Ok(value),
+    }
+}
+
+fn delta(fields: &Fields<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Result<Message, Reason> {
+    let entry = fields.entry(symbols)?;
+    let prev = if fields.get("pu").is_some() { fields.integer("pu")? } else { 0 };
+    let ids = DepthIds { first: fields.integer("U")?, last: fields.integer("u")?, prev };
+    levels.bid_count = side(fields.get("b"), entry, &mut levels.bids)?;
+    levels.ask_count = side(fields.get("a"), entry, &mut levels.asks)?;
+    Ok(Message { instrument: entry.id, venue_ns: fields.stamp("E")?, body: Body::Delta(ids) })
+}
+
+fn snapshot(
+    fields: &Fields<'_>,
+    symbols: &SymbolTable,
+    hint: InstrumentId,
+    levels: &mut Levels,
+) -> Result<Message, Reason> {
+    let entry = if fields.get("symbol").is_some() {
+        symbols.find(fields.text("symbol")?.as_bytes()).ok_or(Reason::UnknownSymbol)?
+    } else {
+        symbols.entry(hint).ok_or(Reason::UnnamedSnapshot)?
+    };
+    let id = fields.integer("lastUpdateId")?;
+    levels.bid_count = side(fields.get("bids"), entry, &mut levels.bids)?;
+    levels.ask_count = side(fields.get("asks"), entry, &mut levels.asks)?;
+    let body = Body::Snapshot(DepthIds { first: id, last: id, prev: 0 });
+    Ok(Message { instrument: entry.id, venue_ns: fields.stamp_or_none("E")?, body })
+}
+
+fn quote(fields: &Fields<'_>, symbols: &SymbolTable) -> Result<Message, Reason> {
+    let entry = fields.entry(symbols)?;
+    let quote = Quote {
+        update_id: fields.integer("u")?,
+        bid: Level { price: fields.price("b", entry)?, qty: fields.qty("B", entry)? },
+        ask: Level { price: fields.price("a", entry)?, qty: fields.qty("A", entry)? },
+    };
+    Ok(Message { instrument: entry.id, venue_ns: fields.stamp_or_none("E")?, body: Body::Quote(quote) })
+}
+
+fn trade(fields: &Fields<'_>, symbols: &SymbolTable, id: &str) -> Result<Message, Reason> {
+    let entry = fields.entry(symbols)?;
+    // Matches outside the book (insurance fund, auto-deleveraging) share the stream on futures.
+    if fields.get("X").is_some() && fields.text("X")? != "MARKET" {
+        return Err(Reason::UnusedStream);
+    }
+    let sell = match fields.get("m") {
+        Some([Node::Static(StaticNode::Bool(maker))]) => *maker,
+        _ => return Err(Reason::BadField),
+    };
+    let trade = Trade {
+        price: fields.price("p", entry)?,
+        qty: fields.qty("q", entry)?,
+        trade_id: fields.integer(id)?,
+        transact_ns: fields.stamp("T")?,
+    };
+    if trade.qty <= Qty::ZERO {
+        return Err(Reason::BadField);
+    }
+    let body = Body::Trade { trade, sell, raw: id == "t" };
+    Ok(Message { instrument: entry.id, venue_ns: fields.stamp("E")?, body })
+}
+
+fn mark(fields: &Fields<'_>, symbols: &SymbolTable) -> Result<Message, Reason> {
+    let entry = fields.entry(symbols)?;
+    let decimal = |key: &str| -> Result<i64, Reason> {
+        Ok(Price::parse(fields.text(key)?.as_bytes(), Scale::saturating(MARK_DECIMALS))?.raw())
+    };
+    let index = if fields.get("i").is_some() { decimal("i")? } else { 0 };
+    // Delivery contracts have no funding: an empty rate and no time, or neither key.
+    let funding = match fields.get("r") {
+        None | Some([Node::String("")]) => 0,
+        Some(_) => parse_signed(fields.text("r")?.as_bytes(), Scale::saturating(RATE_DECIMALS))?,
+    };
+    let mark = Mark { mark: decimal("p")?, index, funding, next_funding_ns: fields.stamp_or_none("T")? };
+    Ok(Message { instrument: entry.id, venue_ns: fields.stamp("E")?, body: Body::Mark(mark) })
+}
