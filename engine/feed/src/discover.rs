@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_wire::instrument::RegistryError;
-use tidegate_wire::{InstrumentId, Registry, Venue};
+use tidegate_wire::{InstrumentId, Price, Registry, Venue};
 
 use crate::frame::{FrameMut, PADDING};
 use crate::replay::{CaptureReader, Captured, ReplayError, SourceSpec};
@@ -24,6 +24,15 @@ pub struct Source {
     pub instruments: BTreeMap<String, InstrumentId>,
     /// Its instrument if there is only one: whose an unnamed snapshot is. Else [`InstrumentId::NONE`].
     pub only: InstrumentId,
+}
+
+/// What a set of captures holds.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// The captures.
+    pub sources: Vec<Source>,
+    /// About where each instrument trades, for those whose first book or quote was seen.
+    pub prices: Vec<(InstrumentId, Price)>,
 }
 
 /// Why captures cannot be replayed together.
@@ -49,7 +58,7 @@ pub enum DiscoverError {
 ///
 /// # Errors
 /// See [`DiscoverError`]. A damaged file is no error here: what can be read of it is used.
-pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Vec<Source>, DiscoverError> {
+pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discovery, DiscoverError> {
     let mut surveys = Vec::with_capacity(specs.len());
     let mut markets: BTreeMap<Venue, Survey> = BTreeMap::new();
     for spec in specs {
@@ -65,7 +74,13 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Vec<Sou
             }
         }
     }
-    Ok(surveys.into_iter().map(|(spec, survey, venue)| source(spec, &survey, venue, registry)).collect())
+    let mut prices = Vec::new();
+    for (id, instrument) in registry.iter() {
+        let price = markets.get(&instrument.venue).and_then(|s| s.price(&instrument.symbol, instrument.price_scale));
+        prices.extend(price.map(|price| (id, price)));
+    }
+    let sources = surveys.into_iter().map(|(spec, survey, venue)| source(spec, &survey, venue, registry)).collect();
+    Ok(Discovery { sources, prices })
 }
 
 fn source(spec: &SourceSpec, survey: &Survey, venue: Venue, registry: &Registry) -> Source {

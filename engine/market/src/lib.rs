@@ -1,2 +1,18 @@
-//! Events to state.
+//! Events to state: books, bars and microstructure features.
+//!
+//! # The model
+//!
+//! [`MarketStage`] consumes events and keeps, for each instrument, a [`book::Book`] and a
+//! [`features::FeatureEngine`]. Every event yields one feature vector: 64 values with a mask, the book's quality and a
+//! digest. A book that is not good masks every feature that depends on it; a masked value is absent, never zero in
+//! meaning. [`features::schema`] defines each feature with its unit and source.
+//!
+//! [`crosscheck`] compares the rebuilt book with the venue's own best bid and ask; [`bars`] cuts the tape into bars.
+
+pub mod bars;
 pub mod book;
+pub mod crosscheck;
+pub mod features;
+mod stage;
+
+pub use stage::{MarketConfig, MarketCounters, MarketStage};

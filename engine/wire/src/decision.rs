@@ -105,6 +105,12 @@ const _: () = {
     assert!(core::mem::offset_of!(Decision, value) == 32);
 };
 
+/// Whoever consumes decisions: a ring to the recorder, a file, a test.
+pub trait DecisionSink {
+    /// A decision, in order.
+    fn decision(&mut self, decision: &Decision);
+}
+
 impl BreakerState {
     /// Every state, in the order of its number.
     pub const ALL: [Self; 4] = [Self::Closed, Self::Tripped, Self::Cooling, Self::HalfOpen];

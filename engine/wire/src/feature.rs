@@ -60,6 +60,14 @@ impl FeatureBody {
     }
 }
 
+/// Whoever consumes feature vectors: the guard stage, a ring to another core, a file.
+pub trait FeatureSink {
+    /// A vector, in event order.
+    fn features(&mut self, header: &Header, body: &FeatureBody);
+    /// Time passed and no vector came.
+    fn heartbeat(&mut self, header: &Header);
+}
+
 /// Header and body as one record.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]

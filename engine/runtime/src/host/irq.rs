@@ -120,7 +120,7 @@ fn activity(view: &View<'_>) -> Result<Verdict, Reason> {
         .ok_or_else(|| Reason::new("/proc/interrupts has no column for a hot core"))?;
     let busy: Vec<&Delta> = counted.iter().filter(|delta| delta.count > 0).collect();
     let text: Vec<String> =
-        busy.iter().map(|delta| format!("{} {:.0}/s", delta.name, delta.count as f64 / seconds)).collect();
+        busy.iter().map(|delta| format!("{} {:.0}/s", delta.label(), delta.count as f64 / seconds)).collect();
     let device = busy.iter().find(|delta| delta.is_device);
     let ticks = busy.iter().any(|delta| delta.name == "LOC" && delta.count as f64 / seconds > TICKS_PER_SECOND_MAX);
     let found = if text.is_empty() { String::from("none") } else { abridged(&text) };

@@ -36,7 +36,7 @@ impl Verdict {
     }
 }
 
-/// Counters of `/proc` at one moment; `None` when the file could not be read.
+/// Counters of `/proc` at one moment, or why they could not be read.
 pub(super) struct Sample {
     pub(super) at: Instant,
     pub(super) interrupts: Result<String, Reason>,

@@ -47,6 +47,8 @@ impl Grid {
 struct Found {
     price: Grid,
     qty: Grid,
+    /// The best price of the first book or quote seen, at [`SURVEY_DECIMALS`]; 0 before that.
+    first_price: i64,
 }
 
 /// What a source holds.
@@ -73,6 +75,9 @@ impl Survey {
     pub fn merge(&mut self, other: &Self) {
         for (symbol, found) in other.named() {
             let ours = self.symbols.entry(symbol.clone()).or_default();
+            if ours.first_price == 0 {
+                ours.first_price = found.first_price;
+            }
             for (grid, other) in [(&mut ours.price, found.price), (&mut ours.qty, found.qty)] {
                 grid.see(&tidegate_wire::decimal::Fixed::new(other.0, Scale::saturating(SURVEY_DECIMALS)).to_string());
             }
@@ -90,9 +95,16 @@ impl Survey {
                 };
                 found.price.see(&text(self.unnamed.price));
                 found.qty.see(&text(self.unnamed.qty));
+                found.first_price = self.unnamed.first_price.max(found.first_price);
             }
             (symbol, found)
         })
+    }
+
+    /// About where each symbol trades: a best price near the beginning.
+    pub fn price(&self, symbol: &str, scale: Scale) -> Option<Price> {
+        let price = self.symbols.get(symbol)?.first_price / (Scale::saturating(SURVEY_DECIMALS).units() / scale.units());
+        (price > 0).then(|| Price::from_raw(price))
     }
 
     /// The instruments, with the coarsest grid that holds every number seen.
@@ -144,6 +156,9 @@ impl Surveyor {
             };
             if let Some(found) = found {
                 grids(&fields, found);
+                if found.first_price == 0 {
+                    found.first_price = best_price(&fields).unwrap_or(0);
+                }
             }
             Ok(())
         });
@@ -165,6 +180,16 @@ fn venue_of(fields: &Fields<'_>) -> Option<Venue> {
         (true, Some((pair, _))) if pair.ends_with("USD") => Venue::BinanceCoinm,
         (true, _) => Venue::BinanceUsdm,
     })
+}
+
+/// The best bid of a quote or a snapshot; single depth frames may begin far from the touch.
+fn best_price(fields: &Fields<'_>) -> Option<i64> {
+    let text = match (fields.get("bids"), fields.get("B"), fields.get("b")) {
+        (Some([Node::Array { .. }, Node::Array { len: 2, .. }, Node::String(price), ..]), _, _) => *price,
+        (_, Some(_), Some([Node::String(price)])) => *price,
+        _ => return None,
+    };
+    parse(text.as_bytes(), Scale::saturating(SURVEY_DECIMALS)).ok()
 }
 
 fn grids(fields: &Fields<'_>, found: &mut Found) {

@@ -1,0 +1,279 @@
+//! Profiles: the settings of all rules for one market, from TOML over defaults.
+//!
+//! A profile names only what differs from the rules' own defaults:
+//!
+//! ```toml
+//! name = "binance-spot"
+//!
+//! [rules.price_move]
+//! threshold = 0.08
+//! ```
+
+use std::collections::BTreeMap;
+
+use tidegate_wire::Venue;
+
+use crate::rules::{Direction, RULE_COUNT, RULES, Rule, rule_index};
+
+/// What happens after a trip.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// The breaker cools and closes by itself once the condition has gone.
+    #[default]
+    Auto,
+    /// It stays tripped until an operator resets it.
+    Latched,
+}
+
+/// Settings of one rule.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Settings {
+    /// Whether the rule is in force.
+    pub enabled: bool,
+    /// The level that trips, in the rule's unit.
+    pub threshold: f64,
+    /// The level that releases, in the rule's unit; on the good side of the threshold.
+    pub release: f64,
+    /// How long the condition must hold before it trips, ms of event time.
+    pub hold_ms: u64,
+    /// How long trading stays stopped after the condition has gone, ms.
+    pub cooling_ms: u64,
+    /// How long the breaker is on probation after that, ms.
+    pub probation_ms: u64,
+    /// How long after an instrument's first event the rule waits before it may trip, ms.
+    pub warmup_ms: u64,
+    /// What happens after a trip.
+    pub policy: Policy,
+}
+
+/// Longest time a setting may name, ms: a day.
+const LONGEST_MS: u64 = 86_400_000;
+
+impl Settings {
+    /// Whether the settings make sense for a rule.
+    ///
+    /// # Errors
+    /// The key, its value and what was expected.
+    pub fn check(&self, rule: &Rule) -> Result<(), String> {
+        let name = rule.name;
+        if !self.threshold.is_finite() || !self.release.is_finite() {
+            return Err(format!("rules.{name}: threshold and release must be numbers"));
+        }
+        let (wrong, side) = match rule.direction {
+            Direction::Above => (self.release > self.threshold, "at or below"),
+            Direction::Below => (self.release < self.threshold, "at or above"),
+        };
+        if wrong {
+            let (release, threshold) = (self.release, self.threshold);
+            return Err(format!("rules.{name}.release is {release}, expected {side} the threshold {threshold}"));
+        }
+        for (key, value) in [
+            ("hold_ms", self.hold_ms),
+            ("cooling_ms", self.cooling_ms),
+            ("probation_ms", self.probation_ms),
+            ("warmup_ms", self.warmup_ms),
+        ] {
+            if value > LONGEST_MS {
+                return Err(format!("rules.{name}.{key} is {value}, expected at most {LONGEST_MS} (a day)"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a profile file may say of a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuleOverride {
+    /// Whether the rule is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The level that trips, in the rule's unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// The level that releases, in the rule's unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<f64>,
+    /// How long the condition must hold before it trips, ms of event time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_ms: Option<u64>,
+    /// How long trading stays stopped after the condition has gone, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooling_ms: Option<u64>,
+    /// How long the breaker is on probation after that, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probation_ms: Option<u64>,
+    /// How long after an instrument's first event the rule waits, ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_ms: Option<u64>,
+    /// `auto` or `latched`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+}
+
+/// A profile file.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfileFile {
+    /// Name in reports.
+    pub name: String,
+    /// When a scope with several members trips.
+    pub escalation: Escalation,
+    /// Rules that differ from their defaults, by name.
+    pub rules: BTreeMap<String, RuleOverride>,
+}
+
+/// When a venue, a strategy or the engine trips because of its members.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Escalation {
+    /// Part of the members that must be stopped, in (0, 1].
+    pub share: f64,
+    /// Number of members that must be stopped at least.
+    pub members: u32,
+    /// How long the scope stays stopped after enough members are back, ms.
+    pub cooling_ms: u64,
+    /// How long it is on probation after that, ms.
+    pub probation_ms: u64,
+}
+
+impl Default for Escalation {
+    fn default() -> Self {
+        Self { share: 0.5, members: 2, cooling_ms: 5_000, probation_ms: 5_000 }
+    }
+}
+
+/// Settings of all rules.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Profile {
+    /// Name in reports.
+    pub name: String,
+    /// When scopes with several members trip.
+    pub escalation: Escalation,
+    /// Settings by rule index.
+    pub rules: [Settings; RULE_COUNT],
+}
+
+/// Why a profile cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// Not TOML, an unknown key, a value of another type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A rule that does not exist.
+    #[error("rules.{name}: no such rule; rules are {known}", known = RULES.iter().map(|r| r.name).collect::<Vec<_>>().join(", "))]
+    UnknownRule {
+        /// What was written.
+        name: String,
+    },
+    /// A value that makes no sense.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        let rules = core::array::from_fn(|index| RULES[index].defaults);
+        Self { name: "default".into(), escalation: Escalation::default(), rules }
+    }
+}
+
+impl Profile {
+    /// The profile that ships for a venue.
+    ///
+    /// # Panics
+    /// Never: the shipped files are read by a test.
+    pub fn builtin(venue: Venue) -> Self {
+        let text = match venue {
+            Venue::BinanceSpot => include_str!("../profiles/binance-spot.toml"),
+            Venue::BinanceUsdm => include_str!("../profiles/binance-usdm.toml"),
+            Venue::BinanceCoinm => include_str!("../profiles/binance-coinm.toml"),
+        };
+        match Self::from_toml(text) {
+            Ok(profile) => profile,
+            Err(error) => unreachable!("shipped profile of {venue}: {error}"),
+        }
+    }
+
+    /// Reads a profile; what it does not name keeps the rules' defaults.
+    ///
+    /// # Errors
+    /// See [`ProfileError`]; messages name the key, the value and what was expected.
+    pub fn from_toml(text: &str) -> Result<Self, ProfileError> {
+        let table = toml::Deserializer::parse(text).map_err(|error| ProfileError::Syntax(error.to_string()))?;
+        let file: ProfileFile = serde_path_to_error::deserialize(table)
+            .map_err(|error| ProfileError::Syntax(format!("{}: {}", error.path(), error.inner())))?;
+        Self::from_file(&file)
+    }
+
+    /// The profile of a file's contents.
+    ///
+    /// # Errors
+    /// As [`Self::from_toml`].
+    pub fn from_file(file: &ProfileFile) -> Result<Self, ProfileError> {
+        let mut profile = Self { name: file.name.clone(), escalation: file.escalation, ..Self::default() };
+        profile.apply(&file.rules)?;
+        let Escalation { share, members, .. } = profile.escalation;
+        if !(share > 0.0 && share <= 1.0) || members == 0 {
+            let text = format!("escalation: share is {share}, expected in (0, 1]; members is {members}, expected above 0");
+            return Err(ProfileError::Value(text));
+        }
+        Ok(profile)
+    }
+
+    /// Puts overrides over this profile.
+    ///
+    /// # Errors
+    /// As [`Self::from_toml`].
+    pub fn apply(&mut self, overrides: &BTreeMap<String, RuleOverride>) -> Result<(), ProfileError> {
+        for (name, change) in overrides {
+            let index = rule_index(name).map(usize::from).filter(|index| *index < RULE_COUNT);
+            let index = index.ok_or_else(|| ProfileError::UnknownRule { name: name.clone() })?;
+            let old = self.rules[index];
+            self.rules[index] = Settings {
+                enabled: change.enabled.unwrap_or(old.enabled),
+                threshold: change.threshold.unwrap_or(old.threshold),
+                release: change.release.unwrap_or(old.release),
+                hold_ms: change.hold_ms.unwrap_or(old.hold_ms),
+                cooling_ms: change.cooling_ms.unwrap_or(old.cooling_ms),
+                probation_ms: change.probation_ms.unwrap_or(old.probation_ms),
+                warmup_ms: change.warmup_ms.unwrap_or(old.warmup_ms),
+                policy: change.policy.unwrap_or(old.policy),
+            };
+            self.rules[index].check(RULES[index]).map_err(ProfileError::Value)?;
+        }
+        Ok(())
+    }
+
+    /// Settings of a rule by name.
+    pub fn rule(&self, name: &str) -> Option<&Settings> {
+        self.rules.get(usize::from(rule_index(name)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_profiles_load() {
+        for venue in Venue::ALL {
+            assert_eq!(Profile::builtin(venue).name, venue.name());
+        }
+    }
+
+    #[test]
+    fn errors_name_key_value_and_expectation() {
+        let error = |text: &str| Profile::from_toml(text).expect_err(text).to_string();
+        assert!(error("[rules.volatility]\nthreshhold = 1.0").contains("rules.volatility"));
+        assert!(error("[rules.volatility]\nthreshhold = 1.0").contains("threshold"), "the right key is offered");
+        assert!(error("[rules.volatilty]\nthreshold = 1.0").contains("no such rule"));
+        let message = error("[rules.volatility]\nthreshold = 1.0\nrelease = 2.0");
+        assert!(message.contains("rules.volatility.release is 2") && message.contains("threshold 1"), "{message}");
+        assert!(error("[rules.spread]\nhold_ms = -1").contains("rules.spread.hold_ms"));
+        assert!(error("[escalation]\nshare = 1.5").contains("share is 1.5"));
+        assert!(error("[rules.correlation_break]\nrelease = 0.1").contains("at or above"));
+        assert!(error("nonsense").contains("nonsense"));
+    }
+}

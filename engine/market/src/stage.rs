@@ -1,0 +1,411 @@
+//! The market stage: events in, feature vectors out.
+//!
+//! One stage serves all instruments of a run. Each event updates the book or the tape of its instrument and yields one
+//! feature vector. A timer of event time takes books out of service that have been silent for too long.
+
+use tidegate_wire::clock::Clock;
+use tidegate_wire::event::{BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::{InstrumentId, Price, RecordKind, Registry};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::book::Book;
+use crate::crosscheck::CrossCheck;
+use crate::features::{FeatureEngine, schema};
+
+/// Settings of the stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarketConfig {
+    /// A book without a depth frame for this long is stale, ns of event time.
+    pub stale_after_ns: i64,
+    /// Compare every book with the quote stream.
+    pub check_bbo: bool,
+}
+
+impl Default for MarketConfig {
+    fn default() -> Self {
+        Self { stale_after_ns: 3_000_000_000, check_bbo: false }
+    }
+}
+
+/// What the stage counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct MarketCounters {
+    /// Feature vectors published.
+    pub vectors: u64,
+    /// Books seen crossed.
+    pub crossed: u64,
+    /// Frames with a price off the instrument's grid.
+    pub off_grid: u64,
+    /// Books that went stale.
+    pub stale: u64,
+    /// Comparisons of a book with the quote stream at the same update id.
+    pub bbo_checked: u64,
+    /// Of these, how many differed.
+    pub bbo_mismatch: u64,
+}
+
+/// One instrument.
+#[derive(Debug)]
+struct Market {
+    book: Book,
+    engine: FeatureEngine,
+    check: Option<CrossCheck>,
+    /// Quality as the feed says.
+    feed_quality: BookQuality,
+    /// The book itself was seen to be corrupt; only a snapshot heals it.
+    corrupt: bool,
+    stale: bool,
+    /// When it goes stale, ns of event time; `i64::MAX` while there is nothing to wait for.
+    deadline: i64,
+    /// The instrument its returns are correlated with.
+    reference: Option<usize>,
+    /// Second of event time in which the correlation was computed.
+    correlated: i64,
+    /// Whether the ladder was placed around a price.
+    placed: bool,
+}
+
+impl Market {
+    fn quality(&self) -> BookQuality {
+        match self.feed_quality {
+            BookQuality::Good if self.corrupt => BookQuality::Crossed,
+            BookQuality::Good if self.stale => BookQuality::Stale,
+            quality => quality,
+        }
+    }
+}
+
+/// The market stage; `S` takes the feature vectors.
+#[derive(Debug)]
+pub struct MarketStage<S> {
+    registry: Registry,
+    config: MarketConfig,
+    clock: Clock,
+    markets: Vec<Market>,
+    counters: MarketCounters,
+    /// The earliest deadline of any book.
+    next_deadline: i64,
+    /// Running digest over all vectors.
+    digest: u64,
+    sink: S,
+}
+
+impl<S: FeatureSink> MarketStage<S> {
+    /// A stage for all instruments of a registry.
+    pub fn new(registry: &Registry, config: MarketConfig, clock: Clock, sink: S) -> Self {
+        let market = |(id, instrument): (InstrumentId, &tidegate_wire::Instrument)| Market {
+            book: Book::with_window(instrument, 0),
+            engine: FeatureEngine::new(instrument),
+            check: config.check_bbo.then(CrossCheck::default),
+            feed_quality: BookQuality::Building,
+            corrupt: false,
+            stale: false,
+            deadline: i64::MAX,
+            reference: reference(registry, id),
+            correlated: 0,
+            placed: false,
+        };
+        let markets = registry.iter().map(market).collect();
+        let (registry, counters) = (registry.clone(), MarketCounters::default());
+        Self { registry, config, clock, markets, counters, next_deadline: i64::MAX, digest: 0, sink }
+    }
+
+    /// Places the ladder of an instrument around a price, so that the first snapshot does not have to on the hot path.
+    pub fn place(&mut self, id: InstrumentId, price: Price) {
+        if let (Some(market), Some(instrument)) = (self.markets.get_mut(id.index()), self.registry.get(id)) {
+            market.book = Book::new(instrument, Some(price));
+            market.placed = true;
+        }
+    }
+
+    /// The consumer of the vectors.
+    pub const fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// The consumer of the vectors.
+    pub const fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// Takes the stage apart.
+    pub fn into_sink(self) -> S {
+        self.sink
+    }
+
+    /// The book of an instrument.
+    pub fn book(&self, id: InstrumentId) -> Option<&Book> {
+        self.markets.get(id.index()).map(|market| &market.book)
+    }
+
+    /// The quality of an instrument's book.
+    pub fn quality(&self, id: InstrumentId) -> BookQuality {
+        self.markets.get(id.index()).map_or(BookQuality::Building, Market::quality)
+    }
+
+    /// The last vector of an instrument.
+    pub fn features(&self, id: InstrumentId) -> Option<FeatureBody> {
+        self.markets.get(id.index()).map(|market| masked(*market.engine.body(), market.quality()))
+    }
+
+    /// The digest over all vectors so far.
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> MarketCounters {
+        let mut counters = self.counters;
+        for check in self.markets.iter().filter_map(|market| market.check.as_ref()) {
+            let (checked, mismatched) = check.counts();
+            counters.bbo_checked += checked;
+            counters.bbo_mismatch += mismatched;
+        }
+        counters
+    }
+
+    /// Begins an event: fires what is due, moves the instrument's time. Gives the counter at the beginning.
+    #[inline(always)]
+    fn begin(&mut self, header: &Header) -> u64 {
+        let taken = self.clock.ticks();
+        if header.event_ns >= self.next_deadline {
+            self.fire(header);
+        }
+        let index = header.instrument.index();
+        let market = &mut self.markets[index];
+        let good = market.quality() == BookQuality::Good;
+        market.engine.advance(header.event_ns, good);
+        if market.engine.second() != market.correlated {
+            self.correlate(index, header.event_ns);
+        }
+        taken
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn correlate(&mut self, index: usize, now: i64) {
+        self.markets[index].correlated = self.markets[index].engine.second();
+        let Some(reference) = self.markets[index].reference else { return };
+        // The reference may not have had an event since its second ended.
+        let good = self.markets[reference].quality() == BookQuality::Good;
+        self.markets[reference].engine.advance(now, good);
+        if let Ok([market, reference]) = self.markets.get_disjoint_mut([index, reference]) {
+            market.engine.correlate(&reference.engine);
+        }
+    }
+
+    /// Fires the timers that are due, earliest first, each at its own time.
+    #[cold]
+    #[inline(never)]
+    fn fire(&mut self, header: &Header) {
+        while let Some((index, deadline)) = self.earliest().filter(|(_, deadline)| *deadline <= header.event_ns) {
+            let market = &mut self.markets[index];
+            market.deadline = i64::MAX;
+            if market.quality() == BookQuality::Good {
+                market.stale = true;
+                market.engine.advance(deadline, true);
+                self.counters.stale += 1;
+                let timer = Header {
+                    frame: header.frame,
+                    event_ns: deadline,
+                    ..Header::new(RecordKind::Features, InstrumentId(index as u16))
+                };
+                self.publish(&timer, 0, 0);
+            } else {
+                market.stale = true;
+            }
+        }
+        self.next_deadline = self.earliest().map_or(i64::MAX, |(_, deadline)| deadline);
+    }
+
+    fn earliest(&self) -> Option<(usize, i64)> {
+        let deadlines = self.markets.iter().enumerate().map(|(index, market)| (index, market.deadline));
+        deadlines.filter(|(_, deadline)| *deadline != i64::MAX).min_by_key(|(index, deadline)| (*deadline, *index))
+    }
+
+    /// A depth frame came: the book is alive.
+    #[inline(always)]
+    fn alive(&mut self, header: &Header) {
+        let deadline = header.event_ns.saturating_add(self.config.stale_after_ns);
+        let market = &mut self.markets[header.instrument.index()];
+        (market.stale, market.deadline) = (false, deadline);
+        self.next_deadline = self.next_deadline.min(deadline);
+    }
+
+    /// Ends an event: completes the vector and hands it on.
+    #[inline(always)]
+    fn publish(&mut self, header: &Header, taken_ticks: u64, book_ticks: u64) {
+        let market = &mut self.markets[header.instrument.index()];
+        market.engine.finish(header.event_ns);
+        let quality = market.quality();
+        let body = market.engine.body();
+        let mut body = if quality == BookQuality::Good { *body } else { masked(*body, quality) };
+        body.quality = quality as u64;
+        body.digest = digest(header, &body);
+        self.digest = (self.digest.rotate_left(5) ^ body.digest).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.counters.vectors += 1;
+        (body.taken_ticks, body.book_ticks) = (taken_ticks, book_ticks);
+        body.features_ticks = self.clock.ticks();
+        let header = Header { kind: RecordKind::Features as u8, count: 0, ..*header };
+        self.sink.features(&header, &body);
+    }
+
+    /// The book is corrupt: out of service until a snapshot.
+    #[cold]
+    fn corrupt(&mut self, index: usize) {
+        self.markets[index].corrupt = true;
+        if let Some(check) = &mut self.markets[index].check {
+            check.forget_book();
+        }
+    }
+
+    #[inline(always)]
+    fn latency(header: &Header) -> Option<i64> {
+        let known = header.venue_ns != 0 && header.flags & FLAG_BUFFERED == 0;
+        known.then(|| header.event_ns - header.venue_ns)
+    }
+}
+
+impl<S: FeatureSink> EventSink for MarketStage<S> {
+    #[inline]
+    fn delta(&mut self, header: &Header, depth: Depth<'_>) {
+        let taken = self.begin(header);
+        self.alive(header);
+        let index = header.instrument.index();
+        let market = &mut self.markets[index];
+        let applied = market.book.apply(&depth);
+        let book_ticks = self.clock.ticks();
+        market.engine.message(header.event_ns, Self::latency(header));
+        match applied {
+            Ok(change) if !market.book.is_crossed() => {
+                market.engine.book(header.event_ns, &market.book, change);
+                if let Some(check) = market.check.as_mut().filter(|_| market.feed_quality == BookQuality::Good) {
+                    check.book(depth.ids.last, market.book.best_bid(), market.book.best_ask());
+                }
+            }
+            Ok(_) => {
+                self.counters.crossed += u64::from(!market.corrupt);
+                self.corrupt(index);
+            }
+            Err(_) => {
+                self.counters.off_grid += 1;
+                self.corrupt(index);
+            }
+        }
+        self.publish(header, taken, book_ticks);
+    }
+
+    fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
+        let taken = self.begin(header);
+        self.alive(header);
+        let index = header.instrument.index();
+        if !self.markets[index].placed
+            && let Some(best) = depth.bids.first().or(depth.asks.first())
+        {
+            self.place(header.instrument, best.price);
+        }
+        let market = &mut self.markets[index];
+        market.corrupt = false;
+        let loaded = market.book.load(&depth);
+        let book_ticks = self.clock.ticks();
+        market.engine.message(header.event_ns, None);
+        if loaded.is_err() {
+            self.counters.off_grid += 1;
+            self.corrupt(index);
+        } else if market.book.is_crossed() {
+            self.counters.crossed += 1;
+            self.corrupt(index);
+        } else {
+            market.engine.snapshot(header.event_ns, &market.book);
+        }
+        self.publish(header, taken, book_ticks);
+    }
+
+    #[inline]
+    fn quote(&mut self, header: &Header, quote: &Quote) {
+        let taken = self.begin(header);
+        let market = &mut self.markets[header.instrument.index()];
+        market.engine.message(header.event_ns, Self::latency(header));
+        market.engine.quote(header.event_ns, quote);
+        if let Some(check) = &mut market.check {
+            check.quote(quote);
+        }
+        let book_ticks = self.clock.ticks();
+        self.publish(header, taken, book_ticks);
+    }
+
+    #[inline]
+    fn trade(&mut self, header: &Header, trade: &Trade) {
+        let taken = self.begin(header);
+        let market = &mut self.markets[header.instrument.index()];
+        market.engine.message(header.event_ns, Self::latency(header));
+        market.engine.trade(header.event_ns, trade, header.flags & FLAG_SELL != 0);
+        let book_ticks = self.clock.ticks();
+        self.publish(header, taken, book_ticks);
+    }
+
+    fn mark(&mut self, header: &Header, mark: &Mark) {
+        let taken = self.begin(header);
+        let market = &mut self.markets[header.instrument.index()];
+        market.engine.message(header.event_ns, Self::latency(header));
+        market.engine.mark(mark);
+        let book_ticks = self.clock.ticks();
+        self.publish(header, taken, book_ticks);
+    }
+
+    #[cold]
+    fn status(&mut self, header: &Header, status: &Status) {
+        let taken = self.begin(header);
+        let market = &mut self.markets[header.instrument.index()];
+        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_u8);
+        market.feed_quality = quality.unwrap_or(BookQuality::Building);
+        if market.feed_quality != BookQuality::Good {
+            market.deadline = i64::MAX;
+            if let Some(check) = &mut market.check {
+                check.forget_book();
+            }
+        }
+        let book_ticks = self.clock.ticks();
+        self.publish(header, taken, book_ticks);
+    }
+
+    fn heartbeat(&mut self, header: &Header) {
+        if header.event_ns >= self.next_deadline {
+            self.fire(header);
+        }
+        self.sink.heartbeat(header);
+    }
+}
+
+/// The vector without what needs a good book. A masked value is zero, so that equal vectors have equal bytes.
+fn masked(mut body: FeatureBody, quality: BookQuality) -> FeatureBody {
+    if quality != BookQuality::Good {
+        body.mask &= !schema::NEEDS_BOOK;
+    }
+    for (index, value) in body.values.iter_mut().enumerate() {
+        if body.mask >> index & 1 == 0 {
+            *value = 0.0;
+        }
+    }
+    body.quality = quality as u64;
+    body
+}
+
+/// XXH3 over what the vector says and when: stamps of the host are left out, so that it is the same in every run.
+#[inline(always)]
+fn digest(header: &Header, body: &FeatureBody) -> u64 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let values = xxh3_64(bytemuck::bytes_of(&body.values));
+    let place = u64::from(header.instrument.0) << 8 | body.quality;
+    let seen = (header.event_ns as u64).wrapping_mul(MIX).rotate_left(31) ^ body.mask;
+    (values ^ seen.wrapping_mul(MIX)).rotate_left(29).wrapping_mul(MIX) ^ place.wrapping_mul(MIX)
+}
+
+/// The instrument to correlate with: the first other one of the same base asset, else the first other one.
+fn reference(registry: &Registry, id: InstrumentId) -> Option<usize> {
+    let base = registry.get(id)?.base();
+    let others = || registry.iter().filter(move |(other, _)| *other != id);
+    let same = others().find(|(_, other)| other.base() == base);
+    same.or_else(|| others().next()).map(|(other, _)| other.index())
+}
