@@ -1,5 +1,22 @@
-//! The pinned loops that join the rooms: topology, wait strategies, supervision, replay, host checks.
+//! The pinned loops that join the rooms, and what re-runs the engine.
+//!
+//! # The model
+//!
+//! A **pipeline** is feed, market and guard in that order. Its **topology** ([`pipeline`]) says how many cores it takes:
+//! `fused` runs it on one, a frame at a time; `staged` gives each stage a thread and joins them by lossless rings. Both are
+//! built from the same stages and take the same decisions. Around it run cold threads: the reader that merges captures,
+//! the scribe that writes histograms and decisions, the hiccup meter that says how noisy the host was meanwhile.
+//!
+//! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`config`] is what operators
+//! write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.
 
+pub mod alloc;
+pub mod config;
 pub mod hiccup;
 pub mod hlog;
 pub mod host;
+pub mod latency;
+pub mod pipeline;
+pub mod replay;
+mod scribe;
+pub mod wait;

@@ -23,6 +23,8 @@ pub mod feature;
 pub mod instrument;
 #[cfg(not(loom))]
 pub mod latency;
+#[cfg(not(loom))]
+pub mod relay;
 pub mod ring;
 mod sync;
 

@@ -78,8 +78,12 @@ impl Side {
     pub(crate) fn new(ticks: usize) -> Self {
         assert!(ticks.is_power_of_two() && ticks >= 4096, "the window is a power of two of at least 4096 ticks");
         let words = |n: usize| vec![0; n.max(1)].into_boxed_slice();
+        // Written twice on purpose: zeroed memory is not mapped until it is touched, and the first touch of a page
+        // costs microseconds that the hot path must not pay.
+        let mut qty = vec![core::hint::black_box(1); ticks].into_boxed_slice();
+        qty.fill(0);
         Self {
-            qty: vec![0; ticks].into_boxed_slice(),
+            qty,
             bits0: words(ticks / 64),
             bits1: words(ticks / 64 / 64),
             bits2: words(ticks.div_ceil(64 * 64 * 64)),

@@ -67,8 +67,6 @@ pub struct FeatureEngine {
 /// Windows by index.
 const W1: usize = 0;
 const W10: usize = 1;
-const W60: usize = 2;
-const W300: usize = 3;
 
 impl FeatureEngine {
     /// An engine that has seen nothing.
@@ -141,7 +139,7 @@ impl FeatureEngine {
 
     #[inline(always)]
     fn mid(&self) -> Option<f64> {
-        (self.mid_halves != 0).then(|| self.mid_halves as f64 * 0.5 * self.price_unit)
+        (self.mid_halves != 0).then_some(self.mid_halves as f64 * 0.5 * self.price_unit)
     }
 
     fn spread(&self) -> f64 {

@@ -1,0 +1,88 @@
+//! The stages whose latency is kept, and the end of the pipeline that keeps it.
+
+use tidegate_guard::GuardStage;
+use tidegate_wire::clock::Clock;
+use tidegate_wire::event::{FLAG_BUFFERED, Header};
+use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink};
+use tidegate_wire::latency::Recorder;
+use tidegate_wire::relay::RecordWriter;
+use tidegate_wire::ring::overwrite;
+
+/// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged.
+pub const STAGES: &[&str] = &["decode", "ring", "book", "features", "guard", "total"];
+
+const DECODE: usize = 0;
+const RING: usize = 1;
+const BOOK: usize = 2;
+const FEATURES: usize = 3;
+const GUARD: usize = 4;
+const TOTAL: usize = 5;
+
+/// The last stage: breakers, publication of the vector, histograms.
+///
+/// Stamps ride in the records, so that the stages before it pay one counter read each and nothing more.
+#[derive(Debug)]
+pub struct Tail {
+    guard: GuardStage<RecordWriter>,
+    recorder: Recorder,
+    clock: Clock,
+    /// For observers that must not slow anything: sidecar, screens, flight recorder.
+    observers: overwrite::Writer,
+    record: Box<FeatureRecord>,
+    /// Whether a ring lies between the market stage and this one.
+    staged: bool,
+}
+
+impl Tail {
+    /// The end of a pipeline.
+    pub fn new(
+        guard: GuardStage<RecordWriter>,
+        recorder: Recorder,
+        clock: Clock,
+        observers: overwrite::Writer,
+        staged: bool,
+    ) -> Self {
+        let record = Box::new(bytemuck::Zeroable::zeroed());
+        Self { guard, recorder, clock, observers, record, staged }
+    }
+
+    /// The guard stage.
+    pub const fn guard(&self) -> &GuardStage<RecordWriter> {
+        &self.guard
+    }
+
+    /// Ends recording and gives the guard stage back.
+    pub fn finish(self) -> GuardStage<RecordWriter> {
+        self.recorder.finish();
+        self.guard
+    }
+}
+
+impl FeatureSink for Tail {
+    #[inline]
+    fn features(&mut self, header: &Header, body: &FeatureBody) {
+        let taken = if self.staged { self.clock.ticks() } else { body.features_ticks };
+        self.guard.features(header, body);
+        let done = self.clock.ticks();
+        // Timers and frames that were held back for a snapshot have no latency of their own.
+        if header.arrive_ticks != 0 && header.flags & FLAG_BUFFERED == 0 {
+            let span = |from, to| self.clock.between(from, to);
+            let hop = if self.staged { span(body.features_ticks, taken) } else { 0 };
+            self.recorder.record(DECODE, span(header.arrive_ticks, header.decoded_ticks));
+            self.recorder.record(RING, span(header.decoded_ticks, body.taken_ticks) + hop);
+            self.recorder.record(BOOK, span(body.taken_ticks, body.book_ticks));
+            self.recorder.record(FEATURES, span(body.book_ticks, body.features_ticks));
+            self.recorder.record(GUARD, span(taken, done));
+            self.recorder.record(TOTAL, span(header.arrive_ticks, done));
+        }
+        (self.record.header, self.record.body) = (*header, *body);
+        self.observers.push(bytemuck::cast_slice_mut(core::slice::from_mut(&mut *self.record)));
+        self.recorder.poll();
+    }
+
+    #[inline]
+    fn heartbeat(&mut self, header: &Header) {
+        self.guard.heartbeat(header);
+        self.recorder.poll();
+    }
+}

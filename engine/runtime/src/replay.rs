@@ -1,0 +1,603 @@
+//! A pipeline driven by recorded captures: the replay.
+//!
+//! Determinism: time comes from the frames, timers fire in event time, frames come in one order (receive time, source
+//! name, line). Topology, speed, host and wait strategy change latencies only; the digests prove it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use tidegate_feed::replay::{Block, Reader, ReplayError, SourceReport, SourceSpec};
+use tidegate_feed::{Feed, FeedCounters, FeedError, discover};
+use tidegate_guard::thresholds::OutOfRange;
+use tidegate_guard::{GuardCounters, GuardStage, Profile, Strategy};
+use tidegate_market::{MarketConfig, MarketCounters, MarketStage};
+use tidegate_wire::clock::Clock;
+use tidegate_wire::decision::{BreakerState, Decision};
+use tidegate_wire::event::{BookQuality, EventSink};
+use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::latency::recorder;
+use tidegate_wire::relay::{RecordReader, RecordWriter};
+use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
+use tidegate_wire::{Instrument, InstrumentId, Registry, Venue};
+
+use crate::alloc;
+use crate::hiccup::{HiccupMeter, Mode, NoiseFloor};
+use crate::latency::{STAGES, Tail};
+use crate::pipeline::{Finished, Guard, Placement, Polled, Rings, Source, Topology, run_fused, run_staged};
+use crate::scribe::{OutputError, Scribe, Written};
+use crate::wait::{WaitStrategy, cores, lock_memory};
+
+pub use crate::scribe::{DecisionLine, Names, Outputs};
+
+/// How fast a capture is replayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Speed {
+    /// As fast as the loop goes.
+    #[default]
+    Max,
+    /// At a multiple of the recorded pace, > 0.
+    Times(f64),
+}
+
+impl std::str::FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let times = text.strip_suffix('x').unwrap_or(text).parse::<f64>().ok().filter(|t| t.is_finite() && *t > 0.0);
+        times.map(Self::Times).ok_or(format!("speed {text:?}: expected `max` or a number above 0, such as 1 or 10"))
+    }
+}
+
+impl std::fmt::Display for Speed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Times(times) => write!(f, "{times}"),
+        }
+    }
+}
+
+/// A replay to be run.
+#[derive(Clone, Debug)]
+pub struct ReplayPlan {
+    /// The captures.
+    pub sources: Vec<SourceSpec>,
+    /// Instruments known beforehand; what captures hold besides is found out.
+    pub registry: Registry,
+    /// How fast.
+    pub speed: Speed,
+    /// On how many cores.
+    pub topology: Topology,
+    /// How loops wait.
+    pub wait: WaitStrategy,
+    /// Cores for the hot loops; empty: the last ones if there are enough, else none is pinned.
+    pub cores: Vec<usize>,
+    /// Lock the process's memory.
+    pub lock_memory: bool,
+    /// Compare books with the quote streams.
+    pub check_bbo: bool,
+    /// Profiles by venue number.
+    pub profiles: [Profile; Venue::ALL.len()],
+    /// Strategies by name with instrument names (`BTCUSDT.binance-usdm`).
+    pub strategies: Vec<(String, Vec<String>)>,
+    /// Where records go.
+    pub outputs: Outputs,
+    /// Frames read ahead at most, bytes.
+    pub read_ahead: usize,
+}
+
+impl ReplayPlan {
+    /// A plan with defaults for everything but the captures.
+    pub fn new(sources: Vec<SourceSpec>) -> Self {
+        Self {
+            sources,
+            registry: Registry::new(),
+            speed: Speed::Max,
+            topology: Topology::Fused,
+            wait: WaitStrategy::Auto,
+            cores: Vec::new(),
+            lock_memory: false,
+            check_bbo: false,
+            profiles: Venue::ALL.map(Profile::builtin),
+            strategies: Vec::new(),
+            outputs: Outputs::default(),
+            read_ahead: 1 << 30,
+        }
+    }
+}
+
+/// Why a replay did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A capture cannot be used.
+    #[error(transparent)]
+    Discover(#[from] discover::DiscoverError),
+    /// A capture cannot be read.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The captures hold no instrument.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// A threshold is out of range.
+    #[error(transparent)]
+    Threshold(#[from] OutOfRange),
+    /// No memory for a ring.
+    #[error(transparent)]
+    Ring(#[from] RegionError),
+    /// An output file cannot be made.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// No thread.
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+    /// A strategy names an instrument that is not there.
+    #[error("strategy {strategy:?}: instrument {instrument:?} is not in the input; it has {known}")]
+    Strategy {
+        /// The strategy.
+        strategy: String,
+        /// What it names.
+        instrument: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// One instrument at the end of a replay.
+#[derive(Clone, Debug)]
+pub struct InstrumentReport {
+    /// Its definition.
+    pub instrument: Instrument,
+    /// Its book's quality.
+    pub quality: BookQuality,
+    /// Levels a side: bids, asks.
+    pub levels: (usize, usize),
+    /// Gaps and resyncs.
+    pub gaps: (u64, u64),
+    /// Its last feature vector.
+    pub features: FeatureBody,
+    /// Open breakers by rule name.
+    pub open: Vec<&'static str>,
+    /// Whether it may be traded.
+    pub permitted: bool,
+}
+
+/// What came out of a replay.
+#[derive(Debug)]
+pub struct ReplayReport {
+    /// What the feed counted.
+    pub feed: FeedCounters,
+    /// What the market stage counted.
+    pub market: MarketCounters,
+    /// What the guard counted.
+    pub guard: GuardCounters,
+    /// Digest over all feature vectors.
+    pub features_digest: u64,
+    /// Digest over all decisions.
+    pub decisions_digest: u64,
+    /// The decisions, up to 100,000.
+    pub decisions: Vec<Decision>,
+    /// Names for them.
+    pub names: Names,
+    /// Latency by stage, in the order of [`STAGES`].
+    pub histograms: Vec<Histogram<u64>>,
+    /// What became of each capture.
+    pub sources: Vec<SourceReport>,
+    /// The instruments.
+    pub instruments: Vec<InstrumentReport>,
+    /// Wall time of the loop, s.
+    pub wall_s: f64,
+    /// Event time covered, s.
+    pub event_s: f64,
+    /// Heap allocations on hot threads; `None` when nobody counted.
+    pub allocations_hot: Option<u64>,
+    /// How noisy the host was meanwhile.
+    pub noise: Option<NoiseFloor>,
+    /// Which counter stamped.
+    pub clock: Clock,
+    /// What could not be done as asked.
+    pub warnings: Vec<String>,
+    /// An output that broke off.
+    pub output_error: Option<OutputError>,
+    /// Whether it was stopped before the end.
+    pub stopped: bool,
+}
+
+/// Lines of the ring between feed and market: a snapshot of 5,000 levels a side is 3,000 lines.
+const EVENT_LINES: u64 = 1 << 14;
+/// Lines of the ring between market and guard.
+const VECTOR_LINES: u64 = 1 << 13;
+/// Lines of the decision ring.
+const DECISION_LINES: u64 = 1 << 12;
+/// Lines of the observers' ring: about 6,000 vectors.
+const OBSERVER_LINES: u64 = 1 << 16;
+
+fn ring(lines: u64, stop: &Arc<AtomicBool>) -> Result<(RecordWriter, RecordReader), RegionError> {
+    let region = Arc::new(Region::anonymous(RegionKind::Lossless, lines)?);
+    let writer = RecordWriter::new(lossless::Writer::resume(region.clone()), stop.clone());
+    Ok((writer, RecordReader::new(lossless::Reader::resume(region))))
+}
+
+/// Everything a pipeline is built from.
+struct Parts {
+    registry: Registry,
+    clock: Clock,
+    feed: Feed,
+    market: MarketConfig,
+    prices: Vec<(InstrumentId, tidegate_wire::Price)>,
+    tail: Tail,
+    placement: Placement,
+    stop: Arc<AtomicBool>,
+}
+
+/// What a pipeline left, whatever its topology.
+struct Remains {
+    feed: Feed,
+    market: MarketCounters,
+    features_digest: u64,
+    guard: Guard,
+    instruments: Vec<(BookQuality, (usize, usize), FeatureBody)>,
+    warnings: Vec<String>,
+}
+
+/// Runs a replay to its end, or until `stop` is set.
+///
+/// # Errors
+/// See [`RunError`]; nothing has run then.
+pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, RunError> {
+    let mut registry = plan.registry.clone();
+    let discovery = discover::discover(&plan.sources, &mut registry)?;
+    let strategies = strategies(plan, &registry)?;
+    let clock = Clock::calibrate();
+    let feed = Feed::new(&registry, clock)?;
+    let (recorder, collector) = recorder(STAGES);
+    let (decision_writer, decision_reader) = ring(DECISION_LINES, stop)?;
+    let guard = GuardStage::new(&registry, plan.profiles.clone(), &strategies, decision_writer)?;
+    let observers = Arc::new(Region::anonymous(RegionKind::Overwrite, OBSERVER_LINES)?);
+    let staged = plan.topology == Topology::Staged;
+    let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(observers), staged);
+    let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
+    let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
+    let placement = placement(plan);
+    let market = MarketConfig { stale_after_ns: stale_after_ns(plan), check_bbo: plan.check_bbo };
+    let prices = discovery.prices;
+    let parts = Parts { registry: registry.clone(), clock, feed, market, prices, tail, placement, stop: stop.clone() };
+
+    let reader = tidegate_feed::replay::start(discovery.sources, plan.read_ahead)?;
+    let done = Arc::new(AtomicBool::new(false));
+    let scribe = scribe.spawn(done.clone()).map_err(RunError::Thread)?;
+    let source = ReplaySource::new(reader, plan.speed, clock);
+    let spent = source.spent.clone();
+    let allocated = alloc::hot_allocations();
+    let mut warnings = Vec::new();
+    let mut meter = start_meter(plan, &parts.placement, &mut warnings);
+    let outcome = match plan.topology {
+        Topology::Fused => fused(parts, source, plan),
+        Topology::Staged => staged_run(parts, source, plan),
+    };
+    let noise = meter.take().map(HiccupMeter::stop);
+    done.store(true, Ordering::Release);
+    let written = scribe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let (remains, reader) = outcome?;
+    let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
+    let stopped = stop.load(Ordering::Relaxed) && !reader.is_finished();
+    warnings.extend(remains.warnings.iter().cloned());
+    let Times { wall_s, event_s } = spent.times();
+    Ok(report(remains, written, &registry, names, Extras {
+        sources: reader.finish(),
+        wall_s,
+        event_s,
+        allocations_hot,
+        noise,
+        clock,
+        warnings,
+        stopped,
+    }))
+}
+
+struct Extras {
+    sources: Vec<SourceReport>,
+    wall_s: f64,
+    event_s: f64,
+    allocations_hot: Option<u64>,
+    noise: Option<NoiseFloor>,
+    clock: Clock,
+    warnings: Vec<String>,
+    stopped: bool,
+}
+
+fn report(remains: Remains, written: Written, registry: &Registry, strategies: Vec<String>, e: Extras) -> ReplayReport {
+    let guard = &remains.guard;
+    let instruments = registry.iter().zip(&remains.instruments).map(|((id, instrument), (quality, levels, features))| {
+        let rules = tidegate_guard::rules::RULES.iter().enumerate();
+        let open = |rule: usize| guard.state(id, rule).is_some_and(|s: BreakerState| !s.allows_trading());
+        InstrumentReport {
+            instrument: instrument.clone(),
+            quality: *quality,
+            levels: *levels,
+            gaps: remains.feed.book_counts(id),
+            features: *features,
+            open: rules.filter(|(rule, _)| open(*rule)).map(|(_, definition)| definition.name).collect(),
+            permitted: guard.permits(id),
+        }
+    });
+    ReplayReport {
+        instruments: instruments.collect(),
+        feed: remains.feed.counters(),
+        market: remains.market,
+        guard: *guard.counters(),
+        features_digest: remains.features_digest,
+        decisions_digest: guard.digest(),
+        decisions: written.decisions,
+        names: Names::new(registry, strategies),
+        histograms: written.histograms,
+        sources: e.sources,
+        wall_s: e.wall_s,
+        event_s: e.event_s,
+        allocations_hot: e.allocations_hot,
+        noise: e.noise,
+        clock: e.clock,
+        warnings: e.warnings,
+        output_error: written.error,
+        stopped: e.stopped,
+    }
+}
+
+fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
+    let Parts { registry, clock, feed, market, prices, tail, placement, stop } = parts;
+    let mut stage = MarketStage::new(&registry, market, clock, tail);
+    prices.into_iter().for_each(|(id, price)| stage.place(id, price));
+    let mut warnings = prepare(plan);
+    source.wait_until_ahead();
+    let reader = source.reader();
+    let finished = run_fused(feed, stage, source, &placement, &stop).map_err(RunError::Thread)?;
+    warnings.extend(finished.warnings.iter().cloned());
+    let Finished { feed, market, .. } = finished;
+    let instruments = instruments(&market, &registry);
+    let (counters, features_digest) = (market.counters(), market.digest());
+    let guard = market.into_sink().finish();
+    Ok((Remains { feed, market: counters, features_digest, guard, instruments, warnings }, take_back(reader)))
+}
+
+fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
+    let Parts { registry, clock, feed, market, prices, tail, placement, stop } = parts;
+    let (event_writer, event_reader) = ring(EVENT_LINES, &stop)?;
+    let (vector_writer, vectors) = ring(VECTOR_LINES, &stop)?;
+    let mut stage = MarketStage::new(&registry, market, clock, vector_writer);
+    prices.into_iter().for_each(|(id, price)| stage.place(id, price));
+    let mut warnings = prepare(plan);
+    source.wait_until_ahead();
+    let reader = source.reader();
+    let rings = Rings { events: (event_writer, event_reader), vectors };
+    let finished = run_staged(feed, stage, tail, source, rings, &placement, &stop).map_err(RunError::Thread)?;
+    warnings.extend(finished.warnings.iter().cloned());
+    let Finished { feed, market, tail, .. } = finished;
+    let instruments = instruments(&market, &registry);
+    let (counters, features_digest) = (market.counters(), market.digest());
+    let guard = match tail {
+        Some(tail) => tail.finish(),
+        None => unreachable!("a staged pipeline returns its tail"),
+    };
+    Ok((Remains { feed, market: counters, features_digest, guard, instruments, warnings }, take_back(reader)))
+}
+
+fn instruments<S: FeatureSink>(
+    market: &MarketStage<S>,
+    registry: &Registry,
+) -> Vec<(BookQuality, (usize, usize), FeatureBody)> {
+    let one = |id: InstrumentId| {
+        let levels = market.book(id).map_or((0, 0), |book| (book.bids().len(), book.asks().len()));
+        (market.quality(id), levels, market.features(id).unwrap_or(FeatureBody::EMPTY))
+    };
+    registry.iter().map(|(id, _)| one(id)).collect()
+}
+
+/// Everything is built: what can be done once before the loop starts.
+fn prepare(plan: &ReplayPlan) -> Vec<String> {
+    if plan.lock_memory { lock_memory().err().into_iter().collect() } else { Vec::new() }
+}
+
+fn placement(plan: &ReplayPlan) -> Placement {
+    let (cores, loops) = (cores(), plan.topology.loops());
+    let wait = plan.wait.resolve(loops, cores);
+    let pinned = if plan.cores.is_empty() && loops < cores { (cores - loops..cores).collect() } else { plan.cores.clone() };
+    Placement { cores: pinned, wait }
+}
+
+fn start_meter(plan: &ReplayPlan, placement: &Placement, warnings: &mut Vec<String>) -> Option<HiccupMeter> {
+    // Two cold threads and the meter itself share what the loops leave.
+    let mode = Mode::for_host(cores(), plan.topology.loops() + 2);
+    let spare = (0..cores()).find(|core| !placement.cores.contains(core));
+    match HiccupMeter::start(spare.filter(|_| mode == Mode::Spin), mode) {
+        Ok(meter) => Some(meter),
+        Err(error) => {
+            warnings.push(format!("no hiccup meter: {error}"));
+            None
+        }
+    }
+}
+
+/// The shortest patience of any profile: the market stage masks a book when the guard would stop trading on it.
+fn stale_after_ns(plan: &ReplayPlan) -> i64 {
+    let stale = plan.profiles.iter().filter_map(|profile| profile.rule("stale_feed"));
+    let shortest = stale.map(|settings| settings.threshold).fold(f64::INFINITY, f64::min);
+    if shortest.is_finite() { (shortest * 1e6) as i64 } else { MarketConfig::default().stale_after_ns }
+}
+
+fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, RunError> {
+    let find = |strategy: &str, name: &str| {
+        let found = registry.iter().find(|(_, instrument)| instrument.name() == name).map(|(id, _)| id);
+        found.ok_or_else(|| RunError::Strategy {
+            strategy: strategy.into(),
+            instrument: name.into(),
+            known: registry.iter().map(|(_, instrument)| instrument.name()).collect::<Vec<_>>().join(", "),
+        })
+    };
+    let one = |(name, members): &(String, Vec<String>)| {
+        let instruments = members.iter().map(|member| find(name, member)).collect::<Result<_, _>>()?;
+        Ok(Strategy { name: name.clone(), instruments })
+    };
+    plan.strategies.iter().map(one).collect()
+}
+
+/// Wall and event time of the loop, shared with whoever waits for it.
+#[derive(Debug, Default)]
+struct Spent(std::sync::Mutex<Option<(Instant, Instant, i64, i64)>>);
+
+struct Times {
+    wall_s: f64,
+    event_s: f64,
+}
+
+impl Spent {
+    fn times(&self) -> Times {
+        let spent = self.0.lock().map_or(None, |spent| *spent);
+        let Some((start, end, first, last)) = spent else { return Times { wall_s: 0.0, event_s: 0.0 } };
+        Times { wall_s: (end - start).as_secs_f64(), event_s: (last - first) as f64 * 1e-9 }
+    }
+}
+
+/// Frames from the reader at the wanted pace.
+struct ReplaySource {
+    reader: Arc<std::sync::Mutex<Option<Reader>>>,
+    own: Option<Reader>,
+    speed: Speed,
+    clock: Clock,
+    block: Option<(Block, usize)>,
+    /// Counter and receive time at which the replay began.
+    origin: Option<(u64, i64)>,
+    started: Option<Instant>,
+    last_ns: i64,
+    spent: Arc<Spent>,
+}
+
+/// The reader after the loop: it goes out with the source and comes back when that is dropped.
+type Returned = Arc<std::sync::Mutex<Option<Reader>>>;
+
+fn take_back(returned: Returned) -> Reader {
+    match returned.lock().ok().and_then(|mut reader| reader.take()) {
+        Some(reader) => reader,
+        None => unreachable!("the source gives its reader back when it is dropped"),
+    }
+}
+
+impl ReplaySource {
+    fn new(reader: Reader, speed: Speed, clock: Clock) -> Self {
+        Self {
+            reader: Arc::default(),
+            own: Some(reader),
+            speed,
+            clock,
+            block: None,
+            origin: None,
+            started: None,
+            last_ns: 0,
+            spent: Arc::default(),
+        }
+    }
+
+    fn reader(&self) -> Returned {
+        self.reader.clone()
+    }
+
+    /// At full speed the loop's rate must be its own: it starts when as much as possible is read.
+    fn wait_until_ahead(&mut self) {
+        if let (Speed::Max, Some(reader)) = (self.speed, &self.own) {
+            reader.wait_until_ahead();
+        }
+    }
+
+    /// Counter at which a frame is due; `None` when that is still to come.
+    #[inline(always)]
+    fn due(&mut self, recv_ns: i64) -> Option<u64> {
+        let now = self.clock.ticks();
+        let Speed::Times(times) = self.speed else { return Some(now) };
+        let (ticks, origin_ns) = *self.origin.get_or_insert((now, recv_ns));
+        let after_ns = (recv_ns - origin_ns).max(0) as f64 / times;
+        let due = ticks + self.clock.ticks_of(after_ns as u64);
+        // A late frame's latency counts from when it was due, not from when the loop came round to it.
+        (now >= due).then_some(due)
+    }
+}
+
+impl Source for ReplaySource {
+    #[inline]
+    fn poll(&mut self, feed: &mut Feed, sink: &mut impl EventSink) -> Polled {
+        let Some(reader) = &self.own else { return Polled::Ended };
+        if self.block.is_none() {
+            // Ask first: what is finished before it is found empty has nothing left.
+            let finished = reader.is_finished();
+            match reader.try_next() {
+                Some(block) => self.block = Some((block, 0)),
+                None if finished => return Polled::Ended,
+                None => return Polled::Idle,
+            }
+        }
+        let Some((mut block, mut at)) = self.block.take() else { return Polled::Idle };
+        if self.started.is_none() {
+            self.started = Some(Instant::now());
+            self.spent_from(block.recv_ns(0).unwrap_or(0));
+        }
+        // A batch, so that the stop flag is looked at now and then and not for every frame.
+        let end = block.len().min(at + 64);
+        while at < end {
+            let Some(recv_ns) = block.recv_ns(at) else { break };
+            let Some(due) = self.due(recv_ns) else {
+                self.block = Some((block, at));
+                return Polled::Idle;
+            };
+            if let Some(mut next) = block.frame(at) {
+                next.meta.arrive_ticks = due;
+                self.last_ns = next.meta.recv_ns;
+                feed.frame(&next.meta, next.frame, sink);
+            }
+            at += 1;
+        }
+        if at < block.len() {
+            self.block = Some((block, at));
+        } else if let Some(reader) = &self.own {
+            reader.give_back(block);
+        }
+        Polled::Busy
+    }
+}
+
+impl ReplaySource {
+    fn spent_from(&self, first_ns: i64) {
+        let now = Instant::now();
+        if let Ok(mut spent) = self.spent.0.lock() {
+            *spent = Some((now, now, first_ns, first_ns));
+        }
+    }
+}
+
+impl Drop for ReplaySource {
+    fn drop(&mut self) {
+        if let Ok(mut spent) = self.spent.0.lock()
+            && let Some((_, end, _, last)) = spent.as_mut()
+        {
+            (*end, *last) = (Instant::now(), self.last_ns);
+        }
+        if let Ok(mut reader) = self.reader.lock() {
+            *reader = self.own.take();
+        }
+    }
+}
+
+/// Captures named on a command line.
+///
+/// # Errors
+/// What is wrong with a name.
+pub fn sources(names: &[String]) -> Result<Vec<SourceSpec>, String> {
+    names.iter().map(|name| SourceSpec::parse(name)).collect()
+}
+
+/// The files of some captures, for messages.
+pub fn paths(sources: &[SourceSpec]) -> Vec<PathBuf> {
+    sources.iter().map(|source| source.path.clone()).collect()
+}
