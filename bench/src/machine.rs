@@ -15,7 +15,7 @@ pub fn line() -> String {
     format!(
         "{}, {} cores, Linux {}, governor {governor}, {}, commit {}",
         cpu(),
-        std::thread::available_parallelism().map_or(0, usize::from),
+        cores(),
         read("/proc/sys/kernel/osrelease"),
         compiler(),
         commit(),
@@ -24,6 +24,11 @@ pub fn line() -> String {
 
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// Cores of the host, however few this thread is pinned to.
+pub fn cores() -> usize {
+    read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count().max(1)
 }
 
 fn cpu() -> String {

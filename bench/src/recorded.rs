@@ -55,7 +55,9 @@ impl Recorded {
         }
         if limit >= DEPTH_FRAMES && all.depth.len() != DEPTH_FRAMES || all.snapshot.len() != 1 {
             let (depth, snapshots) = (all.depth.len(), all.snapshot.len());
-            return Err(format!("{CAPTURE}: {depth} depth frames and {snapshots} snapshots, expected {DEPTH_FRAMES} and 1"));
+            return Err(format!(
+                "{CAPTURE}: {depth} depth frames and {snapshots} snapshots, expected {DEPTH_FRAMES} and 1"
+            ));
         }
         Ok(all)
     }

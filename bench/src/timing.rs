@@ -92,6 +92,23 @@ pub fn quantile(values: &mut [f64], q: f64) -> f64 {
     if values.is_empty() { 0.0 } else { values[((values.len() - 1) as f64 * q).round() as usize] }
 }
 
+/// As [`quantile`], for values that a coarse counter has rounded: spreads equal values evenly over their step.
+///
+/// Some counters move on in steps of 10 ns although they count in smaller units; a plain median then jumps by a step
+/// when one value in a hundred moves.
+pub fn grouped_quantile(values: &mut [f64], q: f64) -> f64 {
+    let value = quantile(values, q);
+    let (below, upto) = (values.partition_point(|v| *v < value), values.partition_point(|v| *v <= value));
+    let lower = if below > 0 { value - values[below - 1] } else { f64::MAX };
+    let upper = if upto < values.len() { values[upto] - value } else { f64::MAX };
+    let step = lower.min(upper);
+    if step == f64::MAX {
+        return value;
+    }
+    let share = (values.len() as f64 * q - below as f64) / (upto - below) as f64;
+    value + (share.clamp(0.0, 1.0) - 0.5) * step
+}
+
 /// The median; sorts a copy.
 pub fn median(values: &[f64]) -> f64 {
     quantile(&mut values.to_vec(), 0.5)
@@ -328,6 +345,8 @@ mod tests {
     #[test]
     fn quantiles_and_pairs() {
         assert_eq!(quantile(&mut [3.0, 1.0, 2.0], 0.5), 2.0);
+        assert_eq!(grouped_quantile(&mut [10.0, 10.0, 20.0, 20.0], 0.5), 15.0);
+        assert_eq!(grouped_quantile(&mut [10.0, 20.0, 20.0, 30.0], 0.5), 20.0);
         assert_eq!(paired(&[1.0, 2.0, 9.0], &[2.0, 4.0, 3.0]), 0.5);
     }
 

@@ -315,7 +315,8 @@ impl SimdTyped {
     #[inline]
     pub fn depth(&mut self, frames: &mut Frames, index: usize, pod: &mut Pod) -> Option<()> {
         let bytes = frames.get_mut(index);
-        let message: Wrapped<DepthText<'_>> = simd_json::serde::from_slice_with_buffers(bytes, &mut self.buffers).ok()?;
+        let message: Wrapped<DepthText<'_>> =
+            simd_json::serde::from_slice_with_buffers(bytes, &mut self.buffers).ok()?;
         message.data.read(pod, fixed)
     }
 
@@ -323,7 +324,8 @@ impl SimdTyped {
     #[inline]
     pub fn trade(&mut self, frames: &mut Frames, index: usize) -> Option<TradePod> {
         let bytes = frames.get_mut(index);
-        let message: Wrapped<TradeText<'_>> = simd_json::serde::from_slice_with_buffers(bytes, &mut self.buffers).ok()?;
+        let message: Wrapped<TradeText<'_>> =
+            simd_json::serde::from_slice_with_buffers(bytes, &mut self.buffers).ok()?;
         message.data.read()
     }
 }
@@ -358,7 +360,8 @@ mod tests {
 
     #[test]
     fn digits_agree() {
-        for (text, decimals, value) in [("61800.30", 1, 618_003), ("0.006", 3, 6), ("12", 3, 12_000), ("2.5", 3, 2_500)] {
+        for (text, decimals, value) in [("61800.30", 1, 618_003), ("0.006", 3, 6), ("12", 3, 12_000), ("2.5", 3, 2_500)]
+        {
             assert_eq!((fixed(text, decimals), float(text, decimals)), (Some(value), Some(value)), "{text}");
         }
         assert_eq!([fixed("1.23", 1), fixed("", 1), fixed("1.2.3", 3)], [None; 3]);

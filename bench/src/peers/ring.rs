@@ -20,7 +20,7 @@ pub type Record = [u64; LINE_WORDS];
 pub struct Aligned(pub Record);
 
 /// The sending end.
-pub trait Tx: Send {
+pub trait Tx {
     /// Sends, or says that there is no room.
     fn send(&mut self, record: &mut Record) -> bool;
 }
@@ -33,6 +33,17 @@ pub trait Rx: Send {
     /// Records overwritten before they were read; 0 for rings that lose nothing.
     fn lost(&self) -> u64 {
         0
+    }
+}
+
+impl<R: Rx> Rx for &mut R {
+    #[inline(always)]
+    fn drain(&mut self, take: &mut impl FnMut(&Record)) -> usize {
+        (**self).drain(take)
+    }
+
+    fn lost(&self) -> u64 {
+        (**self).lost()
     }
 }
 
@@ -176,9 +187,10 @@ impl Rx for DisruptorRx {
     #[inline(always)]
     fn drain(&mut self, take: &mut impl FnMut(&Record)) -> usize {
         let Ok(mut events) = self.0.poll() else { return 0 };
-        let count = (&mut events).len();
+        let mut count = 0;
         for record in &mut events {
             take(&record.0);
+            count += 1;
         }
         count
     }

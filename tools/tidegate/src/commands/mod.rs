@@ -1,3 +1,5 @@
 //! One module a command.
+
 pub(crate) mod doctor;
 pub(crate) mod hist;
+pub(crate) mod replay;

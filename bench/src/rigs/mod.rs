@@ -1,0 +1,55 @@
+//! The rigs, one a row of the speed table.
+
+pub mod book;
+pub mod decode;
+pub mod path;
+pub mod ring;
+mod ring_process;
+
+use crate::report::{self, Options, Report};
+use crate::timing::{Stopwatch, pin};
+
+/// Measures one row.
+pub type Rig = fn(&Options, &Stopwatch) -> Report;
+
+/// Every rig by name.
+pub const ALL: [(&str, Rig); 4] =
+    [("decode", decode::run), ("ring", ring::run), ("book", book::run), ("path", path::run)];
+
+/// The whole of a rig program: reads arguments, runs, prints, exits.
+pub fn main(names: &[&str]) {
+    // A rig that measures across processes starts this same program again.
+    if let Some(role) = ring_process::Role::from_env() {
+        role.play();
+        return;
+    }
+    if std::env::args().any(|arg| arg == "--help") {
+        println!("{}", report::HELP);
+        return;
+    }
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::exit(2);
+        }
+    };
+    let wanted =
+        |name: &str| names.contains(&name) && (options.only.is_empty() || options.only.iter().any(|o| o == name));
+    let chosen: Vec<_> = ALL.iter().filter(|(name, _)| wanted(name)).collect();
+    if chosen.is_empty() {
+        eprintln!("no rig of that name; there are: {}", names.join(", "));
+        std::process::exit(2);
+    }
+    if !pin(options.cores.0) {
+        eprintln!("cannot pin to core {}: figures will wander", options.cores.0);
+    }
+    let watch = Stopwatch::default();
+    let reports: Vec<Report> = chosen.iter().map(|(_, rig)| rig(&options, &watch)).collect();
+    if options.json {
+        println!("{}", serde_json::to_string(&reports).expect("reports are plain data"));
+    } else {
+        report::summary(&reports);
+    }
+    std::process::exit(report::exit_code(&reports, options.gate));
+}

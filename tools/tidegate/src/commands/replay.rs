@@ -1,0 +1,172 @@
+//! `tidegate replay`: recorded captures through the engine.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tidegate_market::features::schema::FEATURES;
+use tidegate_runtime::pipeline::Topology;
+use tidegate_runtime::replay::{self, Outputs, ReplayPlan, RunError, Speed};
+use tidegate_runtime::wait::WaitStrategy;
+
+use crate::exit::{Exit, failed};
+use crate::output::{Format, print_json};
+use crate::signals;
+use crate::summary::{Summary, print_summary};
+
+/// Runs recorded captures through the engine and prints what it decided and how fast.
+///
+/// Captures are read by their own format: `<receive time> <frame>` lines or cryptofeed recordings, plain, gzip or zstd.
+/// Several are merged by receive time. Instruments, ticks and lots are found out from the data.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "EXAMPLES:
+  tidegate replay --input btcusdt.gz --check-bbo
+  tidegate replay --input spot.gz usdm.gz coinm.gz --topology staged --format json
+  tidegate replay --input binance-usdm=capture.txt --speed 10 --decisions decisions.jsonl --hlog latency.hlog")]
+pub(crate) struct Args {
+    /// Captures: FILE, or VENUE=FILE where the frames do not tell the venue
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    input: Vec<String>,
+    /// `max`, or a multiple of the recorded pace
+    #[arg(long, default_value = "max", value_name = "max|N")]
+    speed: Speed,
+    /// One core for everything, or a core a stage
+    #[arg(long, default_value = "fused", value_name = "fused|staged", value_parser = topology)]
+    topology: Topology,
+    /// How loops wait: auto, spin, yield or park
+    #[arg(long, default_value = "auto", value_name = "STRATEGY", value_parser = wait)]
+    wait: WaitStrategy,
+    /// Cores for the hot loops, in pipeline order
+    #[arg(long, value_delimiter = ',', value_name = "CORES")]
+    cores: Vec<usize>,
+    /// Lock the process's memory
+    #[arg(long)]
+    lock_memory: bool,
+    /// Write decisions to FILE, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+    /// Write interval histograms to FILE (standard V2 log)
+    #[arg(long, value_name = "FILE")]
+    hlog: Option<PathBuf>,
+    /// Compare every book with the venue's own best bid and ask; exit 1 on a mismatch
+    #[arg(long)]
+    check_bbo: bool,
+    /// Read at most this much ahead, MiB
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    read_ahead: usize,
+    /// Print the last feature vector of every instrument
+    #[arg(long)]
+    features: bool,
+    /// How to print the summary
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+fn topology(text: &str) -> Result<Topology, String> {
+    match text {
+        "fused" => Ok(Topology::Fused),
+        "staged" => Ok(Topology::Staged),
+        _ => Err("expected `fused` or `staged`".into()),
+    }
+}
+
+fn wait(text: &str) -> Result<WaitStrategy, String> {
+    match text {
+        "auto" => Ok(WaitStrategy::Auto),
+        "spin" => Ok(WaitStrategy::Spin),
+        "yield" => Ok(WaitStrategy::Yield),
+        "park" => Ok(WaitStrategy::Park),
+        _ => Err("expected `auto`, `spin`, `yield` or `park`".into()),
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit> {
+    let sources = replay::sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
+    let plan = ReplayPlan {
+        speed: args.speed,
+        topology: args.topology,
+        wait: args.wait,
+        cores: args.cores.clone(),
+        lock_memory: args.lock_memory,
+        check_bbo: args.check_bbo,
+        outputs: Outputs { decisions: args.decisions.clone(), hlog: args.hlog.clone() },
+        read_ahead: args.read_ahead.saturating_mul(1 << 20),
+        ..ReplayPlan::new(sources)
+    };
+    let stop = signals::stop_flag()?;
+    let report = replay::run(&plan, &stop).map_err(exit_code)?;
+    let summary = Summary::of(&report, &plan);
+    match args.format {
+        Format::Json => print_json(&summary)?,
+        Format::Table => {
+            print_summary(&summary, &report);
+            if args.features {
+                print_features(&report);
+            }
+        }
+    }
+    conclude(&summary, &report)
+}
+
+/// What a finished replay means for the exit code.
+pub(crate) fn conclude(summary: &Summary, report: &replay::ReplayReport) -> Result<Exit> {
+    for warning in &report.warnings {
+        anstream::eprintln!("warning: {warning}");
+    }
+    if let Some(error) = &report.output_error {
+        return Err(failed(Exit::Io, error.to_string()));
+    }
+    let damaged: Vec<_> = report.sources.iter().filter_map(|source| source.damaged.clone()).collect();
+    if !damaged.is_empty() {
+        return Err(failed(Exit::BadInput, format!("{}; what came before was replayed", damaged.join("; "))));
+    }
+    if report.stopped {
+        return Ok(Exit::Interrupted);
+    }
+    if summary.bbo_mismatch > 0 {
+        let text = format!("{} of {} best bids and asks differ", summary.bbo_mismatch, summary.bbo_checked);
+        return Err(failed(Exit::Failure, text));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Exit code of a replay that did not run.
+pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
+    let exit = match &error {
+        RunError::Discover(_) | RunError::Replay(_) | RunError::Feed(_) => Exit::BadInput,
+        RunError::Output(_) => Exit::Io,
+        RunError::Threshold(_) | RunError::Strategy { .. } => Exit::Config,
+        RunError::Ring(_) | RunError::Thread(_) => Exit::Failure,
+    };
+    failed(exit, error.to_string())
+}
+
+/// The last vector of each instrument, a column each.
+pub(crate) fn print_features(report: &replay::ReplayReport) {
+    let mut header = vec!["feature".to_owned(), "unit".to_owned()];
+    header.extend(report.instruments.iter().map(|i| format!("{} {}", i.instrument.symbol, market(i.instrument.venue))));
+    let rows = FEATURES.iter().enumerate().map(|(index, feature)| {
+        let mut row = vec![feature.name.to_owned(), feature.unit.to_owned()];
+        row.extend(report.instruments.iter().map(|i| i.features.get(index).map_or("-".to_owned(), number)));
+        row
+    });
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    anstream::println!("\nLast feature vectors (- = absent)\n{}", crate::output::number_table(&header, rows));
+}
+
+/// Short name of a venue's market.
+fn market(venue: tidegate_wire::Venue) -> &'static str {
+    venue.name().rsplit('-').next().unwrap_or_default()
+}
+
+/// Six significant digits.
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".into()
+    } else if !(1e-4..1e9).contains(&size) {
+        format!("{value:.3e}")
+    } else {
+        let decimals = (5 - size.log10().floor() as i32).clamp(0, 8) as usize;
+        format!("{value:.decimals$}")
+    }
+}

@@ -1,0 +1,19 @@
+//! The first SIGINT or SIGTERM asks for a clean end, the second ends the process at once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// A flag that the first signal sets.
+pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Registered first, so that it sees the flag as the signal before left it.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
+            .context("signal handling")?;
+        signal_hook::flag::register(signal, stop.clone()).context("signal handling")?;
+    }
+    Ok(stop)
+}

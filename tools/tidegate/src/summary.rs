@@ -1,0 +1,276 @@
+//! The summary of a replay or a run: JSON with fixed keys, and the same as tables.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tidegate_guard::rules::RULES;
+use tidegate_runtime::hiccup::NoiseFloor;
+use tidegate_runtime::latency::STAGES;
+use tidegate_runtime::pipeline::Topology;
+use tidegate_runtime::replay::{DecisionLine, ReplayPlan, ReplayReport};
+use tidegate_wire::clock::TickSource;
+
+use crate::output::{duration, number_table};
+
+/// Percentiles of one stage, ns.
+#[derive(Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50_ns: u64,
+    pub(crate) p90_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    pub(crate) p9999_ns: u64,
+    pub(crate) max_ns: u64,
+    pub(crate) count: u64,
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self {
+            p50_ns: at(0.5),
+            p90_ns: at(0.9),
+            p99_ns: at(0.99),
+            p999_ns: at(0.999),
+            p9999_ns: at(0.9999),
+            max_ns: histogram.max(),
+            count: histogram.len(),
+        }
+    }
+}
+
+/// One instrument.
+#[derive(Debug, Serialize)]
+pub(crate) struct InstrumentLine {
+    pub(crate) name: String,
+    pub(crate) tick: String,
+    pub(crate) lot: String,
+    pub(crate) quality: &'static str,
+    pub(crate) bid_levels: usize,
+    pub(crate) ask_levels: usize,
+    pub(crate) gaps: u64,
+    pub(crate) resyncs: u64,
+    pub(crate) open_breakers: Vec<&'static str>,
+    pub(crate) permitted: bool,
+}
+
+/// One capture.
+#[derive(Debug, Serialize)]
+pub(crate) struct SourceLine {
+    pub(crate) name: String,
+    pub(crate) venue: &'static str,
+    pub(crate) frames: u64,
+    pub(crate) bad_lines: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) damaged: Option<String>,
+}
+
+/// Everything a finished replay has to say. Keys are a contract: they are added to, never renamed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) schema: &'static str,
+    pub(crate) frames: u64,
+    pub(crate) events: u64,
+    pub(crate) level_changes: u64,
+    pub(crate) gaps: u64,
+    pub(crate) resyncs: u64,
+    pub(crate) crossed: u64,
+    pub(crate) stale: u64,
+    pub(crate) bbo_checked: u64,
+    pub(crate) bbo_mismatch: u64,
+    pub(crate) decode_errors: u64,
+    pub(crate) skipped: BTreeMap<&'static str, u64>,
+    pub(crate) scanner_fallbacks: u64,
+    pub(crate) trade_id_gaps: u64,
+    pub(crate) vectors: u64,
+    pub(crate) decisions: u64,
+    pub(crate) trips: u64,
+    pub(crate) trips_by_rule: BTreeMap<&'static str, u64>,
+    pub(crate) decisions_digest: String,
+    pub(crate) features_digest: String,
+    pub(crate) features_schema: String,
+    pub(crate) topology: Topology,
+    pub(crate) speed: String,
+    pub(crate) wall_s: f64,
+    pub(crate) event_s: f64,
+    pub(crate) frames_per_s: f64,
+    pub(crate) events_per_s: f64,
+    /// Null in a build without the counting allocator.
+    pub(crate) allocations_hot: Option<u64>,
+    pub(crate) clock: TickSource,
+    pub(crate) latency: BTreeMap<&'static str, Latency>,
+    pub(crate) noise_floor: Option<NoiseFloor>,
+    pub(crate) instruments: Vec<InstrumentLine>,
+    pub(crate) sources: Vec<SourceLine>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Summary {
+    /// The summary of a report.
+    pub(crate) fn of(report: &ReplayReport, plan: &ReplayPlan) -> Self {
+        let per_s = |n: u64| if report.wall_s > 0.0 { n as f64 / report.wall_s } else { 0.0 };
+        let by_rule = RULES.iter().zip(report.guard.trips_by_rule).filter(|(_, n)| *n > 0);
+        Self {
+            schema: "tidegate.replay.v1",
+            frames: report.feed.frames,
+            events: report.feed.events,
+            level_changes: report.feed.level_changes,
+            gaps: report.feed.gaps,
+            resyncs: report.feed.resyncs,
+            crossed: report.market.crossed,
+            stale: report.market.stale,
+            bbo_checked: report.market.bbo_checked,
+            bbo_mismatch: report.market.bbo_mismatch,
+            decode_errors: report.feed.decode_errors(),
+            skipped: report.feed.reasons().map(|(reason, n)| (reason.name(), n)).collect(),
+            scanner_fallbacks: report.feed.scanner_fallbacks,
+            trade_id_gaps: report.feed.trade_id_gaps,
+            vectors: report.market.vectors,
+            decisions: report.guard.decisions,
+            trips: report.guard.trips,
+            trips_by_rule: by_rule.map(|(rule, n)| (rule.name, n)).collect(),
+            decisions_digest: format!("{:016x}", report.decisions_digest),
+            features_digest: format!("{:016x}", report.features_digest),
+            features_schema: tidegate_market::features::schema::schema_hash_hex(),
+            topology: plan.topology,
+            speed: plan.speed.to_string(),
+            wall_s: report.wall_s,
+            event_s: report.event_s,
+            frames_per_s: per_s(report.feed.frames),
+            events_per_s: per_s(report.feed.events),
+            allocations_hot: report.allocations_hot,
+            clock: report.clock.source(),
+            latency: STAGES.iter().zip(&report.histograms).map(|(stage, h)| (*stage, Latency::of(h))).collect(),
+            noise_floor: report.noise.clone(),
+            instruments: instruments(report),
+            sources: sources(report),
+            warnings: report.warnings.clone(),
+        }
+    }
+}
+
+fn instruments(report: &ReplayReport) -> Vec<InstrumentLine> {
+    let one = |i: &tidegate_runtime::replay::InstrumentReport| InstrumentLine {
+        name: i.instrument.name(),
+        tick: i.instrument.tick.display(i.instrument.price_scale).to_string(),
+        lot: i.instrument.lot.display(i.instrument.qty_scale).to_string(),
+        quality: i.quality.name(),
+        bid_levels: i.levels.0,
+        ask_levels: i.levels.1,
+        gaps: i.gaps.0,
+        resyncs: i.gaps.1,
+        open_breakers: i.open.clone(),
+        permitted: i.permitted,
+    };
+    report.instruments.iter().map(one).collect()
+}
+
+fn sources(report: &ReplayReport) -> Vec<SourceLine> {
+    let one = |s: &tidegate_feed::replay::SourceReport| SourceLine {
+        name: s.name.clone(),
+        venue: s.venue.name(),
+        frames: s.frames,
+        bad_lines: s.bad_lines,
+        damaged: s.damaged.clone(),
+    };
+    report.sources.iter().map(one).collect()
+}
+
+/// Decisions shown on a screen; the file has them all.
+const DECISIONS_SHOWN: usize = 40;
+
+/// The summary as tables on stdout.
+pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
+    let s = summary;
+    let allocations = s.allocations_hot.map_or("not counted".into(), |n| n.to_string());
+    anstream::println!("Replay  {:?}, speed {}, {:.1} s of market in {:.3} s", s.topology, s.speed, s.event_s, s.wall_s);
+    anstream::println!(
+        "  frames {}   events {}   level changes {}   {:.2} M frames/s   {:.2} M events/s",
+        s.frames,
+        s.events,
+        s.level_changes,
+        s.frames_per_s / 1e6,
+        s.events_per_s / 1e6
+    );
+    anstream::println!(
+        "  gaps {}   resyncs {}   crossed {}   stale {}   best bid/ask checked {}   mismatched {}",
+        s.gaps,
+        s.resyncs,
+        s.crossed,
+        s.stale,
+        s.bbo_checked,
+        s.bbo_mismatch
+    );
+    anstream::println!("  decode errors {}   skipped {:?}   hot allocations {allocations}", s.decode_errors, s.skipped);
+    anstream::println!("  decisions {}   trips {} {:?}", s.decisions, s.trips, s.trips_by_rule);
+    anstream::println!("  digests  features {}  decisions {}", s.features_digest, s.decisions_digest);
+
+    let rows = s.instruments.iter().map(|i| {
+        let open = if i.open_breakers.is_empty() { "-".into() } else { i.open_breakers.join(" ") };
+        let permitted = if i.permitted { "yes" } else { "NO" };
+        vec![
+            i.name.clone(),
+            i.tick.clone(),
+            i.lot.clone(),
+            i.quality.into(),
+            format!("{}/{}", i.bid_levels, i.ask_levels),
+            i.gaps.to_string(),
+            permitted.into(),
+            open,
+        ]
+    });
+    let header = ["instrument", "tick", "lot", "book", "levels", "gaps", "may trade", "open breakers"];
+    anstream::println!("\n{}", number_table(&header, rows));
+    print_decisions(report);
+    print_latency(s);
+}
+
+fn print_decisions(report: &ReplayReport) {
+    if report.decisions.is_empty() {
+        anstream::println!("\nNo breaker changed its state.");
+        return;
+    }
+    let first = report.decisions.first().map_or(0, |d| d.event_ns);
+    let rows = report.decisions.iter().take(DECISIONS_SHOWN).map(|decision| {
+        let line: DecisionLine = report.names.decision(decision);
+        let value = line.value.map_or("-".into(), |v| format!("{v:.4}"));
+        vec![
+            format!("{:+.3}", (line.event_ns - first) as f64 * 1e-9),
+            format!("{} {}", line.scope, line.name),
+            line.rule.into(),
+            format!("{} -> {}", line.from, line.to),
+            line.cause.into(),
+            value,
+            format!("{:.4}", line.threshold),
+        ]
+    });
+    let header = ["seconds", "scope", "rule", "transition", "cause", "value", "threshold"];
+    anstream::println!("\nBreaker decisions (seconds since the first)\n{}", number_table(&header, rows));
+    let more = report.decisions.len().saturating_sub(DECISIONS_SHOWN);
+    if more > 0 {
+        anstream::println!("  ... and {more} more (all of them: --decisions FILE)");
+    }
+}
+
+fn print_latency(summary: &Summary) {
+    let rows = STAGES.iter().filter_map(|stage| summary.latency.get_key_value(stage)).map(|(stage, l)| {
+        // A percentile needs samples beyond it to mean anything.
+        let deep = |ns: u64, least: u64| if l.count >= least { duration(ns) } else { "-".into() };
+        vec![
+            (*stage).into(),
+            duration(l.p50_ns),
+            duration(l.p90_ns),
+            duration(l.p99_ns),
+            deep(l.p999_ns, 10_000),
+            deep(l.p9999_ns, 100_000),
+            duration(l.max_ns),
+            l.count.to_string(),
+        ]
+    });
+    let header = ["stage", "p50", "p90", "p99", "p99.9", "p99.99", "max", "count"];
+    anstream::println!("\nLatency by stage\n{}", number_table(&header, rows));
+    if let Some(noise) = &summary.noise_floor {
+        anstream::println!("  {noise}");
+    }
+}
