@@ -196,7 +196,7 @@ impl Ours {
         let feed = Feed::new(&registry, *watch.clock()).expect("one instrument is registered");
         let book = Book::new(&corpus::instrument(), Some(Price::from_raw(corpus::MID)));
         let sink = BookSink { book, sum: 0, crossed: 0, off_grid: 0, gaps: 0, good: false, applied: 0 };
-        let meta = FrameMeta { recv_ns: 0, arrive_ticks: 0, venue: Venue::BinanceUsdm, hint: id };
+        let meta = FrameMeta { recv_ns: 0, arrive_ticks: 0, venue: Venue::BinanceUsdm, source: 0, hint: id };
         Self { feed, sink, id, meta }
     }
 

@@ -101,6 +101,8 @@ pub struct FeedCounters {
     pub marks: u64,
     /// Missing updates noticed by the sequence rule.
     pub gaps: u64,
+    /// Streams taken up again from another connection or capture without continuing the one before.
+    pub sessions: u64,
     /// Books brought back to good after their first time.
     pub resyncs: u64,
     /// Depth frames held back for a snapshot.

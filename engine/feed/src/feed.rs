@@ -2,7 +2,7 @@
 
 use tidegate_wire::clock::{Clock, EventClock};
 use tidegate_wire::event::{
-    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, Header, Status,
+    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION, Header, Status,
 };
 use tidegate_wire::{InstrumentId, RecordKind, Registry, Venue};
 
@@ -27,6 +27,9 @@ struct Book {
     quality: BookQuality,
     /// Whether it was good before: the next time counts as a resync.
     was_good: bool,
+    /// Source of the last depth frame, and of the last trade.
+    depth_source: u16,
+    trade_source: u16,
     /// Last raw trade id; 0 before the first.
     trade_id: u64,
     gaps: u64,
@@ -60,6 +63,8 @@ impl Feed {
             sync: Synchroniser::new(rule(venue)),
             quality: BookQuality::Building,
             was_good: false,
+            depth_source: 0,
+            trade_source: 0,
             trade_id: 0,
             gaps: 0,
             resyncs: 0,
@@ -95,6 +100,7 @@ impl Feed {
                 decoded_ticks: self.clock.ticks(),
                 ..Header::new(RecordKind::Heartbeat, message.instrument)
             },
+            source: meta.source,
             counters: &mut self.counters,
             sink,
         };
@@ -126,10 +132,11 @@ impl Feed {
                 event_ns: self.event_time.now_ns(),
                 ..Header::new(RecordKind::Status, instrument)
             },
+            source: book.depth_source,
             counters: &mut self.counters,
             sink,
         };
-        emitter.status(book, BookQuality::Building, 0, 0);
+        emitter.status(book, BookQuality::Building, 0, 0, 0);
     }
 
     /// Books that need a snapshot: what a session must ask the venue for.
@@ -163,6 +170,7 @@ const fn rule(venue: Venue) -> Rule {
 /// Emits the events of one frame: a header that all of them share, counters and the consumer.
 struct Emitter<'a, S> {
     header: Header,
+    source: u16,
     counters: &'a mut FeedCounters,
     sink: &'a mut S,
 }
@@ -181,7 +189,8 @@ impl<S: EventSink> Emitter<'_, S> {
             }
             Body::Trade { trade, sell, raw } => {
                 if *raw {
-                    let jumped = book.trade_id != 0 && trade.trade_id != book.trade_id + 1;
+                    let same = core::mem::replace(&mut book.trade_source, self.source) == self.source;
+                    let jumped = same && book.trade_id != 0 && trade.trade_id != book.trade_id + 1;
                     self.counters.trade_id_gaps += u64::from(jumped);
                     book.trade_id = trade.trade_id;
                 }
@@ -207,6 +216,7 @@ impl<S: EventSink> Emitter<'_, S> {
             return;
         }
         let levels = decoder.levels();
+        let same_source = core::mem::replace(&mut book.depth_source, self.source) == self.source;
         match book.sync.delta(ids) {
             Verdict::Apply => self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0),
             Verdict::Join => {
@@ -219,7 +229,11 @@ impl<S: EventSink> Emitter<'_, S> {
                 book.sync.hold(*ids, self.header.venue_ns, levels.bids(), levels.asks());
             }
             Verdict::Gap { expected, received } => {
-                self.gap(book, expected, received);
+                if same_source {
+                    self.gap(book, expected, received);
+                } else {
+                    self.session(book);
+                }
                 self.counters.held_back += 1;
                 book.sync.hold(*ids, self.header.venue_ns, levels.bids(), levels.asks());
             }
@@ -238,6 +252,13 @@ impl<S: EventSink> Emitter<'_, S> {
 
     #[cold]
     fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
+        // A recording often begins with its snapshot: one from a new source is the beginning of a session, unless its
+        // stream turns out to be continued (then its first frame comes before the snapshot and has changed the source).
+        if book.depth_source != self.source && book.sync.state() != State::Waiting {
+            book.depth_source = self.source;
+            book.sync.restart();
+            self.session(book);
+        }
         match book.sync.snapshot(ids.last) {
             SnapshotVerdict::TooOld => {
                 self.counters.snapshots_too_old += 1;
@@ -273,21 +294,29 @@ impl<S: EventSink> Emitter<'_, S> {
         self.counters.resyncs += u64::from(book.was_good);
         book.resyncs += u64::from(book.was_good);
         book.was_good = true;
-        self.status(book, BookQuality::Good, 0, 0);
+        self.status(book, BookQuality::Good, 0, 0, 0);
+    }
+
+    /// The stream goes on elsewhere: the book starts anew, and so does everything derived from it.
+    #[cold]
+    fn session(&mut self, book: &mut Book) {
+        self.counters.sessions += 1;
+        book.was_good = false;
+        self.status(book, BookQuality::Building, FLAG_SESSION, 0, 0);
     }
 
     #[cold]
     fn gap(&mut self, book: &mut Book, expected: u64, received: u64) {
         self.counters.gaps += 1;
         book.gaps += 1;
-        self.status(book, BookQuality::Gapped, expected, received);
+        self.status(book, BookQuality::Gapped, 0, expected, received);
     }
 
-    fn status(&mut self, book: &mut Book, quality: BookQuality, expected: u64, received: u64) {
+    fn status(&mut self, book: &mut Book, quality: BookQuality, flags: u8, expected: u64, received: u64) {
         book.quality = quality;
         self.counters.events += 1;
         self.header.kind = RecordKind::Status as u8;
-        self.header.flags = 0;
+        self.header.flags = flags;
         self.sink.status(&self.header, &Status { quality: quality as u64, expected, received });
     }
 }

@@ -61,6 +61,9 @@ pub struct FrameMeta {
     pub arrive_ticks: u64,
     /// Which venue's decoder reads it.
     pub venue: tidegate_wire::Venue,
+    /// Which connection or capture it came from: a break in the sequence between two of them is a new session, within
+    /// one a gap.
+    pub source: u16,
     /// Whose it is where the message does not say (a REST snapshot); [`InstrumentId::NONE`] when unknown.
     pub hint: InstrumentId,
 }

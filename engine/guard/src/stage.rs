@@ -1,7 +1,7 @@
 //! The guard stage: feature vectors in, decisions out.
 
 use tidegate_wire::decision::{BreakerState, Cause, Decision, DecisionSink, Scope};
-use tidegate_wire::event::{BookQuality, Header};
+use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 use xxhash_rust::xxh3::xxh3_64;
@@ -479,6 +479,10 @@ impl<D: DecisionSink> FeatureSink for GuardStage<D> {
     fn features(&mut self, header: &Header, body: &FeatureBody) {
         self.advance(header.event_ns);
         self.frame = header.frame;
+        if header.flags & FLAG_SESSION != 0 {
+            // A new session warms up anew; breakers that are open stay open until their own rules close them.
+            self.watches[header.instrument.index()].started = false;
+        }
         self.watch(header.instrument, body, header.event_ns);
     }
 

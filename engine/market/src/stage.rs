@@ -4,7 +4,7 @@
 //! feature vector. A timer of event time takes books out of service that have been silent for too long.
 
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, Header, Mark, Quote, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::{InstrumentId, Price, RecordKind, Registry};
 use xxhash_rust::xxh3::xxh3_64;
@@ -359,6 +359,12 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         let taken = self.begin(header);
         let market = &mut self.markets[header.instrument.index()];
         let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_u8);
+        if header.flags & FLAG_SESSION != 0 {
+            market.engine.restart();
+            market.engine.advance(header.event_ns, false);
+            market.book.clear();
+            (market.corrupt, market.stale) = (false, false);
+        }
         market.feed_quality = quality.unwrap_or(BookQuality::Building);
         if market.feed_quality != BookQuality::Good {
             market.deadline = i64::MAX;

@@ -82,6 +82,8 @@ pub const FLAG_LAST: u8 = 2;
 pub const FLAG_SELL: u8 = 4;
 /// Held back until the snapshot came: event time is the release, latency stamps say nothing about the frame.
 pub const FLAG_BUFFERED: u8 = 8;
+/// A new session of the stream begins: what came before says nothing about what comes.
+pub const FLAG_SESSION: u8 = 16;
 
 /// What every record begins with: 56 bytes, the payload of one ring line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]

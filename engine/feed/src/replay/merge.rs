@@ -17,6 +17,7 @@ const BLOCK_BYTES: usize = 1 << 20;
 struct Entry {
     at: u32,
     length: u32,
+    source: u16,
     recv_ns: i64,
     venue: Venue,
     hint: InstrumentId,
@@ -39,12 +40,12 @@ pub struct BlockFrame<'a> {
 }
 
 impl Block {
-    fn push(&mut self, captured: &Captured, venue: Venue, hint: InstrumentId) {
+    fn push(&mut self, captured: &Captured, venue: Venue, source: u16, hint: InstrumentId) {
         self.bytes.truncate(self.bytes.len().saturating_sub(PADDING));
         let (at, length) = (self.bytes.len() as u32, captured.bytes.len() as u32);
         self.bytes.extend_from_slice(&captured.bytes);
         self.bytes.extend_from_slice(&[0; PADDING]);
-        self.entries.push(Entry { at, length, recv_ns: captured.recv_ns, venue, hint });
+        self.entries.push(Entry { at, length, source, recv_ns: captured.recv_ns, venue, hint });
     }
 
     fn clear(&mut self) {
@@ -66,7 +67,7 @@ impl Block {
     #[inline(always)]
     pub fn frame(&mut self, index: usize) -> Option<BlockFrame<'_>> {
         let entry = *self.entries.get(index)?;
-        let meta = FrameMeta { recv_ns: entry.recv_ns, arrive_ticks: 0, venue: entry.venue, hint: entry.hint };
+        let meta = FrameMeta { recv_ns: entry.recv_ns, arrive_ticks: 0, venue: entry.venue, source: entry.source, hint: entry.hint };
         let frame = FrameMut::new(self.bytes.get_mut(entry.at as usize..)?, entry.length as usize)?;
         Some(BlockFrame { meta, frame })
     }
@@ -144,6 +145,8 @@ struct Head<'a> {
     source: &'a Source,
     reader: CaptureReader,
     captured: Captured,
+    /// Its number: the position in merge order.
+    number: u16,
     alive: bool,
     report: SourceReport,
 }
@@ -194,12 +197,15 @@ fn heads(sources: &[Source], readers: Vec<CaptureReader>) -> Vec<Head<'_>> {
     for (source, reader) in sources.iter().zip(readers) {
         let (name, venue, format) = (source.spec.name(), source.venue, reader.format());
         let report = SourceReport { name, venue, format, frames: 0, bad_lines: 0, damaged: None };
-        let mut head = Head { source, reader, captured: Captured::default(), alive: true, report };
+        let mut head = Head { source, reader, captured: Captured::default(), number: 0, alive: true, report };
         head.advance();
         heads.push(head);
     }
     // Equal stamps are ordered by source name; the path decides between files of one name.
     heads.sort_by(|a, b| (a.source.spec.name(), &a.source.spec.path).cmp(&(b.source.spec.name(), &b.source.spec.path)));
+    for (number, head) in heads.iter_mut().enumerate() {
+        head.number = number as u16;
+    }
     heads
 }
 
@@ -207,7 +213,7 @@ fn merge(heads: &mut [Head<'_>], blocks: &Sender<Block>, returned: &Receiver<Blo
     let mut block = Block::default();
     while let Some(head) = heads.iter_mut().filter(|head| head.alive).min_by_key(|head| head.captured.recv_ns) {
         let hint = head.hint();
-        block.push(&head.captured, head.source.venue, hint);
+        block.push(&head.captured, head.source.venue, head.number, hint);
         head.report.frames += 1;
         head.advance();
         if block.bytes.len() >= BLOCK_BYTES {

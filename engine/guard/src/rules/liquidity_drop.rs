@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
         enabled: true,
         threshold: 0.5,
         release: 0.35,
-        hold_ms: 1_000,
+        hold_ms: 3_000,
         cooling_ms: 10_000,
         probation_ms: 5_000,
         warmup_ms: 15_000,

@@ -96,6 +96,22 @@ impl FeatureEngine {
         }
     }
 
+    /// Forgets everything, in place: a new session of the stream begins.
+    #[cold]
+    pub fn restart(&mut self) {
+        self.touch = Touch::default();
+        self.mid_halves = 0;
+        self.micro = MicroPrice::default();
+        (self.bids, self.asks) = (Multi::default(), Multi::default());
+        self.windows.iter_mut().for_each(Window::clear);
+        self.mids.iter_mut().chain([&mut self.latencies]).for_each(Extremes::clear);
+        self.latency_mean = None;
+        (self.vpin, self.roll) = (Vpin::default(), Roll::default());
+        self.seconds.clear();
+        (self.second, self.signed_qty, self.band_depth, self.last_depth_ns) = (0, 0.0, 0.0, 0);
+        self.body = FeatureBody::EMPTY;
+    }
+
     /// The vector as of the last [`Self::finish`]; the quality and the stamps are for the caller to fill.
     #[inline(always)]
     pub const fn body(&self) -> &FeatureBody {

@@ -75,6 +75,10 @@ pub(crate) struct Sample {
 }
 
 impl Seconds {
+    pub(crate) fn clear(&mut self) {
+        (self.end, self.len, self.slow_count, self.sampled) = (0, 0, 0, Sampled::default());
+    }
+
     fn last(&self, n: usize) -> &[Second] {
         &self.ring[self.end - n.min(self.len)..self.end]
     }

@@ -81,6 +81,10 @@ impl Window {
         }
     }
 
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.width);
+    }
+
     #[inline(always)]
     pub(crate) fn add(&mut self, channel: usize, value: f64) {
         self.running[channel] += value;

@@ -16,9 +16,9 @@ pub use survey::{Survey, Surveyor};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::counters::Reason;
-use crate::frame::FrameMut;
+use crate::frame::{FrameMut, PADDING};
 use crate::symbols::SymbolTable;
-use crate::venues::{Levels, Message};
+use crate::venues::{LEVELS_MAX, Levels, Message};
 
 /// Reads the frames of one Binance market.
 #[derive(Debug)]
@@ -33,12 +33,28 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for the instruments of `venue` in the registry.
     pub fn new(registry: &Registry, venue: Venue) -> Self {
-        Self {
+        let mut decoder = Self {
             symbols: SymbolTable::new(registry, venue),
             levels: Levels::default(),
             parser: parse::Parser::default(),
             scanner: scan::Scanner::best(),
             fallbacks: 0,
+        };
+        decoder.warm_up();
+        decoder
+    }
+
+    /// Reads a snapshot of the largest size there is, so that no buffer has to grow on the hot path.
+    fn warm_up(&mut self) {
+        let level = r#"["1234567.12345678","123456789.12345678"],"#;
+        let side = level.repeat(LEVELS_MAX);
+        let side = side.trim_end_matches(',');
+        let mut frame = format!(r#"{{"lastUpdateId":1,"bids":[{side}],"asks":[{side}]}}"#).into_bytes();
+        let length = frame.len();
+        frame.resize(length + PADDING, 0);
+        if let Some(mut frame) = FrameMut::new(&mut frame, length) {
+            // It names no instrument: what counts is that the tape was filled.
+            let _ = self.parse(&mut frame, InstrumentId::NONE);
         }
     }
 
