@@ -12,6 +12,7 @@
 
 pub mod alloc;
 pub mod config;
+pub mod extract;
 pub mod hiccup;
 pub mod hlog;
 pub mod host;

@@ -17,8 +17,6 @@ pub(crate) enum Exit {
     Io = 74,
     /// The configuration is wrong.
     Config = 78,
-    /// A gate given on the command line was not met.
-    Gate = 99,
     /// Ended by SIGINT, after a clean shutdown.
     Interrupted = 130,
 }

@@ -5,13 +5,14 @@
 mod commands;
 mod exit;
 mod output;
+mod parquet_file;
 mod plot;
 mod signals;
 mod summary;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tidegate_runtime::alloc::{CountingAllocator, declare_installed};
 
 use exit::{Exit, Failed};
@@ -25,7 +26,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 #[command(version, about, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "EXIT CODES:
   0 done   1 failure, or findings with --strict   2 wrong arguments   65 unusable input   74 a file cannot be written
-  78 wrong configuration   99 a gate was not met   130 ended by SIGINT after a clean shutdown")]
+  78 wrong configuration   130 ended by SIGINT after a clean shutdown")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,17 +36,41 @@ struct Cli {
 enum Command {
     /// Run recorded captures through the engine
     Replay(commands::replay::Args),
+    /// Run the engine on the sources of a configuration
+    Run(commands::run::Args),
+    /// Write feature vectors and bars to Parquet, or list the feature schema
+    Features(commands::features::Args),
+    /// Describe, check and show configurations
+    Config(commands::config::Args),
+    /// Write captures of a simulated market
+    Simulate(commands::simulate::Args),
     /// Read, compare and plot latency histogram logs
     Hist(commands::hist::Args),
     /// Check the host: what costs latency here, and the line that fixes it
     Doctor(commands::doctor::Args),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() -> ExitCode {
+    // A closed pipe (`tidegate ... | head`) ends the process quietly, as it does every other tool.
+    // SAFETY: nothing else runs yet; SIG_DFL is always a valid disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     declare_installed();
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Replay(args) => commands::replay::run(args),
+        Command::Run(args) => commands::run::run(args),
+        Command::Features(args) => commands::features::run(args),
+        Command::Config(args) => commands::config::run(args),
+        Command::Simulate(args) => commands::simulate::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "tidegate", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
         Command::Hist(args) => commands::hist::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
     };

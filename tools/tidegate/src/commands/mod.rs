@@ -1,5 +1,9 @@
 //! One module a command.
 
+pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod features;
 pub(crate) mod hist;
 pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod simulate;

@@ -1,0 +1,71 @@
+# Tidegate: the commands of the project. `make help` lists them.
+
+# Build output: where the environment says; in CI a place that survives fresh clones.
+ifdef CI
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidegate/target
+endif
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET)/release/tidegate
+
+# Length and seed of the simulated market of `make run`.
+SECONDS ?= 120
+SEED ?= 1
+# Captures to replay instead: make run INPUT="spot.gz usdm.gz"
+INPUT ?=
+# Time of each fuzz target, seconds.
+FUZZ_SECONDS ?= 60
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint doc deny bench bench-quick loom miri fuzz clean
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## Build the engine (release)
+	cargo build --release --locked -p tidegate
+
+run: build ## Run the whole pipeline on a simulated market, or on INPUT="FILES"
+ifeq ($(strip $(INPUT)),)
+	@mkdir -p run
+	$(BINARY) simulate --out run/market --seconds $(SECONDS) --seed $(SEED) --compare
+	$(BINARY) replay --input run/market/*.gz --check-bbo --features \
+	    --decisions run/decisions.jsonl --hlog run/latency.hlog
+	$(BINARY) hist run/latency.hlog --html run/latency.html > /dev/null
+	@echo
+	@echo "Written: run/decisions.jsonl, run/latency.hlog, run/latency.html (open it in a browser)"
+else
+	$(BINARY) replay --input $(INPUT) --check-bbo --features
+endif
+
+test: ## Everything CI runs: format, lints, tests, docs, loom, a bounded fuzz run
+	bash tests/run.sh
+
+lint: ## Format and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+doc: ## API documentation
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+deny: ## Licences, advisories and sources of dependencies (installs cargo-deny)
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny check licenses bans sources
+
+bench: ## Every speed bar as a ratio against peers in the same run
+	cargo run --release --locked -p tidegate-bench --bin rigs
+
+bench-quick: ## The same at tiny size: do the rigs work?
+	cargo run --release --locked -p tidegate-bench --bin rigs -- --quick
+
+loom: ## Model-check rings and cells (about half a minute)
+	cd engine/wire && RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(abspath $(TARGET))/loom" cargo test --release --locked --lib loom
+
+miri: ## Undefined behaviour in rings, cells and decimals; needs a nightly toolchain with miri
+	bash tests/miri.sh
+
+fuzz: ## Coverage-guided fuzzing of decoders and readers, FUZZ_SECONDS each; needs a C++ compiler
+	bash tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+clean: ## Remove build output and what `make run` wrote
+	cargo clean
+	rm -rf run

@@ -1,0 +1,281 @@
+//! What operators write: one TOML file with a published schema.
+//!
+//! Order of precedence, weakest first: defaults, `/etc/tidegate/tidegate.toml`, `./tidegate.toml`, each `--config FILE`,
+//! environment (`TIDEGATE__REPLAY__SPEED=10`), each `--set replay.speed=10`. Tables are merged key by key, arrays are
+//! replaced. Every value remembers where it came from ([`layers::Layers::origin`]), unknown keys are errors, and an error
+//! names the key, the value and what was expected.
+
+pub mod layers;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidegate_feed::replay::SourceSpec;
+use tidegate_guard::Profile;
+use tidegate_guard::profile::{ProfileFile, RuleOverride};
+use tidegate_wire::instrument::Contract;
+use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
+
+use crate::pipeline::Topology;
+use crate::replay::{Outputs, ReplayPlan, Speed};
+use crate::wait::WaitStrategy;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where loops run and how they wait.
+    pub engine: EngineConfig,
+    /// Captures to replay.
+    pub sources: Vec<SourceConfig>,
+    /// How captures are replayed.
+    pub replay: ReplayConfig,
+    /// Instruments whose definition shall not be taken from the data.
+    pub instruments: Vec<InstrumentConfig>,
+    /// Breaker profiles by venue name, over the shipped ones.
+    pub profiles: BTreeMap<String, ProfileConfig>,
+    /// Sets of instruments that stop as one.
+    pub strategies: Vec<StrategyConfig>,
+    /// Where records go.
+    pub output: OutputConfig,
+}
+
+/// Where loops run and how they wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineConfig {
+    /// `fused`: everything on one core; `staged`: a core a stage.
+    pub topology: Topology,
+    /// `auto`, `spin`, `yield` or `park`.
+    pub wait: WaitStrategy,
+    /// Cores for the hot loops, in pipeline order; empty: the last ones if there are enough.
+    pub cores: Vec<usize>,
+    /// Lock the process's memory.
+    pub lock_memory: bool,
+    /// Compare every book with the venue's own best bid and ask.
+    pub check_bbo: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        let (topology, wait) = (Topology::Fused, WaitStrategy::Auto);
+        Self { topology, wait, cores: Vec::new(), lock_memory: false, check_bbo: true }
+    }
+}
+
+/// A capture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// The file; relative to the working directory.
+    pub path: PathBuf,
+    /// Its venue, where its frames do not tell: `binance-spot`, `binance-usdm` or `binance-coinm`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venue: Option<String>,
+}
+
+/// How captures are replayed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplayConfig {
+    /// `max`, or a multiple of the recorded pace such as `1` or `10`.
+    pub speed: String,
+    /// Begin again when the captures end; each round is a new session.
+    pub repeat: bool,
+    /// Frames read ahead at most, MiB.
+    pub read_ahead_mib: usize,
+}
+
+impl Default for ReplayConfig {
+    fn default() -> Self {
+        Self { speed: "1".into(), repeat: false, read_ahead_mib: 256 }
+    }
+}
+
+/// An instrument's definition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstrumentConfig {
+    /// `binance-spot`, `binance-usdm` or `binance-coinm`.
+    pub venue: String,
+    /// The venue's symbol, upper case.
+    pub symbol: String,
+    /// Price step as decimal text, such as `"0.10"`.
+    pub tick: String,
+    /// Quantity step as decimal text, such as `"0.001"`.
+    pub lot: String,
+    /// Quote value of one contract, for coin-margined contracts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote_per_contract: Option<f64>,
+}
+
+/// A breaker profile: a file, and what differs from it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfileConfig {
+    /// A profile file instead of the shipped one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Rules that differ, by name.
+    pub rules: BTreeMap<String, RuleOverride>,
+}
+
+/// A set of instruments that stops as one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StrategyConfig {
+    /// Its name.
+    pub name: String,
+    /// Its instruments, such as `BTCUSDT.binance-usdm`.
+    pub instruments: Vec<String>,
+}
+
+/// Where records go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputConfig {
+    /// Directory for `latency.hlog`, `decisions.jsonl` and `engine.json`; created when missing.
+    pub directory: PathBuf,
+}
+
+impl Default for OutputConfig {
+    fn default() -> Self {
+        Self { directory: "run".into() }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {key}: {reason}")]
+pub struct ConfigError {
+    /// File, environment variable or flag.
+    pub origin: String,
+    /// Dotted key.
+    pub key: String,
+    /// The value and what was expected.
+    pub reason: String,
+}
+
+/// The JSON schema of a configuration file (2020-12).
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Config).to_value()
+}
+
+/// Longest time of `--for`.
+pub const RUN_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+impl Config {
+    /// The replay that this configuration describes.
+    ///
+    /// # Errors
+    /// The first value that makes no sense. `origin` finds out where a key came from.
+    pub fn plan(&self, origin: impl Fn(&str) -> String) -> Result<ReplayPlan, ConfigError> {
+        let wrong = |key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason };
+        if self.sources.is_empty() {
+            let reason = "there is none; expected at least one [[sources]] with a path".into();
+            return Err(wrong("sources", reason));
+        }
+        let sources = self.sources.iter().enumerate().map(|(index, source)| {
+            let venue = source.venue.as_deref().map(venue).transpose();
+            let venue = venue.map_err(|reason| wrong(&format!("sources.{index}.venue"), reason))?;
+            Ok(SourceSpec { path: source.path.clone(), venue })
+        });
+        let speed: Speed = self.replay.speed.parse().map_err(|reason| wrong("replay.speed", reason))?;
+        let strategies = self.strategies.iter().map(|s| (s.name.clone(), s.instruments.clone())).collect();
+        let outputs = Outputs {
+            decisions: Some(self.output.directory.join("decisions.jsonl")),
+            hlog: Some(self.output.directory.join("latency.hlog")),
+        };
+        Ok(ReplayPlan {
+            registry: self.registry(&wrong)?,
+            speed,
+            topology: self.engine.topology,
+            wait: self.engine.wait,
+            cores: self.engine.cores.clone(),
+            lock_memory: self.engine.lock_memory,
+            check_bbo: self.engine.check_bbo,
+            profiles: self.profiles(&wrong)?,
+            strategies,
+            outputs,
+            read_ahead: self.replay.read_ahead_mib.saturating_mul(1 << 20),
+            ..ReplayPlan::new(sources.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn registry(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Registry, ConfigError> {
+        let mut registry = Registry::new();
+        for (index, definition) in self.instruments.iter().enumerate() {
+            let key = |name: &str| format!("instruments.{index}.{name}");
+            let venue = venue(&definition.venue).map_err(|reason| wrong(&key("venue"), reason))?;
+            let (price_scale, tick) = step(&definition.tick).map_err(|reason| wrong(&key("tick"), reason))?;
+            let (qty_scale, lot) = step(&definition.lot).map_err(|reason| wrong(&key("lot"), reason))?;
+            let contract = match definition.quote_per_contract {
+                Some(quote_per_contract) => Contract::Inverse { quote_per_contract },
+                None => Contract::Linear,
+            };
+            let (tick, lot) = (Price::from_raw(tick), Qty::from_raw(lot));
+            let symbol = definition.symbol.clone();
+            let instrument = Instrument { venue, symbol, price_scale, qty_scale, tick, lot, contract };
+            registry.add(instrument).map_err(|error| wrong(&key("symbol"), error.to_string()))?;
+        }
+        Ok(registry)
+    }
+
+    fn profiles(
+        &self,
+        wrong: &impl Fn(&str, String) -> ConfigError,
+    ) -> Result<[Profile; Venue::ALL.len()], ConfigError> {
+        let mut profiles = Venue::ALL.map(Profile::builtin);
+        for (name, settings) in &self.profiles {
+            let key = format!("profiles.{name}");
+            let venue = venue(name).map_err(|reason| wrong(&key, reason))?;
+            let profile = &mut profiles[venue as usize];
+            if let Some(file) = &settings.file {
+                let read = |reason: String| wrong(&format!("{key}.file"), format!("{}: {reason}", file.display()));
+                let text = std::fs::read_to_string(file).map_err(|error| read(error.to_string()))?;
+                *profile = Profile::from_toml(&text).map_err(|error| read(error.to_string()))?;
+            }
+            profile.apply(&settings.rules).map_err(|error| wrong(&key, error.to_string()))?;
+        }
+        Ok(profiles)
+    }
+}
+
+/// The effective profile of a venue as a file's contents, for `config show`.
+pub fn profile_file(profile: &Profile) -> ProfileFile {
+    let rules = tidegate_guard::rules::RULES.iter().zip(&profile.rules).map(|(rule, s)| {
+        let settings = RuleOverride {
+            enabled: Some(s.enabled),
+            threshold: Some(s.threshold),
+            release: Some(s.release),
+            hold_ms: Some(s.hold_ms),
+            cooling_ms: Some(s.cooling_ms),
+            probation_ms: Some(s.probation_ms),
+            warmup_ms: Some(s.warmup_ms),
+            policy: Some(s.policy),
+        };
+        (rule.name.to_owned(), settings)
+    });
+    ProfileFile { name: profile.name.clone(), escalation: profile.escalation, rules: rules.collect() }
+}
+
+fn venue(name: &str) -> Result<Venue, String> {
+    let known = || Venue::ALL.map(Venue::name).join(", ");
+    Venue::from_name(name).ok_or_else(|| format!("{name:?}, expected one of {}", known()))
+}
+
+/// Scale and mantissa of a step written as decimal text.
+fn step(text: &str) -> Result<(Scale, i64), String> {
+    let decimals = text.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len());
+    let expected = || format!("{text:?}, expected a decimal number above 0 such as \"0.01\"");
+    let scale = u8::try_from(decimals).ok().and_then(Scale::new).ok_or_else(expected)?;
+    match tidegate_wire::decimal::parse(text.as_bytes(), scale) {
+        Ok(value) if value > 0 => Ok((scale, value)),
+        _ => Err(expected()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Layers, origins and messages.
+
+use std::path::PathBuf;
+
+use super::layers::Layers;
+use super::*;
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("test.toml");
+    std::fs::write(&path, text).expect("written");
+    (dir, path)
+}
+
+fn load(text: &str, env: &[(&str, &str)], sets: &[&str]) -> Result<(Config, Layers), ConfigError> {
+    let (_dir, path) = file(text);
+    let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
+    let layers = Layers::gather(&[path], env, &sets)?;
+    Ok((layers.config()?, layers))
+}
+
+const FILE: &str = r#"
+[engine]
+topology = "staged"
+
+[[sources]]
+path = "a.gz"
+
+[replay]
+speed = "10"
+
+[profiles.binance-usdm.rules.price_move]
+threshold = 0.08
+
+[[instruments]]
+venue = "binance-usdm"
+symbol = "BTCUSDT"
+tick = "0.10"
+lot = "0.001"
+"#;
+
+#[test]
+fn later_layers_win_and_origins_are_known() {
+    let env = [("TIDEGATE__REPLAY__REPEAT", "true"), ("TIDEGATE__ENGINE__CORES", "[2, 3]"), ("OTHER", "x")];
+    let (config, layers) = load(FILE, &env, &["replay.speed=max", "engine.wait=yield"]).expect("a good file");
+    assert_eq!(config.engine.topology, Topology::Staged);
+    assert_eq!((config.engine.cores.clone(), config.engine.wait), (vec![2, 3], WaitStrategy::Yield));
+    assert_eq!((config.replay.speed.as_str(), config.replay.repeat), ("max", true));
+    assert!(layers.origin("engine.topology").ends_with("test.toml:3"), "{}", layers.origin("engine.topology"));
+    assert_eq!(layers.origin("replay.repeat"), "environment variable TIDEGATE__REPLAY__REPEAT");
+    assert_eq!(layers.origin("replay.speed"), "--set");
+    assert_eq!(layers.origin("output.directory"), "default");
+
+    let plan = config.plan(|key| layers.origin(key)).expect("a good plan");
+    assert_eq!(plan.speed, Speed::Max);
+    let instrument = plan.registry.get(tidegate_wire::InstrumentId(0)).expect("one");
+    assert_eq!((instrument.price_scale.decimals(), instrument.tick.raw()), (1, 1));
+    let usdm = &plan.profiles[Venue::BinanceUsdm as usize];
+    assert_eq!(usdm.rule("price_move").map(|s| s.threshold), Some(0.08));
+    let spot = &plan.profiles[Venue::BinanceSpot as usize];
+    assert_eq!(spot.rule("price_move").map(|s| s.threshold), Some(0.05));
+}
+
+#[test]
+fn errors_name_origin_key_value_and_expectation() {
+    let error = |text: &str, sets: &[&str]| match load(text, &[], sets) {
+        Err(error) => error.to_string(),
+        Ok((config, layers)) => config.plan(|key| layers.origin(key)).expect_err("wrong").to_string(),
+    };
+    let message = error("[engine]\ntopolgy = \"fused\"\n", &[]);
+    assert!(message.contains("test.toml:2") && message.contains("engine.topolgy"), "{message}");
+    assert!(message.contains("did you mean `topology`"), "{message}");
+    let message = error(FILE, &["engine.topology=ring"]);
+    assert!(message.starts_with("--set: engine.topology") && message.contains("`fused`"), "{message}");
+    let message = error(FILE, &["replay.speed=-3"]);
+    assert!(message.starts_with("--set: replay.speed") && message.contains("\"-3\""), "{message}");
+    assert!(error("", &[]).contains("[[sources]]"));
+    assert!(error("engine = 3", &[]).contains("engine"));
+    assert!(error("[engine\n", &[]).contains("test.toml"));
+    assert!(error(FILE, &["nonsense"]).contains("KEY=VALUE"));
+    let bad_tick = FILE.replace("0.10", "zero");
+    assert!(error(&bad_tick, &[]).contains("instruments.0.tick") && error(&bad_tick, &[]).contains("\"zero\""));
+    let bad_rule = FILE.replace("price_move", "price_moves");
+    assert!(error(&bad_rule, &[]).contains("no such rule"), "{}", error(&bad_rule, &[]));
+    let bad_venue = FILE.replace("profiles.binance-usdm", "profiles.binance");
+    assert!(error(&bad_venue, &[]).contains("expected one of binance-spot"));
+}
+
+#[test]
+fn the_schema_describes_every_section() {
+    let schema = schema();
+    for section in ["engine", "sources", "replay", "instruments", "profiles", "strategies", "output"] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}

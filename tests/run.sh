@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Everything CI runs, in the order in which failures are cheapest to find. Ends with one line that counts the steps.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+export TIDEGATE_DATA="${TIDEGATE_DATA:-$PWD/../shared/data}"
+export TIDEGATE_VENUES="${TIDEGATE_VENUES:-$PWD/../shared/venues}"
+if [ -n "${CI:-}" ]; then
+    export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/tidegate/target}"
+fi
+
+passed=0
+failed=0
+step() {
+    local name="$1"
+    shift
+    printf '\n== %s\n' "$name"
+    local start=$SECONDS
+    if "$@"; then
+        passed=$((passed + 1))
+        printf -- '-- %s: ok (%s s)\n' "$name" "$((SECONDS - start))"
+    else
+        failed=$((failed + 1))
+        printf -- '-- %s: FAILED (%s s)\n' "$name" "$((SECONDS - start))"
+    fi
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+}
+
+loom() {
+    make --no-print-directory loom
+}
+
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+step "tests" cargo test --locked --workspace --no-fail-fast --quiet
+step "engine binary" cargo build --release --locked --quiet -p tidegate
+step "end to end" cargo test --locked --release --quiet -p tidegate-tests --test cli -- --include-ignored
+step "documentation" documentation
+step "loom" loom
+step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-20}"
+step "rigs at tiny size" make --no-print-directory bench-quick
+step "miri" bash tests/miri.sh
+
+printf '\n%s passed, %s failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,125 @@
+//! `tidegate run`: the engine on configured sources, until a signal, `--for` or the end of the sources.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use tidegate_runtime::replay::{self, ReplayPlan};
+
+use crate::commands::config::{Layering, config_error};
+use crate::commands::replay::{conclude, exit_code};
+use crate::exit::{Exit, failed};
+use crate::output::{Format, print_json};
+use crate::signals;
+use crate::summary::{Summary, print_summary};
+
+/// Runs the engine on the sources of a configuration.
+///
+/// Histograms and decisions go to the output directory while it runs; `tidegate hist --live DIRECTORY` shows them.
+/// The first SIGINT or SIGTERM ends it cleanly with a summary, the second at once.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "EXAMPLES:
+  tidegate run --config tidegate.toml
+  tidegate run --config tidegate.toml --set replay.speed=10 --for 30s")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    layering: Layering,
+    /// End after this long, such as 30s or 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    limit: Option<Duration>,
+    /// How to print the summary
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit> {
+    let layers = args.layering.gather()?;
+    let config = layers.config().map_err(config_error)?;
+    let mut plan = config.plan(|key| layers.origin(key)).map_err(config_error)?;
+    let directory = &config.output.directory;
+    let io = |what: &Path, error: std::io::Error| failed(Exit::Io, format!("{}: {error}", what.display()));
+    std::fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
+    let identity = Identity::write(directory).map_err(|error| io(directory, error))?;
+    let interrupted = signals::stop_flag()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let timer = Timer::start(args.limit, interrupted.clone(), stop.clone());
+    let mut round = 0;
+    let exit = loop {
+        round += 1;
+        if round > 1 {
+            // Each round is a session with files of its own; the first ones are not overwritten.
+            plan.outputs.decisions = Some(directory.join(format!("decisions.{round}.jsonl")));
+            plan.outputs.hlog = Some(directory.join(format!("latency.{round}.hlog")));
+        }
+        let exit = session(&plan, &stop, args.format)?;
+        if stop.load(Ordering::Relaxed) || !config.replay.repeat || exit != Exit::Ok {
+            break exit;
+        }
+    };
+    let by_signal = interrupted.load(Ordering::Relaxed);
+    timer.end();
+    drop(identity);
+    // Ending by --for is what was asked for.
+    Ok(if by_signal { Exit::Interrupted } else if exit == Exit::Interrupted { Exit::Ok } else { exit })
+}
+
+fn session(plan: &ReplayPlan, stop: &Arc<AtomicBool>, format: Format) -> Result<Exit> {
+    let report = replay::run(plan, stop).map_err(exit_code)?;
+    let summary = Summary::of(&report, plan);
+    match format {
+        Format::Json => print_json(&summary)?,
+        Format::Table => print_summary(&summary, &report),
+    }
+    conclude(&summary, &report)
+}
+
+/// `engine.json` in the output directory: who is running. Removed at the end.
+struct Identity(PathBuf);
+
+impl Identity {
+    fn write(directory: &Path) -> std::io::Result<Self> {
+        let path = directory.join("engine.json");
+        let identity = serde_json::json!({ "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") });
+        std::fs::write(&path, format!("{identity}\n"))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Sets the stop flag when the time is over or a signal has come.
+struct Timer {
+    thread: std::thread::JoinHandle<()>,
+    over: Arc<AtomicBool>,
+}
+
+impl Timer {
+    fn start(limit: Option<Duration>, interrupted: Arc<AtomicBool>, stop: Arc<AtomicBool>) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = over.clone();
+        let start = Instant::now();
+        let thread = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                if interrupted.load(Ordering::Relaxed) || limit.is_some_and(|limit| start.elapsed() >= limit) {
+                    stop.store(true, Ordering::Relaxed);
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Self { thread, over }
+    }
+
+    fn end(self) {
+        self.over.store(true, Ordering::Relaxed);
+        // It only sleeps and looks at flags.
+        let _ = self.thread.join();
+    }
+}
