@@ -36,8 +36,6 @@ loom() {
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "tests" cargo test --locked --workspace --no-fail-fast --quiet
-step "engine binary" cargo build --release --locked --quiet -p tidegate
-step "end to end" cargo test --locked --release --quiet -p tidegate-tests --test cli -- --include-ignored
 step "documentation" documentation
 step "loom" loom
 step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-20}"

@@ -46,6 +46,8 @@ pub(super) struct Sample {
     pub(super) p90: f64,
     /// One way, ns.
     pub(super) p99: f64,
+    /// One way until the reader has copied the whole record, ns.
+    pub(super) p50_whole: f64,
     /// Flat out, ns a record.
     pub(super) each: f64,
     /// Whether the cores stayed where they were meanwhile.
@@ -88,10 +90,12 @@ fn candidate<T: Tx, R: Rx + 'static>(name: &'static str, make: impl Fn(usize) ->
         let (tx, rx) = make(CAPACITY);
         ring::works(tx, rx, 600).map_err(|error| format!("{name}: {error}"))?;
         let (tx, rx) = make(CAPACITY);
-        let [p50, p90, p99] = one_way(bed, tx, rx)?;
+        let [p50, p90, p99] = one_way::<false>(bed, tx, rx)?;
+        let (tx, rx) = make(CAPACITY);
+        let [p50_whole, ..] = one_way::<true>(bed, tx, rx)?;
         let (tx, rx) = make(FLAT_OUT_LINES as usize);
         let each = flat_out(bed, tx, rx)?;
-        Ok(Sample { p50, p90, p99, each, ..Sample::default() })
+        Ok(Sample { p50, p90, p99, p50_whole, each, ..Sample::default() })
     };
     Candidate { name, measure: Box::new(measure), samples: Vec::new() }
 }
@@ -160,7 +164,10 @@ fn patiently(measure: impl Fn() -> Result<Sample, String>) -> Result<Sample, Str
 
 fn tabulate(report: &mut Report, candidates: &[Candidate], which: &str, keep: impl Fn(&Sample) -> bool) {
     let title = format!("records of one cache line, {CAPACITY} slots, {which}: medians over repetitions, ns");
-    let mut table = Table::new(title, &["reps", "line rt/2", "p50", "p90", "p99", "flat out", "best p50", "best flat"]);
+    let mut table = Table::new(
+        title,
+        &["reps", "line rt/2", "p50", "p90", "p99", "p50 whole", "flat out", "best p50", "best flat"],
+    );
     let mut any = false;
     for candidate in candidates {
         let kept: Vec<&Sample> = candidate.samples.iter().filter(|s| keep(s)).collect();
@@ -169,10 +176,11 @@ fn tabulate(report: &mut Report, candidates: &[Candidate], which: &str, keep: im
             continue;
         }
         any = true;
-        let medians = [column(|s| s.line), column(|s| s.p50), column(|s| s.p90), column(|s| s.p99), column(|s| s.each)];
-        let [line, p50, p90, p99, each] = medians.map(|values| median(&values));
+        let fields: [fn(&Sample) -> f64; 6] =
+            [|s| s.line, |s| s.p50, |s| s.p90, |s| s.p99, |s| s.p50_whole, |s| s.each];
+        let [line, p50, p90, p99, whole, each] = fields.map(|field| median(&column(field)));
         let best = |field| column(field).into_iter().fold(f64::MAX, f64::min);
-        let figures = [kept.len() as f64, line, p50, p90, p99, each, best(|s| s.p50), best(|s| s.each)];
+        let figures = [kept.len() as f64, line, p50, p90, p99, whole, each, best(|s| s.p50), best(|s| s.each)];
         table.row(candidate.name, &figures);
     }
     if any {
@@ -184,6 +192,7 @@ fn tabulate(report: &mut Report, candidates: &[Candidate], which: &str, keep: im
 fn judge(report: &mut Report, candidates: &[Candidate]) {
     for (name, ours, field) in [
         ("ring_p50", OURS, (|s: &Sample| s.p50) as fn(&Sample) -> f64),
+        ("ring_p50_whole_record", OURS, |s| s.p50_whole),
         ("ring_flat_out", OURS, |s| s.each),
         ("ring_overwrite_p50", OURS_OVERWRITE, |s| s.p50),
     ] {
@@ -242,22 +251,30 @@ impl Order {
 }
 
 /// Percentiles of the paced way from core to core, ns; the first tenth warms up.
-fn one_way(bed: &Bed<'_>, mut tx: impl Tx, rx: impl Rx) -> Result<[f64; 3], String> {
+fn one_way<const WHOLE: bool>(bed: &Bed<'_>, mut tx: impl Tx, rx: impl Rx) -> Result<[f64; 3], String> {
     let (count, watch) = (bed.sizes.paced, *bed.watch);
-    let receive = move || receive_paced(&watch, rx, count);
+    let receive = move || receive_paced::<WHOLE>(&watch, rx, count);
     let (times, verdict) = on_two_cores(bed, receive, || send_paced(&watch, count, |record| tx.send(record)))?;
     verdict?;
     Ok(percentiles(&watch, times))
 }
 
-/// Receives `count` records and notes when each came.
-pub(super) fn receive_paced(watch: &Stopwatch, mut rx: impl Rx, count: usize) -> (Vec<u64>, Result<(), String>) {
+/// Receives `count` records and notes when each came: when one word of it could be used, or all of it had been copied.
+pub(super) fn receive_paced<const WHOLE: bool>(
+    watch: &Stopwatch,
+    mut rx: impl Rx,
+    count: usize,
+) -> (Vec<u64>, Result<(), String>) {
     let (mut times, mut order) = (Vec::with_capacity(count), Order { next: 0, broken: false });
     while times.len() < count && rx.lost() == 0 {
         let took = rx.drain(&mut |record| {
             // The record's line must be here before the clock is read, also where the ring hands out a reference to it.
-            let sent = black_box(record[1]);
-            times.push(watch.now().saturating_sub(sent));
+            if WHOLE {
+                black_box(*record);
+            } else {
+                black_box(record[1]);
+            }
+            times.push(watch.now().saturating_sub(record[1]));
             order.see(record);
         });
         if took == 0 {

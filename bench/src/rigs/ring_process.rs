@@ -48,7 +48,7 @@ impl Role {
         };
         println!("ready");
         let mut reader = OurReader::new(region);
-        let (times, paced) = receive_paced(&watch, &mut reader, self.sizes.paced);
+        let (times, paced) = receive_paced::<false>(&watch, &mut reader, self.sizes.paced);
         let [p50, p90, p99] = percentiles(&watch, times);
         println!("paced {p50} {p90} {p99}");
         let (end, flat_out) = receive_flat_out(&watch, &mut reader, self.sizes.flat_out);

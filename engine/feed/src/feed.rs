@@ -2,7 +2,8 @@
 
 use tidegate_wire::clock::{Clock, EventClock};
 use tidegate_wire::event::{
-    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION, Header, Status,
+    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION, Header,
+    Status,
 };
 use tidegate_wire::{InstrumentId, RecordKind, Registry, Venue};
 

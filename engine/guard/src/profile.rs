@@ -216,7 +216,8 @@ impl Profile {
         profile.apply(&file.rules)?;
         let Escalation { share, members, .. } = profile.escalation;
         if !(share > 0.0 && share <= 1.0) || members == 0 {
-            let text = format!("escalation: share is {share}, expected in (0, 1]; members is {members}, expected above 0");
+            let text =
+                format!("escalation: share is {share}, expected in (0, 1]; members is {members}, expected above 0");
             return Err(ProfileError::Value(text));
         }
         Ok(profile)

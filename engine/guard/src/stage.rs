@@ -315,7 +315,13 @@ impl<D: DecisionSink> GuardStage<D> {
     /// A breaker has changed: records it and carries the consequences upwards.
     #[cold]
     #[inline(never)]
-    fn decided(&mut self, place: Place, transition: Transition, at: i64, input: Option<(InstrumentId, &FeatureBody, f64)>) {
+    fn decided(
+        &mut self,
+        place: Place,
+        transition: Transition,
+        at: i64,
+        input: Option<(InstrumentId, &FeatureBody, f64)>,
+    ) {
         if transition.until_ns != 0 {
             self.next_deadline = self.next_deadline.min(transition.until_ns);
         }
@@ -364,7 +370,13 @@ impl<D: DecisionSink> GuardStage<D> {
         }
     }
 
-    fn emit(&mut self, place: Place, transition: &Transition, at: i64, input: Option<(InstrumentId, &FeatureBody, f64)>) {
+    fn emit(
+        &mut self,
+        place: Place,
+        transition: &Transition,
+        at: i64,
+        input: Option<(InstrumentId, &FeatureBody, f64)>,
+    ) {
         self.counters.decisions += 1;
         let tripped = transition.to == BreakerState::Tripped;
         self.counters.trips += u64::from(tripped);

@@ -4,7 +4,9 @@
 //! feature vector. A timer of event time takes books out of service that have been silent for too long.
 
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{
+    BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, Header, Mark, Quote, Status, Trade,
+};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::{InstrumentId, Price, RecordKind, Registry};
 use xxhash_rust::xxh3::xxh3_64;

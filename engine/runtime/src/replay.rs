@@ -288,16 +288,13 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let stopped = stop.load(Ordering::Relaxed) && !reader.is_finished();
     warnings.extend(remains.warnings.iter().cloned());
     let Times { wall_s, event_s } = spent.times();
-    Ok(report(remains, written, &registry, names, Extras {
-        sources: reader.finish(),
-        wall_s,
-        event_s,
-        allocations_hot,
-        noise,
-        clock,
-        warnings,
-        stopped,
-    }))
+    Ok(report(
+        remains,
+        written,
+        &registry,
+        names,
+        Extras { sources: reader.finish(), wall_s, event_s, allocations_hot, noise, clock, warnings, stopped },
+    ))
 }
 
 struct Extras {
@@ -313,19 +310,20 @@ struct Extras {
 
 fn report(remains: Remains, written: Written, registry: &Registry, strategies: Vec<String>, e: Extras) -> ReplayReport {
     let guard = &remains.guard;
-    let instruments = registry.iter().zip(&remains.instruments).map(|((id, instrument), (quality, levels, features))| {
-        let rules = tidegate_guard::rules::RULES.iter().enumerate();
-        let open = |rule: usize| guard.state(id, rule).is_some_and(|s: BreakerState| !s.allows_trading());
-        InstrumentReport {
-            instrument: instrument.clone(),
-            quality: *quality,
-            levels: *levels,
-            gaps: remains.feed.book_counts(id),
-            features: *features,
-            open: rules.filter(|(rule, _)| open(*rule)).map(|(_, definition)| definition.name).collect(),
-            permitted: guard.permits(id),
-        }
-    });
+    let instruments =
+        registry.iter().zip(&remains.instruments).map(|((id, instrument), (quality, levels, features))| {
+            let rules = tidegate_guard::rules::RULES.iter().enumerate();
+            let open = |rule: usize| guard.state(id, rule).is_some_and(|s: BreakerState| !s.allows_trading());
+            InstrumentReport {
+                instrument: instrument.clone(),
+                quality: *quality,
+                levels: *levels,
+                gaps: remains.feed.book_counts(id),
+                features: *features,
+                open: rules.filter(|(rule, _)| open(*rule)).map(|(_, definition)| definition.name).collect(),
+                permitted: guard.permits(id),
+            }
+        });
     ReplayReport {
         instruments: instruments.collect(),
         feed: remains.feed.counters(),
@@ -405,7 +403,8 @@ fn prepare(plan: &ReplayPlan) -> Vec<String> {
 fn placement(plan: &ReplayPlan) -> Placement {
     let (cores, loops) = (cores(), plan.topology.loops());
     let wait = plan.wait.resolve(loops, cores);
-    let pinned = if plan.cores.is_empty() && loops < cores { (cores - loops..cores).collect() } else { plan.cores.clone() };
+    let pinned =
+        if plan.cores.is_empty() && loops < cores { (cores - loops..cores).collect() } else { plan.cores.clone() };
     Placement { cores: pinned, wait }
 }
 

@@ -162,11 +162,7 @@ impl fmt::Display for Fixed {
         let (units, decimals) = (self.scale.units().unsigned_abs(), usize::from(self.scale.0));
         let (whole, fraction) = (self.mantissa.unsigned_abs() / units, self.mantissa.unsigned_abs() % units);
         let sign = if self.mantissa < 0 { "-" } else { "" };
-        if decimals == 0 {
-            write!(f, "{sign}{whole}")
-        } else {
-            write!(f, "{sign}{whole}.{fraction:0decimals$}")
-        }
+        if decimals == 0 { write!(f, "{sign}{whole}") } else { write!(f, "{sign}{whole}.{fraction:0decimals$}") }
     }
 }
 
@@ -220,10 +216,8 @@ pub fn quoted_scalar(text: &[u8], scale: Scale) -> Result<(i64, usize), DecimalE
             }
         } else {
             kept += u8::from(dot.is_some());
-            value = value
-                .checked_mul(10)
-                .and_then(|v| v.checked_add(i64::from(digit)))
-                .ok_or(DecimalError::Overflow)?;
+            value =
+                value.checked_mul(10).and_then(|v| v.checked_add(i64::from(digit))).ok_or(DecimalError::Overflow)?;
         }
         length += 1;
     }

@@ -66,8 +66,7 @@ pub struct Collector {
 /// A recorder and its collector for the given stages.
 pub fn recorder(stages: &'static [&'static str]) -> (Recorder, Collector) {
     let set = || stages.iter().map(|_| histogram()).collect::<Set>();
-    let exchange =
-        Arc::new(Exchange { full: ArrayQueue::new(4), empty: ArrayQueue::new(4), asked: AtomicU64::new(0) });
+    let exchange = Arc::new(Exchange { full: ArrayQueue::new(4), empty: ArrayQueue::new(4), asked: AtomicU64::new(0) });
     for _ in 0..2 {
         // Two fit a queue of four.
         let _ = exchange.empty.push(set());

@@ -214,10 +214,8 @@ impl RecordReader {
                     self.bids.clear();
                     self.asks.clear();
                 }
-                let level = |pair: &[u64]| Level {
-                    price: Price::from_raw(pair[0] as i64),
-                    qty: Qty::from_raw(pair[1] as i64),
-                };
+                let level =
+                    |pair: &[u64]| Level { price: Price::from_raw(pair[0] as i64), qty: Qty::from_raw(pair[1] as i64) };
                 self.bids.extend(levels[..bids * 2].chunks_exact(2).map(level));
                 self.asks.extend(levels[bids * 2..count * 2].chunks_exact(2).map(level));
                 if header.flags & FLAG_LAST != 0 {
@@ -290,7 +288,13 @@ mod tests {
     impl EventSink for Log {
         fn delta(&mut self, header: &Header, depth: Depth<'_>) {
             let sums: Vec<i64> = [depth.bids, depth.asks].map(|s| s.iter().map(|l| l.qty.raw()).sum()).to_vec();
-            self.0.push(format!("{} d{} {} {} {sums:?}", header.frame, depth.ids.last, depth.bids.len(), depth.asks.len()));
+            self.0.push(format!(
+                "{} d{} {} {} {sums:?}",
+                header.frame,
+                depth.ids.last,
+                depth.bids.len(),
+                depth.asks.len()
+            ));
         }
         fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
             self.0.push(format!("{} s{}", header.frame, depth.ids.last));

@@ -13,7 +13,8 @@ fn scale(decimals: u8) -> Scale {
 fn oracle(text: &str, decimals: u8) -> Option<i64> {
     let exact: Decimal = text.parse().ok()?;
     let scaled = exact.checked_mul(Decimal::from(10i64.pow(decimals.into())))?;
-    (scaled.fract().is_zero()).then(|| i64::try_from(scaled.trunc().mantissa() / 10i128.pow(scaled.trunc().scale())).ok())?
+    (scaled.fract().is_zero())
+        .then(|| i64::try_from(scaled.trunc().mantissa() / 10i128.pow(scaled.trunc().scale())).ok())?
 }
 
 fn number() -> impl Strategy<Value = String> {

@@ -15,9 +15,9 @@ use parquet::file::properties::WriterProperties;
 use tidegate_market::MarketStage;
 use tidegate_market::bars::{Bar, BarBuilder, BarRule};
 use tidegate_market::features::schema::{FEATURES, schema_hash_hex};
+use tidegate_wire::Registry;
 use tidegate_wire::event::{Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
-use tidegate_wire::Registry;
 
 /// Rows of a row group.
 const GROUP_ROWS: usize = 64 * 1024;
@@ -193,8 +193,12 @@ impl BarFile {
 
     fn flush(&mut self) -> Result<()> {
         let bars = std::mem::take(&mut self.bars);
-        let int = |get: fn(&Bar) -> i64| Arc::new(arrow_array::Int64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef;
-        let float = |get: fn(&Bar) -> f64| Arc::new(arrow_array::Float64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef;
+        let int = |get: fn(&Bar) -> i64| {
+            Arc::new(arrow_array::Int64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef
+        };
+        let float = |get: fn(&Bar) -> f64| {
+            Arc::new(arrow_array::Float64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef
+        };
         let names = bars.iter().map(|(instrument, _)| self.names[*instrument].as_str());
         let columns = vec![
             int(|b| b.start_ns),

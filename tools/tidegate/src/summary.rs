@@ -184,7 +184,13 @@ const DECISIONS_SHOWN: usize = 40;
 pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     let s = summary;
     let allocations = s.allocations_hot.map_or("not counted".into(), |n| n.to_string());
-    anstream::println!("Replay  {:?}, speed {}, {:.1} s of market in {:.3} s", s.topology, s.speed, s.event_s, s.wall_s);
+    anstream::println!(
+        "Replay  {:?}, speed {}, {:.1} s of market in {:.3} s",
+        s.topology,
+        s.speed,
+        s.event_s,
+        s.wall_s
+    );
     anstream::println!(
         "  frames {}   events {}   level changes {}   {:.2} M frames/s   {:.2} M events/s",
         s.frames,

@@ -67,7 +67,13 @@ impl Block {
     #[inline(always)]
     pub fn frame(&mut self, index: usize) -> Option<BlockFrame<'_>> {
         let entry = *self.entries.get(index)?;
-        let meta = FrameMeta { recv_ns: entry.recv_ns, arrive_ticks: 0, venue: entry.venue, source: entry.source, hint: entry.hint };
+        let meta = FrameMeta {
+            recv_ns: entry.recv_ns,
+            arrive_ticks: 0,
+            venue: entry.venue,
+            source: entry.source,
+            hint: entry.hint,
+        };
         let frame = FrameMut::new(self.bytes.get_mut(entry.at as usize..)?, entry.length as usize)?;
         Some(BlockFrame { meta, frame })
     }

@@ -39,7 +39,8 @@ impl SourceSpec {
             // A path may have a `=` of its own: only a venue's name in front of it counts, and a file wins.
             Some((venue, path)) if !Path::new(text).exists() => {
                 let known = Venue::ALL.map(Venue::name).join(", ");
-                let venue = Venue::from_name(venue).ok_or(format!("unknown venue {venue:?}, expected one of {known}"))?;
+                let venue =
+                    Venue::from_name(venue).ok_or(format!("unknown venue {venue:?}, expected one of {known}"))?;
                 Ok(Self { path: path.into(), venue: Some(venue) })
             }
             _ => Ok(Self { path: text.into(), venue: None }),
@@ -48,7 +49,9 @@ impl SourceSpec {
 
     /// Name of the source in reports and for the order of equal stamps: the file's name.
     pub fn name(&self) -> String {
-        self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
+        self.path
+            .file_name()
+            .map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
     }
 }
 

@@ -41,9 +41,12 @@ mod tests {
     fn measures() {
         let mut vector = FeatureBody::EMPTY;
         assert_eq!(measure(&vector), None);
-        for (quality, value) in
-            [(BookQuality::Good, 0.0), (BookQuality::Stale, 0.0), (BookQuality::Gapped, 1.0), (BookQuality::Crossed, 1.0)]
-        {
+        for (quality, value) in [
+            (BookQuality::Good, 0.0),
+            (BookQuality::Stale, 0.0),
+            (BookQuality::Gapped, 1.0),
+            (BookQuality::Crossed, 1.0),
+        ] {
             vector.quality = quality as u64;
             assert_eq!(measure(&vector), Some(value));
         }

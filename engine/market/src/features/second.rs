@@ -100,8 +100,8 @@ impl Seconds {
         }
         self.push(second);
         let weight = if self.slow_count == 0 { 1.0 } else { SLOW.max(1.0 / f64::from(self.slow_count + 1)) };
-        self.slow_depth += weight * (sample.band_depth - self.slow_depth);
-        self.slow_spread += weight * (sample.spread - self.slow_spread);
+        self.slow_depth += weight * (usual(sample.band_depth, self.slow_depth) - self.slow_depth);
+        self.slow_spread += weight * (usual(sample.spread, self.slow_spread) - self.slow_spread);
         self.slow_count = self.slow_count.saturating_add(1);
         self.recompute();
     }
@@ -194,6 +194,12 @@ impl Seconds {
         let enough = n >= CORRELATION_EVIDENCE && vx > 1e-18 && vy > 1e-18;
         enough.then(|| ((xy - x * y / count) / (vx * vy).sqrt()).clamp(-1.0, 1.0))
     }
+}
+
+/// A new value as the slow mean takes it: at most three times and at least a third of the mean, so that the mean stays
+/// what is usual while something unusual goes on. The first value stands for itself.
+fn usual(value: f64, mean: f64) -> f64 {
+    if mean == 0.0 { value } else { value.clamp(mean / 3.0, mean * 3.0) }
 }
 
 /// Sum of squared returns, in four lanes so that additions overlap; the order is fixed.

@@ -38,7 +38,8 @@ impl Layers {
         for file in files {
             layers.file(file)?;
         }
-        let mut environment: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+        let mut environment: Vec<_> =
+            environment.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
         environment.sort();
         for (name, value) in environment {
             let key = name[ENV_PREFIX.len()..].to_lowercase().replace("__", ".");
@@ -127,7 +128,8 @@ impl Layers {
         serde_path_to_error::deserialize(self.table.clone()).map_err(|error| {
             let path = error.path().to_string();
             let mut reason = error.inner().message().to_owned();
-            let unknown = reason.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next().map(str::to_owned));
+            let unknown =
+                reason.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next().map(str::to_owned));
             let key = match &unknown {
                 Some(field) if !path.ends_with(field.as_str()) && path != "." => format!("{path}.{field}"),
                 Some(field) if path == "." => field.clone(),

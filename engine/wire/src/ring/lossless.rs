@@ -186,6 +186,7 @@ fn whole_record(region: &Region, n: u64) -> Option<usize> {
     }
     let lines = lines_of(first.words[0].load(Ordering::Relaxed));
     let all_there = (1..=MAX_LINES).contains(&lines)
-        && (1..lines as u64).all(|i| region.line(n + i).sequence.load(Ordering::Acquire) == sequence_word(n + i, false));
+        && (1..lines as u64)
+            .all(|i| region.line(n + i).sequence.load(Ordering::Acquire) == sequence_word(n + i, false));
     all_there.then_some(lines)
 }

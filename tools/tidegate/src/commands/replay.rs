@@ -80,7 +80,8 @@ fn wait(text: &str) -> Result<WaitStrategy, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
-    let sources = replay::sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
+    let sources =
+        replay::sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
     let plan = ReplayPlan {
         speed: args.speed,
         topology: args.topology,

@@ -62,7 +62,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     timer.end();
     drop(identity);
     // Ending by --for is what was asked for.
-    Ok(if by_signal { Exit::Interrupted } else if exit == Exit::Interrupted { Exit::Ok } else { exit })
+    Ok(if by_signal {
+        Exit::Interrupted
+    } else if exit == Exit::Interrupted {
+        Exit::Ok
+    } else {
+        exit
+    })
 }
 
 fn session(plan: &ReplayPlan, stop: &Arc<AtomicBool>, format: Format) -> Result<Exit> {

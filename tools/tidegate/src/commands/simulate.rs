@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use tidegate_simex::stats::{STATISTICS, compare, from_capture, reference};
-use tidegate_simex::{CaptureFile, SimConfig, SimError, TRUTH_FILE, write_captures};
+use tidegate_simex::stats::{MarketStats, STATISTICS, compare, reference};
+use tidegate_simex::{CaptureFile, Frame, SimConfig, SimError, Simulator, TRUTH_FILE, write_captures};
 
 use crate::exit::{Exit, failed};
 use crate::output::{Format, number_table, print_json};
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// No regimes: an ordinary market
     #[arg(long)]
     calm: bool,
-    /// Print statistics of the market beside those of recorded days
+    /// Print statistics of five calm minutes of this seed beside those of recorded days
     #[arg(long)]
     compare: bool,
     /// How to print
@@ -41,11 +41,16 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let duration = Duration::from_secs(args.seconds);
     let config = if args.calm { SimConfig::calm(args.seed, duration) } else { SimConfig::demo(args.seed, duration) };
     let files = write_captures(&config, &args.out).map_err(|error| failed(Exit::Io, error.to_string()))?;
-    let rows = if args.compare { Some(rows(&files).map_err(|error| failed(Exit::BadInput, error.to_string()))?) } else { None };
+    let rows = if args.compare {
+        Some(rows(args.seed).map_err(|error| failed(Exit::BadInput, error.to_string()))?)
+    } else {
+        None
+    };
     match args.format {
         Format::Json => print_json(&json(args, &files, rows.as_deref()))?,
         Format::Table => {
-            let table = files.iter().map(|f| vec![f.path.display().to_string(), f.frames.to_string(), f.bytes.to_string()]);
+            let table =
+                files.iter().map(|f| vec![f.path.display().to_string(), f.frames.to_string(), f.bytes.to_string()]);
             anstream::println!("{}", number_table(&["capture", "frames", "bytes"], table));
             anstream::println!("regimes and their times: {}", args.out.join(TRUTH_FILE).display());
             if let Some(rows) = rows {
@@ -56,12 +61,17 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn rows(files: &[CaptureFile]) -> Result<Vec<tidegate_simex::stats::Row>, SimError> {
-    let mut report = tidegate_simex::stats::Report::default();
-    for file in files {
-        report.merge(from_capture(&file.path)?);
+/// Length of the calm market that is compared: that of the recorded days.
+const COMPARED: Duration = Duration::from_secs(345);
+
+fn rows(seed: u64) -> Result<Vec<tidegate_simex::stats::Row>, SimError> {
+    let mut simulator = Simulator::new(SimConfig::calm(seed, COMPARED))?;
+    let mut stats = MarketStats::new(simulator.instruments().iter().map(|instrument| instrument.label()));
+    let mut frame = Frame::default();
+    while simulator.next_frame(&mut frame) {
+        stats.record(frame.instrument, frame.recv_ns, &frame.bytes)?;
     }
-    Ok(compare(&report, &reference()?))
+    Ok(compare(&stats.report(), &reference()?))
 }
 
 fn json(args: &Args, files: &[CaptureFile], rows: Option<&[tidegate_simex::stats::Row]>) -> serde_json::Value {
@@ -118,5 +128,8 @@ fn print_comparison(rows: &[tidegate_simex::stats::Row]) {
     });
     let mut header = vec!["simulated / recorded"];
     header.extend(&instruments);
-    anstream::println!("\nThe simulated market beside recorded days (8 August 2024)\n{}", number_table(&header, lines));
+    anstream::println!(
+        "\nSimulated (345 calm seconds of this seed) beside recorded (8 August 2024)\n{}",
+        number_table(&header, lines)
+    );
 }

@@ -103,7 +103,8 @@ impl Survey {
 
     /// About where each symbol trades: a best price near the beginning.
     pub fn price(&self, symbol: &str, scale: Scale) -> Option<Price> {
-        let price = self.symbols.get(symbol)?.first_price / (Scale::saturating(SURVEY_DECIMALS).units() / scale.units());
+        let price =
+            self.symbols.get(symbol)?.first_price / (Scale::saturating(SURVEY_DECIMALS).units() / scale.units());
         (price > 0).then(|| Price::from_raw(price))
     }
 

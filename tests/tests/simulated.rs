@@ -1,0 +1,63 @@
+//! The simulated market through the whole engine: what the recorded days show, on any machine, and the regimes besides.
+
+use tidegate_tests::{json, market};
+
+fn replay(files: &[String], more: &[&str]) -> serde_json::Value {
+    let mut args = vec!["replay", "--check-bbo", "--format", "json", "--input"];
+    args.extend(files.iter().map(String::as_str));
+    args.extend(more);
+    json(&args)
+}
+
+#[test]
+fn every_regime_is_noticed_and_the_books_stay_right() {
+    let (dir, files) = market(1, 120);
+    let decisions = dir.path().join("decisions.jsonl");
+    let summary = replay(&files, &["--decisions", &decisions.display().to_string()]);
+    for key in ["crossed", "bbo_mismatch", "decode_errors", "allocations_hot", "scanner_fallbacks"] {
+        assert_eq!(summary[key], 0, "{key}");
+    }
+    // One stall of the script loses frames: one gap, healed by the snapshot that follows.
+    assert_eq!((&summary["gaps"], &summary["resyncs"]), (&1.into(), &1.into()));
+    assert!(summary["bbo_checked"].as_u64() > Some(1_000));
+    for rule in ["volatility", "liquidity_drop", "spread", "stale_feed", "book_integrity", "latency_spike"] {
+        assert!(summary["trips_by_rule"][rule].as_u64() > Some(0), "{rule}: {}", summary["trips_by_rule"]);
+    }
+    for instrument in summary["instruments"].as_array().expect("a list") {
+        assert_eq!(instrument["quality"], "good", "{instrument}");
+    }
+    let lines = std::fs::read_to_string(&decisions).expect("written");
+    assert_eq!(Some(lines.lines().count() as u64), summary["decisions"].as_u64());
+    let crash_stops_the_engine =
+        lines.lines().any(|line| line.contains("\"scope\":\"engine\"") && line.contains("tripped"));
+    assert!(crash_stops_the_engine, "a crash of every instrument stops everything");
+}
+
+#[test]
+fn decisions_do_not_depend_on_topology_waiting_or_order_of_arguments() {
+    let (_dir, mut files) = market(3, 40);
+    let reference = replay(&files, &[]);
+    files.reverse();
+    let runs: [&[&str]; 4] = [
+        &[],
+        &["--topology", "staged"],
+        &["--topology", "staged", "--wait", "park"],
+        &["--wait", "yield", "--read-ahead", "1"],
+    ];
+    for more in runs {
+        let other = replay(&files, more);
+        for key in ["features_digest", "decisions_digest", "events", "vectors"] {
+            assert_eq!(reference[key], other[key], "{key} with {more:?}");
+        }
+    }
+}
+
+#[test]
+fn paced_replay_keeps_the_pace_and_the_decisions() {
+    let (_dir, files) = market(4, 20);
+    let flat_out = replay(&files[2..3], &[]);
+    let paced = replay(&files[2..3], &["--speed", "10"]);
+    assert_eq!(flat_out["decisions_digest"], paced["decisions_digest"]);
+    assert_eq!(flat_out["features_digest"], paced["features_digest"]);
+    assert!(paced["wall_s"].as_f64() >= Some(1.9), "{}", paced["wall_s"]);
+}
