@@ -255,7 +255,9 @@ impl<S: EventSink> Emitter<'_, S> {
     fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
         // A recording often begins with its snapshot: one from a new source is the beginning of a session, unless its
         // stream turns out to be continued (then its first frame comes before the snapshot and has changed the source).
-        if book.depth_source != self.source && book.sync.state() != State::Waiting {
+        // One that is no newer than the book begins nothing: answers to requests may be recorded apart from the stream.
+        let newer = ids.last > book.sync.last();
+        if book.depth_source != self.source && book.sync.state() != State::Waiting && newer {
             book.depth_source = self.source;
             book.sync.restart();
             self.session(book);
@@ -277,12 +279,15 @@ impl<S: EventSink> Emitter<'_, S> {
         self.header.flags = FLAG_FIRST | FLAG_LAST;
         let levels = decoder.levels();
         self.sink.snapshot(&self.header, Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() });
+        let (held, emitted) = (book.sync.held(), self.counters.deltas);
         let mut joined = false;
         let gap = book.sync.release(|verdict, venue_ns, depth| {
             self.header.venue_ns = venue_ns;
             self.emit_delta(depth, FLAG_BUFFERED);
             joined |= verdict == Verdict::Join;
         });
+        // What was released without being emitted came before the snapshot: no depth frame goes uncounted.
+        self.counters.outdated += (held - book.sync.held()) as u64 - (self.counters.deltas - emitted);
         if joined {
             self.became_good(book);
         }

@@ -19,7 +19,9 @@ impl<'a> FrameMut<'a> {
     /// matter: the next frame will do).
     #[inline(always)]
     pub fn new(buffer: &'a mut [u8], length: usize) -> Option<Self> {
-        (length <= buffer.len().saturating_sub(PADDING)).then_some(Self { buffer, length })
+        // A buffer shorter than the padding holds no frame, not even an empty one.
+        let most = buffer.len().checked_sub(PADDING)?;
+        (length <= most).then_some(Self { buffer, length })
     }
 
     /// The message.

@@ -50,6 +50,10 @@ impl SymbolTable {
 
     /// The instrument of `symbol`.
     pub fn find(&self, symbol: &[u8]) -> Option<&Entry> {
+        // A key is padded with zeros: a symbol that ends with one would be found under its shorter name.
+        if symbol.last() == Some(&0) {
+            return None;
+        }
         let mut padded = [0; 24];
         padded.get_mut(..symbol.len())?.copy_from_slice(symbol);
         self.probe(&words(&padded))
@@ -129,7 +133,7 @@ mod tests {
             bytes[..symbol.len()].copy_from_slice(symbol.as_bytes());
             assert_eq!(table.find_padded(&bytes, symbol.len()).map(|e| e.id.index()), Some(index));
         }
-        for foreign in ["", "S300USDT", "S1USD", "s1usdt", "ABCDEFGHIJKLMNOPQRSTUVWXY"] {
+        for foreign in ["", "S300USDT", "S1USD", "s1usdt", "ABCDEFGHIJKLMNOPQRSTUVWXY", "S1USDT\0"] {
             assert_eq!(table.find(foreign.as_bytes()), None, "{foreign}");
         }
         assert!(SymbolTable::new(&registry, Venue::BinanceUsdm).find(b"S1USDT").is_none());

@@ -117,6 +117,11 @@ impl Synchroniser {
         self.last
     }
 
+    /// Frames held back now.
+    pub const fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Frames thrown away because too many were held back.
     pub const fn overflows(&self) -> u64 {
         self.overflows

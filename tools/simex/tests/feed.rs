@@ -100,8 +100,10 @@ fn snapshots_come_after_two_to_twenty_five_frames_and_inside_one() {
                     }
                     FrameKind::Snapshot => {
                         assert!((2..=25).contains(&diffs.len()), "{} diffs before the snapshot", diffs.len());
-                        assert_eq!(value["bids"].as_array().unwrap().len(), 1_000);
-                        assert_eq!(value["asks"].as_array().unwrap().len(), 1_000);
+                        for side in ["bids", "asks"] {
+                            let levels = value[side].as_array().unwrap().len();
+                            assert!((1_000..=5_000).contains(&levels), "{levels} {side}: the whole book is told");
+                        }
                         snapshot = value["lastUpdateId"].as_i64();
                     }
                     _ => {}

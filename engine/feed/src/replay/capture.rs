@@ -281,7 +281,8 @@ fn read_json(line: &[u8], captured: &mut Captured, venue: &mut Option<Venue>) ->
         _ => return Outcome::Unused,
     };
     let (Some(ts), Some(data)) = (line.ts, &line.data) else { return Outcome::Bad };
-    let Some((recv_ns, _)) = seconds(ts.get().as_bytes()) else { return Outcome::Bad };
+    // With an exponent it would be another number.
+    let Some((recv_ns, [])) = seconds(ts.get().as_bytes()) else { return Outcome::Bad };
     take(captured, recv_ns, data.as_bytes());
     captured.symbol.push_str(symbol);
     Outcome::Frame

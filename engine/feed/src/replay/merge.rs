@@ -123,7 +123,8 @@ impl Reader {
 
     /// Whether the end has come: nothing waits and nothing more will.
     pub fn is_finished(&self) -> bool {
-        self.blocks.is_empty() && self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        // In this order: the thread may send its last block and end between the two questions.
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished) && self.blocks.is_empty()
     }
 
     /// Waits until the read-ahead budget is used up or everything is read.

@@ -83,7 +83,7 @@ fn members<'t>(nodes: Nodes<'t>) -> Option<impl Iterator<Item = (&'t str, Nodes<
     }))
 }
 
-/// The fields a message may have, each at most once.
+/// The fields a message may have.
 #[derive(Default)]
 pub(super) struct Fields<'t> {
     found: Slots<'t>,
@@ -133,10 +133,10 @@ impl<'t> Fields<'t> {
         let mut fields = Self::default();
         for (key, value) in members(object).ok_or(Reason::UnknownMessage)? {
             if let Some(slot) = slot(key) {
-                if fields.found[slot].is_some() {
-                    return Err(Reason::BadField);
-                }
-                fields.found[slot] = Some(value);
+                // A key that comes twice holds nothing of any type: whoever needs it answers `BadField`, and whoever
+                // does not need it does not mind, as the scanner.
+                let twice = fields.found[slot].is_some();
+                fields.found[slot] = Some(if twice { &[] } else { value });
             }
         }
         Ok(fields)
@@ -209,7 +209,9 @@ const UNUSED: [&str; 21] = [
 
 /// The message inside the combined-stream wrapper, or the whole where there is none.
 pub(super) fn payload<'t>(nodes: Nodes<'t>) -> Result<Fields<'t>, Reason> {
-    let wrapped = members(nodes).ok_or(Reason::UnknownMessage)?.find(|(key, _)| *key == "data");
+    let is_payload =
+        |(key, value): &(&str, Nodes<'t>)| *key == "data" && matches!(value.first(), Some(Node::Object { .. }));
+    let wrapped = members(nodes).ok_or(Reason::UnknownMessage)?.find(is_payload);
     Fields::of(wrapped.map_or(nodes, |(_, data)| data))
 }
 
@@ -226,11 +228,11 @@ fn read(nodes: Nodes<'_>, symbols: &SymbolTable, hint: InstrumentId, levels: &mu
             _ => Err(Reason::UnknownMessage),
         };
     }
-    if fields.get("lastUpdateId").is_some() {
-        return snapshot(&fields, symbols, hint, levels);
-    }
     if fields.get("u").is_some() && fields.get("s").is_some() {
         return quote(&fields, symbols);
+    }
+    if fields.get("lastUpdateId").is_some() {
+        return snapshot(&fields, symbols, hint, levels);
     }
     let control = ["result", "id", "code", "error"].iter().any(|key| fields.get(key).is_some());
     Err(if control { Reason::Control } else { Reason::UnknownMessage })

@@ -121,11 +121,13 @@ fn key(cursor: &mut Cursor<'_>) -> Option<u16> {
     if quote != b'"' {
         return None;
     }
-    if b == b'"' && c == b':' && a != b'"' && a != b'\\' {
+    // Only letters take the short way: any other byte of a key (a control character, half of a UTF-8 sequence, a quote)
+    // is left to the slow one, which knows what a string may hold.
+    if b == b'"' && c == b':' && a.is_ascii_alphabetic() {
         cursor.skip(4)?;
         return Some(u16::from(a));
     }
-    if c == b'"' && d == b':' && a != b'"' && a != b'\\' && b != b'\\' {
+    if c == b'"' && d == b':' && a.is_ascii_alphabetic() && b.is_ascii_alphabetic() {
         cursor.skip(5)?;
         return Some(u16::from(a) << 8 | u16::from(b));
     }

@@ -193,24 +193,26 @@ fn best_price(fields: &Fields<'_>) -> Option<i64> {
     parse(text.as_bytes(), Scale::saturating(SURVEY_DECIMALS)).ok()
 }
 
+/// Only what the decoder reads lies on the grid: `p` of a mark price is an average, `q` of a ticker a turnover, and a
+/// trade outside the book has whatever price the insurance fund paid.
 fn grids(fields: &Fields<'_>, found: &mut Found) {
-    for key in ["b", "a", "bids", "asks"] {
+    let (prices, quantities): (&[&str], &[&str]) = match fields.text("e") {
+        Ok("trade") if fields.get("X").is_some() && fields.text("X") != Ok("MARKET") => return,
+        Ok("trade" | "aggTrade") => (&["p"], &["q"]),
+        Ok("depthUpdate" | "bookTicker") | Err(_) => (&["b", "a", "bids", "asks"], &["B", "A"]),
+        Ok(_) => return,
+    };
+    for key in prices {
         match fields.get(key) {
             Some([Node::Array { .. }, levels @ ..]) => side(levels, found),
             Some([Node::String(price)]) => found.price.see(price),
             _ => {}
         }
     }
-    for key in ["B", "A", "q"] {
+    for key in quantities {
         if let Some([Node::String(qty)]) = fields.get(key) {
             found.qty.see(qty);
         }
-    }
-    // `p` of a mark price is an average off the grid.
-    if matches!(fields.text("e"), Ok("trade" | "aggTrade"))
-        && let Ok(price) = fields.text("p")
-    {
-        found.price.see(price);
     }
 }
 

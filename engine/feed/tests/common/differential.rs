@@ -1,0 +1,62 @@
+//! The differential oracle: scanner with vectors, scanner byte by byte and simd-json must agree on a frame.
+//!
+//! The fuzz target and the tests use this one file.
+
+use tidegate_feed::frame::{FrameMut, PADDING};
+use tidegate_feed::venues::binance::Decoder;
+use tidegate_feed::venues::{Body, Message};
+use tidegate_feed::Reason;
+use tidegate_wire::event::Level;
+use tidegate_wire::InstrumentId;
+
+/// What one reader made of a frame, levels included.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reading {
+    pub(crate) message: Message,
+    pub(crate) bids: Vec<Level>,
+    pub(crate) asks: Vec<Level>,
+}
+
+/// What the decoder's buffers hold after it answered.
+fn reading(decoder: &Decoder, message: Message) -> Reading {
+    let depth = matches!(message.body, Body::Delta(_) | Body::Snapshot(_));
+    let side = |levels: &[Level]| if depth { levels.to_vec() } else { Vec::new() };
+    Reading { message, bids: side(decoder.levels().bids()), asks: side(decoder.levels().asks()) }
+}
+
+/// A frame followed by bytes that would continue any number, string or list, so that a reader that looks past the end
+/// is caught by its answer.
+fn padded(bytes: &[u8], padding: &[u8]) -> Vec<u8> {
+    bytes.iter().chain(padding.iter().cycle().take(PADDING)).copied().collect()
+}
+
+/// Reads a frame in all three ways with two kinds of padding.
+///
+/// # Panics
+/// When two of them disagree, or bytes behind the frame changed.
+pub(crate) fn differential(decoder: &mut Decoder, bytes: &[u8], hint: InstrumentId) -> Result<Reading, Reason> {
+    let first = one(decoder, bytes, hint, b"0");
+    let second = one(decoder, bytes, hint, b"\"],[\"9\",\"1\"]]}}");
+    assert_eq!(first, second, "the padding decides: {}", String::from_utf8_lossy(bytes));
+    first
+}
+
+fn one(decoder: &mut Decoder, bytes: &[u8], hint: InstrumentId, padding: &[u8]) -> Result<Reading, Reason> {
+    let shown = || String::from_utf8_lossy(bytes).into_owned();
+    let mut buffer = padded(bytes, padding);
+    let frame = FrameMut::new(&mut buffer, bytes.len()).expect("padding");
+    let vector = decoder.scan(&frame).map(|message| reading(decoder, message));
+    let scalar = decoder.scan_scalar(&frame).map(|message| reading(decoder, message));
+    assert_eq!(vector, scalar, "vectors and bytes disagree: {}", shown());
+    let mut frame = FrameMut::new(&mut buffer, bytes.len()).expect("padding");
+    let parsed = decoder.parse(&mut frame, hint).map(|message| reading(decoder, message));
+    assert!(buffer[bytes.len()..].iter().eq(padding.iter().cycle().take(PADDING)), "padding written: {}", shown());
+    if let Some(scanned) = vector {
+        assert_eq!(Ok(scanned), parsed, "scanner and simd-json disagree: {}", shown());
+    }
+    let mut buffer = padded(bytes, padding);
+    let mut frame = FrameMut::new(&mut buffer, bytes.len()).expect("padding");
+    let decoded = decoder.decode(&mut frame, hint).map(|message| reading(decoder, message));
+    assert_eq!(decoded, parsed, "decode is neither: {}", shown());
+    parsed
+}
