@@ -15,6 +15,12 @@ pub(crate) trait Numbers {
     fn decimal(cursor: &Cursor<'_>, scale: Scale) -> Option<(i64, usize)>;
     /// The unsigned integer at `bytes[at..]`: value and length.
     fn integer(cursor: &Cursor<'_>) -> Option<(u64, usize)>;
+    /// The level `["price","qty"]` at `bytes[at..]`: both mantissas and the length, brackets included. `None` where the
+    /// level must be read number by number.
+    #[inline(always)]
+    fn level(_: &Cursor<'_>, _: Scale, _: Scale) -> Option<(i64, i64, usize)> {
+        None
+    }
 }
 
 /// Byte by byte; works everywhere.
@@ -51,6 +57,35 @@ impl Numbers for Vector {
         // SAFETY: as above.
         let fast = unsafe { tidegate_wire::decimal::simd::integer(cursor.pointer()) };
         fast.or_else(|| Scalar::integer(cursor))
+    }
+
+    /// One 32-byte look finds all four quotes, so where the next level begins does not wait for any digit.
+    #[inline(always)]
+    fn level(cursor: &Cursor<'_>, price_scale: Scale, qty_scale: Scale) -> Option<(i64, i64, usize)> {
+        use tidegate_wire::decimal::simd;
+        let text = cursor.pointer();
+        // SAFETY: 64 bytes are readable from the cursor; only built for CPUs with AVX2.
+        let quotes = unsafe {
+            use core::arch::x86_64::*;
+            let bytes = _mm256_loadu_si256(text.cast());
+            _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'"' as i8))) as u32
+        };
+        let second = quotes & quotes.wrapping_sub(1);
+        let third = second & second.wrapping_sub(1);
+        let fourth = third & third.wrapping_sub(1);
+        // Four quotes, so that all positions below are within the 32 bytes.
+        if fourth == 0 {
+            return None;
+        }
+        let (price_end, qty_at) = (second.trailing_zeros() as usize, third.trailing_zeros() as usize + 1);
+        let qty_end = fourth.trailing_zeros() as usize;
+        // SAFETY: `qty_at` is at most 31 and 64 bytes are readable, so 16 are from there.
+        let ((price, price_length), (qty, qty_length)) =
+            unsafe { (simd::quoted(text.add(2), price_scale)?, simd::quoted(text.add(qty_at), qty_scale)?) };
+        let (head, middle, tail) = (cursor.peek::<2>(), cursor.peek_at::<3>(price_end), cursor.peek_at::<2>(qty_end));
+        let shaped = head == *b"[\"" && middle == *b"\",\"" && tail == *b"\"]";
+        let filled = price_length + 2 == price_end && qty_length + qty_at == qty_end;
+        (shaped && filled).then_some((price, qty, qty_end + 2))
     }
 }
 
@@ -110,6 +145,15 @@ impl<'a> Cursor<'a> {
         const { assert!(N <= PADDING) };
         // SAFETY: `at <= end` always, the buffer is at least `end + PADDING` long, and `N <= PADDING`.
         unsafe { self.buffer.as_ptr().add(self.at).cast::<[u8; N]>().read_unaligned() }
+    }
+
+    /// As [`Self::peek`], `offset <= 32` bytes further on.
+    #[inline(always)]
+    pub(crate) fn peek_at<const N: usize>(&self, offset: usize) -> [u8; N] {
+        const { assert!(N <= PADDING / 2) };
+        debug_assert!(offset <= PADDING / 2);
+        // SAFETY: as in `peek`; `offset + N <= PADDING`.
+        unsafe { self.buffer.as_ptr().add(self.at + offset).cast::<[u8; N]>().read_unaligned() }
     }
 
     #[inline(always)]
@@ -198,26 +242,38 @@ impl<'a> Cursor<'a> {
         }
         let (mut count, mut all) = (0, 0);
         loop {
-            self.expect(b"[\"")?;
-            let (price, length) = R::decimal(self, price_scale)?;
-            self.skip(length)?;
-            self.expect(b"\",\"")?;
-            let (qty, length) = R::decimal(self, qty_scale)?;
-            self.skip(length)?;
-            let [a, b, c] = self.peek::<3>();
-            if a != b'"' || b != b']' {
-                return None;
-            }
-            self.skip(3)?;
+            let (price, qty) = match R::level(self, price_scale, qty_scale) {
+                Some((price, qty, length)) => {
+                    self.skip(length)?;
+                    (price, qty)
+                }
+                None => self.level_by_numbers::<R>(price_scale, qty_scale)?,
+            };
             *levels.get_mut(count)? = Level { price: Price::from_raw(price), qty: Qty::from_raw(qty) };
             count += 1;
             // One test for all levels: a bit above the limit in any of them stays set.
             all |= price | qty;
-            match c {
+            let [next] = self.peek::<1>();
+            self.skip(1)?;
+            match next {
                 b',' => {}
                 b']' => return (all < MANTISSA_MAX).then_some(count),
                 _ => return None,
             }
         }
+    }
+
+    /// A level, number by number.
+    #[cold]
+    #[inline(never)]
+    fn level_by_numbers<R: Numbers>(&mut self, price_scale: Scale, qty_scale: Scale) -> Option<(i64, i64)> {
+        self.expect(b"[\"")?;
+        let (price, length) = R::decimal(self, price_scale)?;
+        self.skip(length)?;
+        self.expect(b"\",\"")?;
+        let (qty, length) = R::decimal(self, qty_scale)?;
+        self.skip(length)?;
+        self.expect(b"\"]")?;
+        Some((price, qty))
     }
 }

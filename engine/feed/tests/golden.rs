@@ -96,9 +96,7 @@ fn expected(name: &str) -> Reading {
             let asks = [(1014, 1000), (1015, 2000)];
             depth(USDM, (T + 900) * MS, snapshot(9_000_000_000_042), &[(1012, 500)], &asks)
         }
-        "coinm depth" => {
-            depth(COINM, (T + 3000) * MS, delta(310, 355, 300), &[(1012, 17)], &[(1013, 0), (1014, 4)])
-        }
+        "coinm depth" => depth(COINM, (T + 3000) * MS, delta(310, 355, 300), &[(1012, 17)], &[(1013, 0), (1014, 4)]),
         "coinm quote" => reading(COINM, (T + 3010) * MS, quote(356, (1012, 17), (1014, 4))),
         "coinm trade" => reading(COINM, (T + 3020) * MS, trade(77, 1014, 2, T + 3015, true, true)),
         "coinm aggTrade" => reading(COINM_DATED, (T + 3030) * MS, trade(66, 10_225, 3, T + 3025, false, false)),

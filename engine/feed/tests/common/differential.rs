@@ -2,12 +2,12 @@
 //!
 //! The fuzz target and the tests use this one file.
 
+use tidegate_feed::Reason;
 use tidegate_feed::frame::{FrameMut, PADDING};
 use tidegate_feed::venues::binance::Decoder;
 use tidegate_feed::venues::{Body, Message};
-use tidegate_feed::Reason;
-use tidegate_wire::event::Level;
 use tidegate_wire::InstrumentId;
+use tidegate_wire::event::Level;
 
 /// What one reader made of a frame, levels included.
 #[derive(Clone, Debug, PartialEq)]

@@ -34,9 +34,7 @@ struct TradeRow {
 struct SecondRow {
     at_s: i64,
     mid: f64,
-    spread: f64,
     depth5: f64,
-    band: f64,
     signed: f64,
 }
 
@@ -197,7 +195,7 @@ impl Reference {
             let five = |side: &Side, bids| best(side, bids, 5).iter().map(|(_, q)| q).sum::<i64>();
             let depth5 = (five(&self.bids, true) + five(&self.asks, false)) as f64 / 1e3;
             let (spread, band) = ((touch.2 - touch.0) as f64 / 10.0, self.band(10).0 + self.band(10).1);
-            self.seconds.push(SecondRow { at_s: ended, mid, spread, depth5, band, signed });
+            self.seconds.push(SecondRow { at_s: ended, mid, depth5, signed });
             let (depth, slow_spread, count) = self.slow.unwrap_or((0.0, 0.0, 0));
             let weight = if count == 0 { 1.0 } else { (1.0 / f64::from(count + 1)).max(1.0 / 60.0) };
             let usual = |v: f64, mean: f64| if mean == 0.0 { v } else { v.max(mean / 3.0).min(mean * 3.0) };

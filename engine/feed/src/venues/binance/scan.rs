@@ -41,6 +41,7 @@ enum Kind {
     Depth,
     Quote,
     Trade,
+    Aggregate,
 }
 
 impl Scanner {
@@ -84,7 +85,8 @@ fn scan_with<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &m
     match kind {
         Kind::Depth => depth::<R>(cursor, wrapped, symbols, levels).into(),
         Kind::Quote => quote::<R>(cursor, wrapped, symbols).into(),
-        Kind::Trade => trade::<R>(cursor, wrapped, symbols).into(),
+        Kind::Trade => trade::<R>(cursor, wrapped, false, symbols).into(),
+        Kind::Aggregate => trade::<R>(cursor, wrapped, true, symbols).into(),
     }
 }
 
@@ -96,6 +98,7 @@ fn sniff(cursor: &mut Cursor<'_>) -> Option<(Kind, bool)> {
             b"{\"e\":\"depthU" => Kind::Depth,
             b"{\"e\":\"bookTi" => Kind::Quote,
             b"{\"e\":\"trade\"" => Kind::Trade,
+            b"{\"e\":\"aggTra" => Kind::Aggregate,
             [b'{', b'"', b'u', b'"', b':', ..] => Kind::Quote,
             _ => return None,
         };
@@ -106,6 +109,7 @@ fn sniff(cursor: &mut Cursor<'_>) -> Option<(Kind, bool)> {
     let kind = match &name[channel + 1..] {
         b"bookTicker" => Kind::Quote,
         b"trade" => Kind::Trade,
+        b"aggTrade" => Kind::Aggregate,
         // `@depth`, `@depth@100ms`; `@depth5` and its kin are snapshots of another shape.
         depth if depth.starts_with(b"depth") && !depth.get(5).is_some_and(u8::is_ascii_digit) => Kind::Depth,
         _ => return None,
@@ -314,7 +318,7 @@ fn quote<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTabl
 }
 
 #[inline(always)]
-fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTable) -> Option<Message> {
+fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, aggregate: bool, symbols: &SymbolTable) -> Option<Message> {
     let (mut seen, mut entry, mut stamp, mut transact, mut sell) = (0, None::<&Entry>, 0, 0, false);
     let Level { mut price, mut qty } = Level::default();
     let mut trade_id = 0;
@@ -323,7 +327,11 @@ fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTabl
         match key(&mut cursor)? {
             KEY_E => {
                 once(&mut seen, E)?;
-                cursor.expect(b"\"trade\"")?;
+                if aggregate {
+                    cursor.expect(b"\"aggTrade\"")?;
+                } else {
+                    cursor.expect(b"\"trade\"")?;
+                }
             }
             KEY_TIME => {
                 once(&mut seen, TIME)?;
@@ -337,7 +345,11 @@ fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTabl
                 once(&mut seen, S)?;
                 entry = Some(symbol(&mut cursor, symbols)?);
             }
-            KEY_ID => {
+            KEY_ASK if aggregate => {
+                once(&mut seen, ID)?;
+                trade_id = cursor.integer::<R>()?;
+            }
+            KEY_ID if !aggregate => {
                 once(&mut seen, ID)?;
                 trade_id = cursor.integer::<R>()?;
             }
@@ -372,5 +384,9 @@ fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTabl
         return None;
     }
     let trade = Trade { price, qty, trade_id, transact_ns: stamp_ns(transact)? };
-    Some(Message { instrument: entry?.id, venue_ns: stamp_ns(stamp)?, body: Body::Trade { trade, sell, raw: true } })
+    Some(Message {
+        instrument: entry?.id,
+        venue_ns: stamp_ns(stamp)?,
+        body: Body::Trade { trade, sell, raw: !aggregate },
+    })
 }

@@ -1,0 +1,250 @@
+//! The guard stage as a whole: timers in event time, scopes, operators, moving thresholds, sessions.
+
+use tidegate_guard::rules::{RULE_COUNT, rule_index, rule_name};
+use tidegate_guard::thresholds::ThresholdSet;
+use tidegate_guard::{Command, GuardStage, Profile, Strategy};
+use tidegate_market::features::schema as f;
+use tidegate_wire::decision::{BreakerState, Cause, Decision, DecisionSink, Scope};
+use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header};
+use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::instrument::Contract;
+use tidegate_wire::{Instrument, InstrumentId, Price, Qty, RecordKind, Registry, Scale, Venue};
+
+#[derive(Default)]
+struct Log(Vec<Decision>);
+
+impl DecisionSink for Log {
+    fn decision(&mut self, decision: &Decision) {
+        self.0.push(*decision);
+    }
+}
+
+const S: i64 = 1_000_000_000;
+
+fn registry() -> Registry {
+    let mut registry = Registry::new();
+    for venue in [Venue::BinanceSpot, Venue::BinanceUsdm] {
+        for symbol in ["BTCUSDT", "ETHUSDT"] {
+            let instrument = Instrument {
+                venue,
+                symbol: symbol.into(),
+                price_scale: Scale::saturating(1),
+                qty_scale: Scale::saturating(3),
+                tick: Price::from_raw(1),
+                lot: Qty::from_raw(1),
+                contract: Contract::Linear,
+            };
+            registry.add(instrument).expect("a good instrument");
+        }
+    }
+    registry
+}
+
+struct Harness {
+    stage: GuardStage<Log>,
+    frame: u64,
+}
+
+impl Harness {
+    fn new() -> Self {
+        let basis = Strategy { name: "basis".into(), instruments: vec![InstrumentId(0), InstrumentId(2)] };
+        let profiles = Venue::ALL.map(Profile::builtin);
+        let stage = GuardStage::new(&registry(), profiles, &[basis], Log::default()).expect("shipped profiles fit");
+        Self { stage, frame: 0 }
+    }
+
+    fn vector(&mut self, instrument: u16, at_ms: i64, flags: u8, set: &[(usize, f64)]) {
+        self.frame += 1;
+        let event_ns = at_ms * 1_000_000;
+        let header = Header {
+            frame: self.frame,
+            event_ns,
+            flags,
+            ..Header::new(RecordKind::Features, InstrumentId(instrument))
+        };
+        let mut body = FeatureBody { quality: BookQuality::Good as u64, digest: self.frame, ..FeatureBody::EMPTY };
+        set.iter().for_each(|(feature, value)| body.set(*feature, Some(*value)));
+        self.stage.features(&header, &body);
+    }
+
+    /// A price move beyond the limit, or none.
+    fn moved(&mut self, instrument: u16, at_ms: i64, range: f64) {
+        self.vector(instrument, at_ms, 0, &[(f::RANGE_60S, range)]);
+    }
+
+    /// The newest decision of any scope.
+    fn newest(&self) -> Decision {
+        *self.stage.sink().0.last().expect("a decision")
+    }
+
+    /// The newest decision on an instrument; the strategy of this test follows it at once.
+    fn last(&self) -> Decision {
+        let of_instrument = |d: &&Decision| d.scope == Scope::Instrument as u8;
+        *self.stage.sink().0.iter().rev().find(of_instrument).expect("a decision")
+    }
+
+    fn trail(&self) -> Vec<(u8, u16, &'static str, u8, u8, i64)> {
+        let row = |d: &Decision| (d.scope, d.scope_id, rule_name(d.rule), d.from, d.to, d.event_ns / 1_000_000);
+        self.stage.sink().0.iter().map(row).collect()
+    }
+}
+
+#[test]
+fn a_breaker_goes_round_and_its_timers_fire_at_their_own_time() {
+    let mut guard = Harness::new();
+    let rule = usize::from(rule_index("price_move").expect("a rule"));
+    guard.moved(0, 1_000, 0.01);
+    assert!(guard.stage.permits(InstrumentId(0)));
+    guard.moved(0, 2_000, 0.06);
+    let trip = guard.last();
+    assert_eq!((trip.value, trip.threshold, trip.release, trip.has_value), (0.06, 0.05, 0.03, 1));
+    assert_eq!((trip.frame, trip.features_digest, trip.instrument), (2, 2, InstrumentId(0)));
+    assert!(!guard.stage.permits(InstrumentId(0)) && guard.stage.permits(InstrumentId(1)));
+    guard.moved(0, 3_000, 0.02);
+    assert_eq!(guard.last().until_ns, 63 * S, "a minute of cooling");
+    // Much later another instrument's event brings the time: both timers fire before it, each at its own deadline.
+    guard.moved(1, 200_000, 0.0);
+    let timers: Vec<_> = guard.trail().into_iter().skip(3).collect();
+    let closed = (BreakerState::HalfOpen as u8, BreakerState::Closed as u8);
+    assert_eq!(timers.len(), 5, "two of the instrument, three of its strategy: {timers:?}");
+    assert!(timers.contains(&(0, 0, "price_move", BreakerState::Cooling as u8, BreakerState::HalfOpen as u8, 63_000)));
+    assert!(timers.contains(&(0, 0, "price_move", closed.0, closed.1, 93_000)));
+    let times: Vec<i64> = timers.iter().map(|t| t.5).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(guard.stage.state(InstrumentId(0), rule), Some(BreakerState::Closed));
+}
+
+#[test]
+fn venues_strategies_and_the_engine_follow_their_members() {
+    let mut guard = Harness::new();
+    for instrument in 0..4 {
+        guard.moved(instrument, 1_000, 0.0);
+    }
+    guard.moved(0, 2_000, 0.06);
+    assert!(!guard.stage.permits_strategy(0), "one leg stops the strategy");
+    assert_eq!(guard.stage.group_state(Scope::Venue, 0), Some(BreakerState::Closed), "one of two is not yet enough");
+    guard.moved(1, 2_100, 0.06);
+    assert_eq!(guard.stage.group_state(Scope::Venue, 0), Some(BreakerState::Tripped));
+    assert_eq!(guard.newest().cause, Cause::Escalated as u8);
+    assert!(guard.stage.permits(InstrumentId(2)), "the other venue goes on");
+    guard.moved(2, 2_200, 0.06);
+    guard.moved(3, 2_300, 0.06);
+    assert_eq!(guard.stage.group_state(Scope::Engine, 0), Some(BreakerState::Tripped));
+    assert!((0..4).all(|id| !guard.stage.permits(InstrumentId(id))));
+    // Everybody comes back, one timer after the other.
+    for instrument in 0..4 {
+        guard.moved(instrument, 3_000, 0.0);
+    }
+    guard.moved(0, 600_000, 0.0);
+    assert!((0..4).all(|id| guard.stage.permits(InstrumentId(id))));
+    assert!(guard.stage.permits_strategy(0));
+    assert_eq!(guard.stage.group_state(Scope::Engine, 0), Some(BreakerState::Closed));
+}
+
+#[test]
+fn operators_trip_and_reset_every_scope() {
+    let mut guard = Harness::new();
+    guard.moved(0, 1_000, 0.0);
+    for (scope, id, stopped) in [
+        (Scope::Instrument, 1, [true, false, true, true]),
+        (Scope::Venue, 1, [true, true, false, false]),
+        (Scope::Engine, 0, [false, false, false, false]),
+    ] {
+        guard.stage.command(Command::Trip(scope, id)).expect("there is one");
+        let permits: Vec<bool> = (0..4).map(|id| guard.stage.permits(InstrumentId(id))).collect();
+        assert_eq!(permits, stopped, "{scope:?}");
+        assert!(
+            guard
+                .stage
+                .sink()
+                .0
+                .iter()
+                .rev()
+                .take(3)
+                .any(|d| d.cause == Cause::ManualTrip as u8 && rule_name(d.rule) == "manual")
+        );
+        let before = guard.stage.counters().decisions;
+        guard.stage.command(Command::Trip(scope, id)).expect("there is one");
+        assert_eq!(guard.stage.counters().decisions, before, "twice is once");
+        guard.stage.command(Command::Reset(scope, id)).expect("there is one");
+        assert!((0..4).all(|id| guard.stage.permits(InstrumentId(id))));
+    }
+    guard.stage.command(Command::Trip(Scope::Strategy, 0)).expect("there is one");
+    assert!(!guard.stage.permits_strategy(0) && guard.stage.permits(InstrumentId(0)));
+    let error = guard.stage.command(Command::Trip(Scope::Strategy, 9)).expect_err("there is none");
+    assert_eq!(error.to_string(), "no strategy with number 9");
+    // A reset while the condition holds lasts until the next event.
+    guard.moved(0, 2_000, 0.06);
+    guard.stage.command(Command::Reset(Scope::Instrument, 0)).expect("there is one");
+    assert!(guard.stage.permits(InstrumentId(0)));
+    guard.moved(0, 2_001, 0.06);
+    assert!(!guard.stage.permits(InstrumentId(0)));
+}
+
+#[test]
+fn moved_thresholds_hold_from_the_next_event_and_are_named() {
+    let mut guard = Harness::new();
+    let board = guard.stage.board();
+    guard.moved(0, 1_000, 0.02);
+    assert!(guard.stage.permits(InstrumentId(0)));
+    let mut set = ThresholdSet::of_profile(&Profile::builtin(Venue::BinanceSpot));
+    let rule = usize::from(rule_index("price_move").expect("a rule"));
+    (set.threshold[rule], set.release[rule], set.cooling_factor) = (0.015, 0.01, 0.5);
+    board.publish(InstrumentId(0), &set).expect("in range");
+    guard.moved(0, 1_001, 0.02);
+    assert_eq!((guard.last().threshold, guard.last().thresholds_version), (0.015, 1));
+    guard.moved(0, 2_000, 0.0);
+    assert_eq!(guard.last().until_ns, 32 * S, "cooling is half as long");
+    guard.moved(1, 2_001, 0.02);
+    assert!(guard.stage.permits(InstrumentId(1)), "its own thresholds are as before");
+}
+
+#[test]
+fn rules_wait_for_their_warm_up_and_unknown_values_change_nothing() {
+    let mut guard = Harness::new();
+    let volatile = [(f::REALISED_VOL_10S, 50.0)];
+    guard.vector(0, 1_000, 0, &volatile);
+    assert!(guard.stage.permits(InstrumentId(0)), "15 s of warm-up");
+    guard.vector(0, 16_000, 0, &volatile);
+    assert!(!guard.stage.permits(InstrumentId(0)));
+    let decisions = guard.stage.counters().decisions;
+    guard.vector(0, 40_000, 0, &[]);
+    assert_eq!(guard.stage.counters().decisions, decisions, "nothing known, nothing decided");
+    // A new session warms up anew, but what is open stays open.
+    guard.vector(0, 41_000, FLAG_SESSION, &volatile);
+    guard.vector(0, 42_000, 0, &[(f::REALISED_VOL_10S, 0.1)]);
+    assert!(!guard.stage.permits(InstrumentId(0)));
+    guard.vector(0, 57_000, 0, &[(f::REALISED_VOL_10S, 0.1)]);
+    guard.vector(0, 200_000, 0, &[]);
+    assert!(guard.stage.permits(InstrumentId(0)));
+}
+
+#[test]
+fn a_book_known_to_be_wrong_stops_its_instrument() {
+    for quality in [BookQuality::Gapped, BookQuality::Crossed] {
+        let mut guard = Harness::new();
+        guard.moved(0, 1_000, 0.0);
+        let header = Header { event_ns: 2 * S, ..Header::new(RecordKind::Features, InstrumentId(0)) };
+        guard.stage.features(&header, &FeatureBody { quality: quality as u64, ..FeatureBody::EMPTY });
+        assert!(!guard.stage.permits(InstrumentId(0)), "{quality:?}");
+        assert_eq!((rule_name(guard.last().rule), guard.last().quality), ("book_integrity", quality as u8));
+        // While it is being rebuilt it stays stopped.
+        let header = Header { event_ns: 60 * S, ..header };
+        guard.stage.features(&header, &FeatureBody::EMPTY);
+        assert!(!guard.stage.permits(InstrumentId(0)));
+    }
+}
+
+#[test]
+fn equal_input_gives_equal_digests_and_any_difference_shows() {
+    let run = |range: f64| {
+        let mut guard = Harness::new();
+        for at in 0..200 {
+            guard.moved((at % 4) as u16, at * 997, if at % 37 == 0 { range } else { 0.0 });
+        }
+        guard.stage.digest()
+    };
+    assert_eq!(run(0.06), run(0.06));
+    assert_ne!(run(0.06), run(0.0601));
+    assert_eq!(RULE_COUNT, 11);
+}

@@ -1,0 +1,218 @@
+//! The market stage: qualities, timers, sessions, masks, correlation, the cross-check.
+
+use tidegate_market::bars::{BarBuilder, BarRule};
+use tidegate_market::features::schema as f;
+use tidegate_market::{MarketConfig, MarketStage};
+use tidegate_wire::clock::Clock;
+use tidegate_wire::event::{BookQuality, Depth, DepthIds, EventSink, FLAG_SESSION, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::instrument::Contract;
+use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, RecordKind, Registry, Scale, Venue};
+
+#[derive(Default)]
+struct Log(Vec<(Header, FeatureBody)>);
+
+impl FeatureSink for Log {
+    fn features(&mut self, header: &Header, body: &FeatureBody) {
+        self.0.push((*header, *body));
+    }
+    fn heartbeat(&mut self, _: &Header) {}
+}
+
+const MS: i64 = 1_000_000;
+const START: i64 = 1_723_161_600_000 * MS;
+
+fn instrument(symbol: &str) -> Instrument {
+    Instrument {
+        venue: Venue::BinanceUsdm,
+        symbol: symbol.into(),
+        price_scale: Scale::saturating(1),
+        qty_scale: Scale::saturating(3),
+        tick: Price::from_raw(1),
+        lot: Qty::from_raw(1),
+        contract: Contract::Linear,
+    }
+}
+
+fn stage(symbols: &[&str]) -> MarketStage<Log> {
+    let mut registry = Registry::new();
+    symbols.iter().for_each(|symbol| assert!(registry.add(instrument(symbol)).is_ok()));
+    let config = MarketConfig { stale_after_ns: 3_000 * MS, check_bbo: true };
+    MarketStage::new(&registry, config, Clock::monotonic(), Log::default())
+}
+
+fn header(id: u16, at_ms: i64) -> Header {
+    Header { event_ns: START + at_ms * MS, ..Header::new(RecordKind::Delta, InstrumentId(id)) }
+}
+
+fn level(price: i64, qty: i64) -> Level {
+    Level { price: Price::from_raw(price), qty: Qty::from_raw(qty) }
+}
+
+fn delta(stage: &mut MarketStage<Log>, id: u16, at_ms: i64, update: u64, bids: &[Level], asks: &[Level]) {
+    let ids = DepthIds { first: update, last: update, prev: update - 1 };
+    stage.delta(&header(id, at_ms), Depth { ids, bids, asks });
+}
+
+fn good(stage: &mut MarketStage<Log>, id: u16, at_ms: i64) {
+    let ids = DepthIds { first: 1, last: 1, prev: 0 };
+    let (bids, asks) = ([level(999, 5), level(998, 7)], [level(1001, 5), level(1002, 7)]);
+    stage.snapshot(&header(id, at_ms), Depth { ids, bids: &bids, asks: &asks });
+    status(stage, id, at_ms, BookQuality::Good, 0);
+}
+
+fn status(stage: &mut MarketStage<Log>, id: u16, at_ms: i64, quality: BookQuality, flags: u8) {
+    let header = Header { flags, ..header(id, at_ms) };
+    stage.status(&header, &Status { quality: quality as u64, expected: 0, received: 0 });
+}
+
+fn last(stage: &MarketStage<Log>) -> (Header, FeatureBody) {
+    *stage.sink().0.last().expect("a vector")
+}
+
+#[test]
+fn quality_masks_what_depends_on_the_book() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    assert_eq!(last(&market).1.get(f::MID), Some(100.0));
+    for (quality, masked) in [(BookQuality::Gapped, true), (BookQuality::Good, false), (BookQuality::Building, true)] {
+        status(&mut market, 0, 10, quality, 0);
+        let body = last(&market).1;
+        assert_eq!(body.book_quality(), quality);
+        assert_eq!(body.get(f::MID).is_none(), masked, "{quality:?}");
+        assert!(body.get(f::MESSAGE_RATE_1S).is_none(), "a tenth of a second has not passed");
+        assert_eq!(body.mask & f::NEEDS_BOOK == 0, masked);
+        let unmasked = (0..64).filter(|i| body.mask >> i & 1 == 0).map(|i| body.values[i]);
+        assert!(!masked || unmasked.sum::<f64>() == 0.0, "absent values are zero in the bytes");
+    }
+}
+
+#[test]
+fn silence_makes_a_book_stale_at_its_own_deadline_and_a_frame_heals_it() {
+    let mut market = stage(&["BTCUSDT", "ETHUSDT"]);
+    good(&mut market, 0, 0);
+    good(&mut market, 1, 0);
+    delta(&mut market, 1, 2_900, 2, &[level(999, 6)], &[]);
+    // The other instrument's event brings the time; the vector of the stale one comes first and bears its deadline.
+    delta(&mut market, 1, 5_000, 3, &[level(999, 5)], &[]);
+    let vectors = &market.sink().0;
+    let (stale, body) = vectors[vectors.len() - 2];
+    assert_eq!((stale.instrument, stale.event_ns), (InstrumentId(0), START + 3_000 * MS));
+    assert_eq!(
+        (body.book_quality(), body.get(f::DEPTH_AGE_MS), body.get(f::MID)),
+        (BookQuality::Stale, Some(3_000.0), None)
+    );
+    assert_eq!(market.counters().stale, 1);
+    delta(&mut market, 0, 5_001, 2, &[level(999, 6)], &[]);
+    assert_eq!(last(&market).1.book_quality(), BookQuality::Good);
+    let tick = Header { event_ns: START + 60_000 * MS, ..Header::new(RecordKind::Heartbeat, InstrumentId::NONE) };
+    EventSink::heartbeat(&mut market, &tick);
+    assert_eq!(market.counters().stale, 3, "a heartbeat brings the time too");
+}
+
+#[test]
+fn a_crossed_book_is_out_of_service_until_a_snapshot() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    delta(&mut market, 0, 10, 2, &[level(1001, 3)], &[]);
+    assert_eq!((last(&market).1.book_quality(), market.counters().crossed), (BookQuality::Crossed, 1));
+    delta(&mut market, 0, 20, 3, &[level(1001, 0)], &[]);
+    assert_eq!(last(&market).1.book_quality(), BookQuality::Crossed, "uncrossing by itself proves nothing");
+    good(&mut market, 0, 30);
+    assert_eq!(last(&market).1.book_quality(), BookQuality::Good);
+    assert_eq!(market.counters().crossed, 1);
+}
+
+#[test]
+fn a_session_forgets_everything() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    for second in 1..40 {
+        delta(&mut market, 0, second * 1_000, 1 + second as u64, &[level(999, 5 + second)], &[]);
+    }
+    assert!(last(&market).1.get(f::REALISED_VOL_10S).is_some());
+    status(&mut market, 0, 41_000, BookQuality::Building, FLAG_SESSION);
+    assert_eq!(last(&market).0.flags & FLAG_SESSION, FLAG_SESSION, "the guard is told");
+    good(&mut market, 0, 41_500);
+    let body = last(&market).1;
+    assert_eq!((body.get(f::REALISED_VOL_10S), body.get(f::RETURN_10S)), (None, None));
+    assert_eq!(body.get(f::MID), Some(100.0));
+}
+
+#[test]
+fn the_cross_check_compares_equal_update_ids_in_either_order() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    let quote = |id, bid, bid_qty| Quote { update_id: id, bid: level(bid, bid_qty), ask: level(1001, 5) };
+    market.quote(&header(0, 1), &quote(2, 999, 6));
+    delta(&mut market, 0, 2, 2, &[level(999, 6)], &[]);
+    assert_eq!((market.counters().bbo_checked, market.counters().bbo_mismatch), (1, 0));
+    delta(&mut market, 0, 3, 3, &[level(999, 8)], &[]);
+    market.quote(&header(0, 4), &quote(3, 999, 8));
+    market.quote(&header(0, 5), &quote(4, 999, 9));
+    assert_eq!((market.counters().bbo_checked, market.counters().bbo_mismatch), (2, 0));
+    delta(&mut market, 0, 6, 4, &[level(999, 1)], &[]);
+    assert_eq!((market.counters().bbo_checked, market.counters().bbo_mismatch), (3, 1));
+}
+
+#[test]
+fn instruments_of_one_base_are_correlated() {
+    let mut market = stage(&["BTCUSDT", "ETHUSDT", "BTCUSDC"]);
+    (0..3).for_each(|id| good(&mut market, id, 0));
+    let mut seed = 7u64;
+    for second in 1..80i64 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let step = (seed >> 33) as i64 % 9;
+        for id in 0..3u16 {
+            // Both bitcoin contracts go the same way, ether the other way.
+            let bid = 900 + if id == 1 { 8 - step } else { step };
+            let clear: Vec<Level> = (895..1_000).map(|p| level(p, 0)).collect();
+            let bids: Vec<Level> = clear.into_iter().chain([level(bid, 5)]).collect();
+            delta(&mut market, id, second * 1_000 + i64::from(id), 1 + second as u64, &bids, &[]);
+        }
+    }
+    let correlation = |id: u16| market.features(InstrumentId(id)).and_then(|body| body.get(f::CORRELATION));
+    assert!(correlation(0) > Some(0.99) && correlation(2) > Some(0.99), "{:?} {:?}", correlation(0), correlation(2));
+    assert!(correlation(1) < Some(-0.99), "{:?}", correlation(1));
+}
+
+#[test]
+fn marks_give_basis_and_funding() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    let unit = 100_000_000;
+    let mark = Mark { mark: 99 * unit, index: 101 * unit, funding: 100_000_000, next_funding_ns: START + 1 };
+    market.mark(&header(0, 1), &mark);
+    let body = last(&market).1;
+    let near =
+        |feature, expected: f64| assert!(body.get(feature).is_some_and(|v| (v - expected).abs() < 1e-9), "{body:?}");
+    near(f::MARK_BASIS_BP, (100.0 / 99.0 - 1.0) * 1e4);
+    near(f::INDEX_BASIS_BP, (100.0 / 101.0 - 1.0) * 1e4);
+    near(f::FUNDING_RATE, 0.0001);
+    market.mark(&header(0, 2), &Mark { next_funding_ns: 0, index: 0, ..mark });
+    let body = last(&market).1;
+    assert_eq!((body.get(f::FUNDING_RATE), body.get(f::INDEX_BASIS_BP)), (None, None), "absent, not zero");
+}
+
+#[test]
+fn bars_end_by_time_volume_and_value() {
+    let trade =
+        |price: i64, qty: i64| Trade { price: Price::from_raw(price), qty: Qty::from_raw(qty), ..Trade::default() };
+    let definition = instrument("BTCUSDT");
+    let mut time = BarBuilder::new(&definition, BarRule::Time(1_000 * MS));
+    for (at, price) in [(START + 100 * MS, 1_000), (START + 900 * MS, 1_010)] {
+        assert_eq!(time.advance(at), None);
+        assert_eq!(time.trade(at, &trade(price, 2_000), price == 1_000), None);
+    }
+    let bar = time.advance(START + 1_000 * MS).expect("the second is over");
+    assert_eq!((bar.open, bar.high, bar.low, bar.close), (100.0, 101.0, 100.0, 101.0));
+    assert_eq!((bar.volume, bar.bought, bar.trades, bar.start_ns), (4.0, 2.0, 2, START));
+    assert_eq!(time.advance(START + 9_000 * MS), None, "a second without trades has no bar");
+    let mut volume = BarBuilder::new(&definition, BarRule::Volume(5.0));
+    assert_eq!(volume.trade(START, &trade(1_000, 4_999), false), None);
+    assert_eq!(volume.trade(START + 1, &trade(1_000, 1), false).map(|bar| bar.trades), Some(2));
+    let inverse = Instrument { contract: Contract::Inverse { quote_per_contract: 100.0 }, ..definition };
+    let mut dollar = BarBuilder::new(&inverse, BarRule::Dollar(1_000.0));
+    assert_eq!(dollar.trade(START, &trade(1_000, 9_000), true), None);
+    assert_eq!(dollar.trade(START, &trade(1_000, 1_000), true).map(|bar| bar.value), Some(1_000.0));
+}

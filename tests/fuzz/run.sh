@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for [seconds] (default 60) on stable Rust: libFuzzer with the compiler's own coverage passes,
+# no cargo-fuzz, no nightly. Inputs that reach new code are kept in corpus/, minimised and only while they are small.
+# Ends with a failure when a target crashes; the input is then in artifacts/.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+seconds="${1:-60}"
+targets=(decode_binance capture_line)
+# What of a corpus may be kept in the repository.
+max_files=100
+max_bytes=150000
+max_input=2048
+
+if ! command -v c++ >/dev/null 2>&1 && ! command -v clang++ >/dev/null 2>&1; then
+    echo "SKIPPED: fuzzing needs a C++ compiler (libFuzzer is C++): install g++ or clang++" >&2
+    [ -z "${CI:-}" ] && exit 0
+    exit 1
+fi
+
+host="$(rustc -vV | sed -n 's/^host: //p')"
+target_dir="${FUZZ_TARGET_DIR:-${CARGO_TARGET_DIR:-$PWD/target}/fuzz}"
+# An explicit --target keeps these flags away from build scripts and procedural macros, which cannot link libFuzzer.
+export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1"
+for target in "${targets[@]}"; do
+    cargo build --quiet --locked --release --target "$host" --target-dir "$target_dir" --bin "$target"
+done
+# The seeds are written by an ordinary program: without libFuzzer there is nothing to call its coverage hooks.
+RUSTFLAGS="" cargo build --quiet --locked --release --target-dir "$target_dir/plain" --bin seeds
+
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+"$target_dir/plain/release/seeds" "$work/seeds"
+mkdir -p artifacts corpus
+
+# What an input adds to the corpus: libFuzzer's merge keeps the smallest set that reaches everything the whole does.
+keep() {
+    local target="$1" binary="$2" files bytes
+    mkdir -p "$work/merged/$target"
+    "$binary" -merge=1 -max_len="$max_input" "$work/merged/$target" "$work/corpus/$target" >"$work/merge.log" 2>&1 || {
+        cat "$work/merge.log" >&2
+        return 1
+    }
+    rm -rf "corpus/$target"
+    mkdir -p "corpus/$target"
+    files=0
+    bytes=0
+    # Smallest first, so that the limit costs the least coverage.
+    while read -r size path; do
+        if [ "$files" -ge "$max_files" ] || [ $((bytes + size)) -gt "$max_bytes" ]; then break; fi
+        cp "$path" "corpus/$target/"
+        files=$((files + 1))
+        bytes=$((bytes + size))
+    done < <(find "$work/merged/$target" -type f -printf '%s %p\n' | sort -n)
+    echo "$target: corpus of $files inputs, $bytes bytes"
+}
+
+failed=0
+for target in "${targets[@]}"; do
+    binary="$target_dir/$host/release/$target"
+    mkdir -p "$work/corpus/$target" "corpus/$target" "artifacts/$target"
+    cp "$work/seeds/$target"/* "$work/corpus/$target/"
+    find "corpus/$target" -type f -exec cp {} "$work/corpus/$target/" \;
+    dictionary=()
+    [ -f "$target.dict" ] && dictionary=("-dict=$target.dict")
+    log="$work/$target.log"
+    if ! "$binary" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="artifacts/$target/" "${dictionary[@]}" "$work/corpus/$target" >"$log" 2>&1; then
+        tail -n 60 "$log" >&2
+        echo "$target: CRASHED; the input is in tests/fuzz/artifacts/$target/" >&2
+        failed=1
+        continue
+    fi
+    executions="$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
+    coverage="$(grep -o 'cov: [0-9]* ft: [0-9]*' "$log" | tail -n 1)"
+    echo "$target: $executions executions in $seconds s, $coverage"
+    # A short run finds nothing worth a change in the repository; CI must leave the tree as it is.
+    if [ "$seconds" -ge 60 ] && [ -z "${CI:-}" ]; then
+        keep "$target" "$binary" || failed=1
+    fi
+done
+exit "$failed"

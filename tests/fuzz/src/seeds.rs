@@ -1,0 +1,56 @@
+//! Writes the seeds: the golden frames of the room's tests, in every form, and small captures of every format.
+//!
+//! `seeds FOLDER` writes `FOLDER/decode_binance` and `FOLDER/capture_line`.
+
+#[path = "../../../engine/feed/tests/common/frames.rs"]
+#[allow(dead_code)]
+mod frames;
+
+use std::path::Path;
+
+use tidegate_wire::Venue;
+
+/// Frames that no venue sends today but that a reader must tell apart.
+const ODD: [&str; 6] = [
+    r#"{"result":null,"id":1}"#,
+    r#"{"e":"kline","E":1,"s":"ABCUSDT","k":{"t":1,"x":false}}"#,
+    r#"{"stream":"!markPrice@arr","data":[]}"#,
+    r#"{"u":1,"s":"ABCUSDT","b":"1","B":"1","a":"2","A":"1","T":null,"x":true,"yy":0,"zzz":"\u0041"}"#,
+    r#"{"code":2,"msg":"Invalid request"}"#,
+    r#" { "lastUpdateId" : 1 , "bids" : [ ] , "asks" : [ [ "1" , "2" ] ] } "#,
+];
+
+/// A line of each kind in each format.
+const CAPTURES: [&str; 5] = [
+    "1790000000000000001 {\"a\":1}\n1790000000000002 {}\n\n1790000000003 x\r\n12 bad\n",
+    "configuration: {}\nwss://fstream.binance.com/stream <-> 1790000000.5\n1790000000.6: {}\nx <- y\n",
+    "https://www.binance.com/api/v1/depth?symbol=ABC&limit=5 -> 1790000000.1234567: {\"lastUpdateId\":1}\n1.5:x\n",
+    "{\"t\":\"header\"}\n{\"t\":\"recv\",\"ts\":1.5,\"data\":\"{\\\"a\\\":1}\"}\n{\"t\":\"recv\",\"ts\":1e9,\"data\":\"\"}\n",
+    "{\"t\":\"http\",\"ts\":2,\"url\":\"https://dapi.binance.com/dapi/v1/depth?symbol=A\",\"data\":\"{}\"}\n",
+];
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join(name), bytes)
+}
+
+fn main() -> std::io::Result<()> {
+    let folder = std::env::args().nth(1).expect("usage: seeds FOLDER");
+    let folder = Path::new(&folder);
+    let decode = folder.join("decode_binance");
+    for golden in frames::golden() {
+        for (form, text) in golden.forms().into_iter().enumerate() {
+            let name = golden.name.replace([' ', ','], "-");
+            write(&decode, &format!("seed-{name}-{form}"), &[&[golden.venue as u8], text.as_bytes()].concat())?;
+        }
+    }
+    for (index, text) in ODD.iter().enumerate() {
+        for venue in Venue::ALL {
+            write(&decode, &format!("seed-odd-{index}-{venue}"), &[&[venue as u8], text.as_bytes()].concat())?;
+        }
+    }
+    for (index, text) in CAPTURES.iter().enumerate() {
+        write(&folder.join("capture_line"), &format!("seed-{index}"), text.as_bytes())?;
+    }
+    Ok(())
+}
