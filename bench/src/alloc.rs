@@ -1,17 +1,20 @@
 //! An allocator that counts, so that "0 allocations" is a printed fact.
 //!
 //! Counts are kept a thread: the measured thread reads its own, and peers that allocate pay no shared cache line for
-//! being watched.
+//! being watched. Behind it stands the engine's own counting allocator, which counts what hot loops allocate: a program
+//! has one allocator, and the replay reports from that one.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+
+use tidegate_runtime::alloc::CountingAllocator;
 
 thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
     static BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system allocator with a counter a thread.
+/// The engine's counting allocator with a counter a thread in front.
 #[derive(Debug)]
 pub struct Counting;
 
@@ -25,30 +28,30 @@ fn count(bytes: usize) {
     let _ = BYTES.try_with(|total| total.set(total.get() + bytes as u64));
 }
 
-// SAFETY: every call is handed to the system allocator unchanged; counting touches only two cells of this thread, which
+// SAFETY: every call is handed to the engine's allocator unchanged; counting touches only two cells of this thread, which
 // are constant-initialised and have no destructor, so it neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
-        // SAFETY: the caller's contract is the system allocator's.
-        unsafe { System.alloc(layout) }
+        // SAFETY: the caller's contract is that allocator's.
+        unsafe { CountingAllocator.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { CountingAllocator.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { CountingAllocator.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size);
         // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
+        unsafe { CountingAllocator.realloc(pointer, layout, size) }
     }
 }
 

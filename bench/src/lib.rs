@@ -19,4 +19,6 @@ pub mod peers;
 pub mod recorded;
 pub mod report;
 pub mod rigs;
+pub mod session;
 pub mod timing;
+pub mod websocket;

@@ -8,6 +8,23 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").components().collect()
 }
 
+/// Where recorded captures are: `TIDEGATE_DATA`, else `shared/data` beside the workspace, from any working directory.
+///
+/// A relative `TIDEGATE_DATA` counts from the working directory or, failing that, from the workspace. A program that was
+/// moved away from where it was built looks upwards from the working directory.
+pub fn data() -> PathBuf {
+    if let Some(path) = std::env::var_os("TIDEGATE_DATA").map(PathBuf::from) {
+        let beside = workspace().join(&path);
+        return if !path.exists() && beside.exists() { beside } else { path };
+    }
+    let usual = workspace().join("../shared/data");
+    if usual.exists() {
+        return usual;
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    here.ancestors().map(|dir| dir.join("shared/data")).find(|dir| dir.exists()).unwrap_or(usual)
+}
+
 /// CPU, cores, kernel, governor, compiler and commit in one line.
 pub fn line() -> String {
     let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");

@@ -62,3 +62,17 @@ impl Recorded {
         Ok(all)
     }
 }
+
+/// Every frame of a capture in the order received.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn every_frame(path: &Path) -> Result<Frames, String> {
+    let spec = SourceSpec { path: path.to_owned(), venue: None };
+    let mut reader = CaptureReader::open(&spec).map_err(|error| error.to_string())?;
+    let (mut captured, mut frames) = (Captured::default(), Frames::default());
+    while reader.next(&mut captured).map_err(|error| error.to_string())? {
+        frames.push(&captured.bytes);
+    }
+    Ok(frames)
+}

@@ -86,6 +86,18 @@ pub fn pin(core: usize) -> bool {
     core_affinity::set_for_current(core_affinity::CoreId { id: core })
 }
 
+/// Lets the calling thread run on every core again, and threads that it starts.
+pub fn unpin() {
+    // SAFETY: an all-zero `cpu_set_t` is the empty set; the two calls write inside it and read it, and the kernel drops
+    // cores that do not exist.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        (0..libc::CPU_SETSIZE as usize).for_each(|core| libc::CPU_SET(core, &mut set));
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
+    }
+}
+
 /// The value at quantile `q` in `[0, 1]`; sorts. 0 when there are none.
 pub fn quantile(values: &mut [f64], q: f64) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -213,6 +225,8 @@ impl<'a> Suite<'a> {
 pub struct FrameTimes {
     /// Fastest pass of each frame, ticks.
     fastest: Vec<u64>,
+    /// Every single time, ticks, as far as room was made beforehand.
+    all: Vec<u32>,
     /// Sum of each pass, ns a frame.
     pub passes: Vec<f64>,
     /// Allocations in the last pass.
@@ -222,21 +236,51 @@ pub struct FrameTimes {
 impl FrameTimes {
     /// Room for `frames` frames.
     pub fn new(frames: usize) -> Self {
-        Self { fastest: vec![u64::MAX; frames], passes: Vec::with_capacity(64), allocs: 0 }
+        Self { fastest: vec![u64::MAX; frames], all: Vec::new(), passes: Vec::with_capacity(64), allocs: 0 }
+    }
+
+    /// As [`FrameTimes::new`], with room to keep every single time of `passes` passes.
+    pub fn keeping_all(frames: usize, passes: usize) -> Self {
+        Self { all: Vec::with_capacity(frames * passes), ..Self::new(frames) }
     }
 
     /// One pass: `handle` is given each frame's index.
     pub fn pass(&mut self, watch: &Stopwatch, mut handle: impl FnMut(usize)) {
-        let (before, mut sum) = (alloc::counted().0, 0);
+        self.pass_with(watch, &mut (), |(), _| (), |(), index| handle(index));
+    }
+
+    /// One pass with something to be done before each frame that is neither timed nor counted.
+    pub fn pass_with<S>(
+        &mut self,
+        watch: &Stopwatch,
+        state: &mut S,
+        mut prepare: impl FnMut(&mut S, usize),
+        mut handle: impl FnMut(&mut S, usize),
+    ) {
+        let mut sum = 0;
+        self.allocs = 0;
         for (index, fastest) in self.fastest.iter_mut().enumerate() {
+            prepare(state, index);
+            let before = alloc::counted().0;
             let start = watch.start();
-            handle(index);
+            handle(state, index);
             let ticks = watch.since(start);
+            self.allocs += alloc::counted().0 - before;
             *fastest = ticks.min(*fastest);
             sum += ticks;
+            if self.all.len() < self.all.capacity() {
+                self.all.push(u32::try_from(ticks).unwrap_or(u32::MAX));
+            }
         }
-        self.allocs = alloc::counted().0 - before;
         self.passes.push(watch.ns_raw(sum) / self.fastest.len().max(1) as f64);
+    }
+
+    /// Median, 99th and 99.9th percentile of every single time, ns: with whatever the host did meanwhile.
+    pub fn every(&self, watch: &Stopwatch) -> [f64; 3] {
+        let mut all = self.all.clone();
+        all.sort_unstable();
+        let at = |q: f64| all.get(((all.len().max(1) - 1) as f64 * q).round() as usize).copied().unwrap_or(0);
+        [0.5, 0.99, 0.999].map(|q| watch.ns_raw(u64::from(at(q))))
     }
 
     /// Mean, median and 99th percentile of the frames' fastest passes, ns.

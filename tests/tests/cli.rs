@@ -111,7 +111,7 @@ fn run_ends_by_time_and_by_signal_with_a_summary() {
     assert!(!out.join("engine.json").exists(), "gone with the engine");
 
     let start = Instant::now();
-    let mut child = Command::new(binary())
+    let child = Command::new(binary())
         .args(["run", "--config", &config, "--format", "json"])
         .stdout(Stdio::piped())
         .spawn()

@@ -59,9 +59,9 @@ fn modules_are_short_and_say_what_they_are() {
 #[test]
 fn lines_are_short() {
     complaints(|_, text| {
-        let long = |line: &&str| {
-            line.chars().count() > LINE_CHARACTERS && !line.contains("\" v") && !line.contains("https://")
-        };
+        // Addresses, rows of documentation tables and lines with text in quotes cannot be broken.
+        let breakable = |line: &str| !line.contains("https://") && !line.contains("//! |") && !line.contains('"');
+        let long = |line: &&str| line.chars().count() > LINE_CHARACTERS && breakable(line);
         // The feature table holds a definition a line, as a table should.
         let table = text.contains("macro_rules! features");
         text.lines().filter(long).filter(|_| !table).map(|line| format!("long line: {}", &line[..60])).collect()

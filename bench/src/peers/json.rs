@@ -11,9 +11,9 @@ use tidegate_wire::{Level, Price, Qty};
 use crate::corpus::Frames;
 
 /// Decimals of prices in the corpus.
-const PRICE_DECIMALS: usize = 1;
+pub const PRICE_DECIMALS: usize = 1;
 /// Decimals of quantities in the corpus.
-const QTY_DECIMALS: usize = 3;
+pub const QTY_DECIMALS: usize = 3;
 
 /// A decoded depth frame; buffers are reused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,8 +107,9 @@ impl Default for TapeWalk {
 }
 
 impl TapeWalk {
+    /// Fills the tape from a frame and hands it to `walk`.
     #[inline(always)]
-    fn with<T>(&mut self, frames: &mut Frames, index: usize, walk: impl FnOnce(&[Node<'_>]) -> Option<T>) -> Option<T> {
+    pub fn with<T>(&mut self, frames: &mut Frames, index: usize, walk: impl FnOnce(&[Node<'_>]) -> Option<T>) -> Option<T> {
         let mut tape = self.tape.take()?.reset();
         let (buffer, length) = frames.padded(index);
         let filled = fill_tape_padded(buffer, length, &mut self.buffers, &mut tape).is_ok();
@@ -141,7 +142,9 @@ fn digits<const FLOAT: bool>(text: &str, decimals: usize) -> Option<i64> {
     if FLOAT { float(text, decimals) } else { fixed(text, decimals) }
 }
 
-fn number(node: &Node<'_>) -> Option<u64> {
+/// A whole number, unsigned.
+#[inline(always)]
+pub fn number(node: &Node<'_>) -> Option<u64> {
     match node {
         Node::Static(StaticNode::U64(value)) => Some(*value),
         Node::Static(StaticNode::I64(value)) => u64::try_from(*value).ok(),
@@ -150,7 +153,8 @@ fn number(node: &Node<'_>) -> Option<u64> {
 }
 
 /// Nodes of the value at the start of `nodes`.
-fn size(node: &Node<'_>) -> usize {
+#[inline(always)]
+pub fn size(node: &Node<'_>) -> usize {
     match node {
         Node::Object { count, .. } | Node::Array { count, .. } => count + 1,
         _ => 1,
@@ -182,8 +186,9 @@ fn walk_depth<const FLOAT: bool>(nodes: &[Node<'_>], pod: &mut Pod) -> Option<()
     Some(())
 }
 
+/// An array of pairs of strings at the start of `nodes`, into `levels`.
 #[inline(always)]
-fn walk_side<const FLOAT: bool>(nodes: &[Node<'_>], levels: &mut Vec<Level>) -> Option<()> {
+pub fn walk_side<const FLOAT: bool>(nodes: &[Node<'_>], levels: &mut Vec<Level>) -> Option<()> {
     let [Node::Array { len, .. }, rest @ ..] = nodes else { return None };
     levels.clear();
     for level in rest.chunks_exact(3).take(*len) {

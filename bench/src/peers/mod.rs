@@ -2,4 +2,6 @@
 
 pub mod book;
 pub mod json;
+pub mod naive;
+pub mod replay;
 pub mod ring;

@@ -3,6 +3,8 @@
 pub mod book;
 pub mod decode;
 pub mod path;
+mod path_stages;
+pub mod replay;
 pub mod ring;
 mod ring_process;
 
@@ -13,11 +15,20 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 4] =
-    [("decode", decode::run), ("ring", ring::run), ("book", book::run), ("path", path::run)];
+pub const ALL: [(&str, Rig); 5] = [
+    ("decode", decode::run),
+    ("ring", ring::run),
+    ("book", book::run),
+    ("path", path::run),
+    ("replay", replay::run),
+];
 
 /// The whole of a rig program: reads arguments, runs, prints, exits.
 pub fn main(names: &[&str]) {
+    // A closed pipe (`rigs | head`) ends the program quietly.
+    // SAFETY: nothing else runs yet; SIG_DFL is always a valid disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    tidegate_runtime::alloc::declare_installed();
     // A rig that measures across processes starts this same program again.
     if let Some(role) = ring_process::Role::from_env() {
         role.play();

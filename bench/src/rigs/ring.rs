@@ -104,7 +104,8 @@ fn candidates() -> Vec<Candidate> {
     let bounded = |wanted: usize| wanted.min(CAPACITY);
     vec![
         candidate(OURS, move |n| ring::ours_lossless(bounded(n) as u64)),
-        // The only one with more room: a reader that the host stops for 2 ms would be lapped, it has nothing to wait on.
+        // The only one with more room: a reader that the host stops for 2 ms would be lapped, it has nothing to wait
+        // on.
         candidate(OURS_OVERWRITE, |n| ring::ours_overwrite(n.max(OVERWRITE_LINES) as u64)),
         candidate("rtrb", move |n| ring::rtrb(bounded(n))),
         candidate("rtrb, chunked reads", move |n| ring::rtrb_chunks(bounded(n))),

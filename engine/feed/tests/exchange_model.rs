@@ -62,7 +62,11 @@ impl Exchange {
             let (mut bids, mut asks) = self.truth[&self.previous(self.last)].clone();
             let (bid, price, qty) = (random.below(2) == 0, 1 + random.below(8) as i64, random.below(4) as i64);
             let side = if bid { &mut bids } else { &mut asks };
-            if qty == 0 { side.remove(&price) } else { side.insert(price, qty) };
+            if qty == 0 {
+                side.remove(&price)
+            } else {
+                side.insert(price, qty)
+            };
             frame.changes.insert((bid, price), qty);
             self.truth.insert(self.last, (bids, asks));
         }
@@ -94,9 +98,7 @@ impl Exchange {
         let Sent { first, last, prev, .. } = frame;
         let chain = if self.chained() { format!(r#""pu":{prev},"#) } else { String::new() };
         let (bids, asks, symbol) = (side(true), side(false), self.symbol);
-        format!(
-            r#"{{"e":"depthUpdate","E":1,"s":"{symbol}","U":{first},"u":{last},{chain}"b":[{bids}],"a":[{asks}]}}"#
-        )
+        format!(r#"{{"e":"depthUpdate","E":1,"s":"{symbol}","U":{first},"u":{last},{chain}"b":[{bids}],"a":[{asks}]}}"#)
     }
 
     fn snapshot_text(&self, id: u64) -> String {

@@ -263,7 +263,8 @@ fn blocks_of_many_sizes_hold_every_frame_with_its_padding() {
     let mut frames: Vec<String> = (0..4_000).map(|n| format!("{n}:{}", "x".repeat(random.below(1500)))).collect();
     frames[1_000] = String::new();
     frames[2_000] = "y".repeat(3 << 20);
-    let text: String = frames.iter().enumerate().map(|(n, frame)| format!("{} {frame}\n", BASE_NS + n as i64)).collect();
+    let text: String =
+        frames.iter().enumerate().map(|(n, frame)| format!("{} {frame}\n", BASE_NS + n as i64)).collect();
     let path = folder.write("large", &text);
     // A budget of nothing, of less than the input, and of more.
     for budget in [0, 1 << 20, 1 << 30] {
@@ -279,7 +280,8 @@ fn a_frame_is_never_changed_by_decoding_the_one_before_it() {
     let folder = Folder::new();
     let golden = common::frames::golden();
     let frames: Vec<String> = golden.iter().flat_map(|golden| golden.forms()).cycle().take(5_000).collect();
-    let text: String = frames.iter().enumerate().map(|(n, frame)| format!("{} {frame}\n", BASE_NS + n as i64)).collect();
+    let text: String =
+        frames.iter().enumerate().map(|(n, frame)| format!("{} {frame}\n", BASE_NS + n as i64)).collect();
     let path = folder.write("golden", text);
     let mut rig = common::Rig::new(&registry());
     let reader = replay::start(vec![source(&path)], 0).expect("captures");

@@ -67,8 +67,11 @@ fn check(book: &Book, model: &Model) {
     assert_eq!((book.bids().len(), book.asks().len()), (bids.len(), asks.len()));
 }
 
+/// Prices and quantities of one side.
+type Side = Vec<(i64, i64)>;
+
 /// Frames whose prices wander through windows, jump out of them and come back; a third of the quantities delete.
-fn frames() -> impl Strategy<Value = Vec<(Vec<(i64, i64)>, Vec<(i64, i64)>)>> {
+fn frames() -> impl Strategy<Value = Vec<(Side, Side)>> {
     let level = (prop_oneof![8 => -300i64..300, 2 => -9_000i64..9_000, 1 => -60_000i64..60_000], 0i64..3);
     let frame = (-4_000i64..4_000, prop::collection::vec(level.clone(), 0..30), prop::collection::vec(level, 0..30));
     prop::collection::vec(frame, 1..40).prop_map(|frames| {

@@ -316,12 +316,15 @@ mod tests {
         }
     }
 
+    /// One event told twice: to the writer and to the log.
+    type Tell<'a> = dyn FnMut(&mut dyn FnMut(&mut RecordWriter), &mut dyn FnMut(&mut Log)) + 'a;
+
     #[test]
     fn a_relay_is_invisible() {
         let levels: Vec<Level> =
             (1..3000).map(|i| Level { price: Price::from_raw(i), qty: Qty::from_raw(i * 7) }).collect();
         let mut frame = 0;
-        let mut play = |sink: &mut dyn FnMut(&mut dyn FnMut(&mut RecordWriter), &mut dyn FnMut(&mut Log))| {
+        let mut play = |sink: &mut Tell<'_>| {
             for (bids, asks) in [(0, 0), (1, 0), (443, 0), (0, 443), (444, 1), (442, 3), (1000, 1200), (5, 900)] {
                 frame += 1;
                 let header = Header { frame, flags: 64, ..Header::new(RecordKind::Delta, InstrumentId(3)) };

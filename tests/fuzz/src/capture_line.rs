@@ -1,4 +1,5 @@
-//! Fuzz target: a capture of arbitrary bytes is read to its end or refused; nothing panics, and nothing is lost silently.
+//! Fuzz target: a capture of arbitrary bytes is read to its end or refused; nothing panics, and nothing is lost
+//! silently.
 
 #![no_main]
 

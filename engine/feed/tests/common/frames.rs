@@ -1,4 +1,5 @@
-//! Frames with numbers of our own, in the shapes that Binance documents: golden input of the tests, seeds of the fuzzer.
+//! Frames with numbers of our own, in the shapes that Binance documents: golden input of the tests, seeds of the
+//! fuzzer.
 
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};

@@ -1,7 +1,8 @@
 //! Incremental microstructure features of one instrument.
 //!
 //! [`FeatureEngine`] keeps everything a vector needs and updates only what an event touches; [`schema`] defines each
-//! feature. Nothing here allocates after construction. All arithmetic is plain IEEE double precision in a fixed order and
+//! feature. Nothing here allocates after construction. All arithmetic is plain IEEE double precision in a fixed order
+//! and
 //! `ln` comes from `libm`, so the same events give the same bits on every machine.
 
 pub mod schema;

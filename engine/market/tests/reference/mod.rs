@@ -18,6 +18,8 @@ pub(crate) enum Event {
 }
 
 type Side = BTreeMap<i64, i64>;
+/// Prices and quantities, best first.
+type Levels = Vec<(i64, i64)>;
 /// Bid, bid quantity, ask, ask quantity.
 type Touch = (i64, i64, i64, i64);
 
@@ -135,7 +137,7 @@ impl Reference {
         self.touch.map(|(_, (bid, _, ask, _))| (bid + ask) as f64 * 0.5 / 10.0)
     }
 
-    fn depth_frame(&mut self, now: i64, id: u64, before: Option<(Vec<(i64, i64)>, Vec<(i64, i64)>)>) {
+    fn depth_frame(&mut self, now: i64, id: u64, before: Option<(Levels, Levels)>) {
         self.last_depth = now;
         let (bids, asks) = (best(&self.bids, true, 5), best(&self.asks, false, 5));
         if let Some((old_bids, old_asks)) = before {

@@ -7,7 +7,8 @@ use crate::config::{InstrumentSpec, Product};
 use crate::market::book::{Book, Level, Side};
 
 /// Levels a side in a REST snapshot: the whole simulated book. The venue's futures give only 1,000; a crash that leaves
-/// those behind would show levels that no receiver can know, and every comparison with the book would blame the receiver.
+/// those behind would show levels that no receiver can know, and every comparison with the book would blame the
+/// receiver.
 pub(super) const SNAPSHOT_LEVELS: usize = 5_000;
 
 /// Writes the frames of one instrument.

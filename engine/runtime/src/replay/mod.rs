@@ -3,20 +3,21 @@
 //! Determinism: time comes from the frames, timers fire in event time, frames come in one order (receive time, source
 //! name, line). Topology, speed, host and wait strategy change latencies only; the digests prove it.
 
+mod source;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use tidegate_feed::replay::{Block, Reader, ReplayError, SourceReport, SourceSpec};
+use tidegate_feed::replay::{Reader, ReplayError, SourceReport, SourceSpec};
 use tidegate_feed::{Feed, FeedCounters, FeedError, discover};
 use tidegate_guard::thresholds::OutOfRange;
 use tidegate_guard::{GuardCounters, GuardStage, Profile, Strategy};
 use tidegate_market::{MarketConfig, MarketCounters, MarketStage};
 use tidegate_wire::clock::Clock;
 use tidegate_wire::decision::{BreakerState, Decision};
-use tidegate_wire::event::{BookQuality, EventSink};
+use tidegate_wire::event::BookQuality;
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::latency::recorder;
 use tidegate_wire::relay::{RecordReader, RecordWriter};
@@ -26,9 +27,10 @@ use tidegate_wire::{Instrument, InstrumentId, Registry, Venue};
 use crate::alloc;
 use crate::hiccup::{HiccupMeter, Mode, NoiseFloor};
 use crate::latency::{STAGES, Tail};
-use crate::pipeline::{Finished, Guard, Placement, Polled, Rings, Source, Topology, run_fused, run_staged};
+use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe, Written};
 use crate::wait::{WaitStrategy, cores, lock_memory};
+use source::{ReplaySource, Times, take_back};
 
 pub use crate::scribe::{DecisionLine, Names, Outputs};
 
@@ -442,150 +444,6 @@ fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, R
         Ok(Strategy { name: name.clone(), instruments })
     };
     plan.strategies.iter().map(one).collect()
-}
-
-/// Wall and event time of the loop, shared with whoever waits for it.
-#[derive(Debug, Default)]
-struct Spent(std::sync::Mutex<Option<(Instant, Instant, i64, i64)>>);
-
-struct Times {
-    wall_s: f64,
-    event_s: f64,
-}
-
-impl Spent {
-    fn times(&self) -> Times {
-        let spent = self.0.lock().map_or(None, |spent| *spent);
-        let Some((start, end, first, last)) = spent else { return Times { wall_s: 0.0, event_s: 0.0 } };
-        Times { wall_s: (end - start).as_secs_f64(), event_s: (last - first) as f64 * 1e-9 }
-    }
-}
-
-/// Frames from the reader at the wanted pace.
-struct ReplaySource {
-    reader: Arc<std::sync::Mutex<Option<Reader>>>,
-    own: Option<Reader>,
-    speed: Speed,
-    clock: Clock,
-    block: Option<(Block, usize)>,
-    /// Counter and receive time at which the replay began.
-    origin: Option<(u64, i64)>,
-    started: Option<Instant>,
-    last_ns: i64,
-    spent: Arc<Spent>,
-}
-
-/// The reader after the loop: it goes out with the source and comes back when that is dropped.
-type Returned = Arc<std::sync::Mutex<Option<Reader>>>;
-
-fn take_back(returned: Returned) -> Reader {
-    match returned.lock().ok().and_then(|mut reader| reader.take()) {
-        Some(reader) => reader,
-        None => unreachable!("the source gives its reader back when it is dropped"),
-    }
-}
-
-impl ReplaySource {
-    fn new(reader: Reader, speed: Speed, clock: Clock) -> Self {
-        Self {
-            reader: Arc::default(),
-            own: Some(reader),
-            speed,
-            clock,
-            block: None,
-            origin: None,
-            started: None,
-            last_ns: 0,
-            spent: Arc::default(),
-        }
-    }
-
-    fn reader(&self) -> Returned {
-        self.reader.clone()
-    }
-
-    /// At full speed the loop's rate must be its own: it starts when as much as possible is read.
-    fn wait_until_ahead(&mut self) {
-        if let (Speed::Max, Some(reader)) = (self.speed, &self.own) {
-            reader.wait_until_ahead();
-        }
-    }
-
-    /// Counter at which a frame is due; `None` when that is still to come.
-    #[inline(always)]
-    fn due(&mut self, recv_ns: i64) -> Option<u64> {
-        let now = self.clock.ticks();
-        let Speed::Times(times) = self.speed else { return Some(now) };
-        let (ticks, origin_ns) = *self.origin.get_or_insert((now, recv_ns));
-        let after_ns = (recv_ns - origin_ns).max(0) as f64 / times;
-        let due = ticks + self.clock.ticks_of(after_ns as u64);
-        // A late frame's latency counts from when it was due, not from when the loop came round to it.
-        (now >= due).then_some(due)
-    }
-}
-
-impl Source for ReplaySource {
-    #[inline]
-    fn poll(&mut self, feed: &mut Feed, sink: &mut impl EventSink) -> Polled {
-        let Some(reader) = &self.own else { return Polled::Ended };
-        if self.block.is_none() {
-            // Ask first: what is finished before it is found empty has nothing left.
-            let finished = reader.is_finished();
-            match reader.try_next() {
-                Some(block) => self.block = Some((block, 0)),
-                None if finished => return Polled::Ended,
-                None => return Polled::Idle,
-            }
-        }
-        let Some((mut block, mut at)) = self.block.take() else { return Polled::Idle };
-        if self.started.is_none() {
-            self.started = Some(Instant::now());
-            self.spent_from(block.recv_ns(0).unwrap_or(0));
-        }
-        // A batch, so that the stop flag is looked at now and then and not for every frame.
-        let end = block.len().min(at + 64);
-        while at < end {
-            let Some(recv_ns) = block.recv_ns(at) else { break };
-            let Some(due) = self.due(recv_ns) else {
-                self.block = Some((block, at));
-                return Polled::Idle;
-            };
-            if let Some(mut next) = block.frame(at) {
-                next.meta.arrive_ticks = due;
-                self.last_ns = next.meta.recv_ns;
-                feed.frame(&next.meta, next.frame, sink);
-            }
-            at += 1;
-        }
-        if at < block.len() {
-            self.block = Some((block, at));
-        } else if let Some(reader) = &self.own {
-            reader.give_back(block);
-        }
-        Polled::Busy
-    }
-}
-
-impl ReplaySource {
-    fn spent_from(&self, first_ns: i64) {
-        let now = Instant::now();
-        if let Ok(mut spent) = self.spent.0.lock() {
-            *spent = Some((now, now, first_ns, first_ns));
-        }
-    }
-}
-
-impl Drop for ReplaySource {
-    fn drop(&mut self) {
-        if let Ok(mut spent) = self.spent.0.lock()
-            && let Some((_, end, _, last)) = spent.as_mut()
-        {
-            (*end, *last) = (Instant::now(), self.last_ns);
-        }
-        if let Ok(mut reader) = self.reader.lock() {
-            *reader = self.own.take();
-        }
-    }
 }
 
 /// Captures named on a command line.

@@ -1,0 +1,169 @@
+//! In steady state a frame allocates nothing: not in the scanner, not in simd-json, not while a book waits.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use common::frames::registry;
+use common::meta;
+use tidegate_feed::{Feed, FrameMeta, FrameMut, PADDING};
+use tidegate_wire::clock::Clock;
+use tidegate_wire::event::{Depth, EventSink, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::{InstrumentId, Venue};
+
+/// Counts what this thread asks of the system's allocator.
+struct Counting;
+
+thread_local! {
+    // Constant initialisation and no destructor: the allocator may use it at any time.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // While the thread ends there is nobody to count for.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: every call is handed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Looks at every level and keeps nothing.
+#[derive(Default)]
+struct Sum(i64, u64);
+
+impl EventSink for Sum {
+    fn delta(&mut self, _: &Header, depth: Depth<'_>) {
+        self.0 += depth.bids.iter().chain(depth.asks).map(|level| level.qty.raw()).sum::<i64>();
+        self.1 += 1;
+    }
+    fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
+        self.delta(header, depth);
+    }
+    fn quote(&mut self, _: &Header, quote: &Quote) {
+        self.0 += quote.bid.qty.raw();
+        self.1 += 1;
+    }
+    fn trade(&mut self, _: &Header, trade: &Trade) {
+        self.0 += trade.qty.raw();
+        self.1 += 1;
+    }
+    fn mark(&mut self, _: &Header, mark: &Mark) {
+        self.0 += mark.mark;
+        self.1 += 1;
+    }
+    fn status(&mut self, _: &Header, status: &Status) {
+        self.1 += status.quality;
+    }
+    fn heartbeat(&mut self, _: &Header) {}
+}
+
+/// A frame with what the transport knows of it, in a buffer that may be read past its end.
+type Prepared = (FrameMeta, Vec<u8>, usize);
+
+fn prepared(venue: Venue, text: &str) -> Prepared {
+    let hint = InstrumentId([0, 2, 4][venue as usize]);
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(text.len() + PADDING, 0);
+    (meta(venue, 0, hint), bytes, text.len())
+}
+
+/// `count` levels around a price, as JSON.
+fn levels(count: usize, from: u64) -> String {
+    let level = |n| format!(r#"["{}.2","{}"]"#, from + n as u64, 1 + n % 7);
+    (0..count).map(level).collect::<Vec<_>>().join(",")
+}
+
+/// Everything that may come: every golden frame, depth of all sizes, a gap, held frames, a snapshot of 1,000 levels,
+/// frames that are refused. Ids go on from `base`, so that each pass continues the one before.
+fn mix(base: u64) -> Vec<Prepared> {
+    // A book of its own, which the ids of the golden frames do not disturb.
+    let (venue, own) = (Venue::BinanceUsdm, InstrumentId(3));
+    let mut frames = Vec::new();
+    let depth = |first: u64, last: u64, prev: u64, size: usize| {
+        let (bids, asks) = (levels(size, 100), levels(size, 900));
+        format!(
+            r#"{{"e":"depthUpdate","E":1,"s":"ABCUSDT_270625","U":{first},"u":{last},"pu":{prev},"b":[{bids}],"a":[{asks}]}}"#
+        )
+    };
+    for n in 0..400 {
+        // Every hundredth frame names a predecessor that never came; a snapshot follows after nine held frames.
+        let lost = u64::from(n % 100 == 50);
+        let (prev, last) = (base + n * 10, base + n * 10 + 10);
+        frames.push(prepared(venue, &depth(prev + 1 + lost, last, prev + lost, (n % 60) as usize)));
+        if n % 100 == 59 {
+            let (bids, asks) = (levels(1000, 100), levels(1000, 5000));
+            let text = format!(r#"{{"lastUpdateId":{last},"bids":[{bids}],"asks":[{asks}]}}"#);
+            let (_, bytes, length) = prepared(venue, &text);
+            frames.push((meta(venue, 0, own), bytes, length));
+        }
+        for golden in common::frames::golden() {
+            golden.forms().iter().for_each(|form| frames.push(prepared(golden.venue, form)));
+        }
+        for odd in ["{", "[]", r#"{"e":"kline","s":"ABCUSDT"}"#, r#"{"e":"trade","s":"\u0041","p":"\n"}"#] {
+            frames.push(prepared(venue, odd));
+        }
+    }
+    frames
+}
+
+fn pass(feed: &mut Feed, frames: &mut [Prepared], sink: &mut Sum) -> u64 {
+    let before = CALLS.get();
+    for (meta, bytes, length) in frames {
+        let frame = FrameMut::new(bytes, *length).expect("padding");
+        feed.frame(meta, frame, sink);
+    }
+    feed.heartbeat(2, 0, sink);
+    CALLS.get() - before
+}
+
+#[test]
+fn the_second_pass_allocates_nothing() {
+    let (mut first, mut second) = (mix(1_000_000), mix(1_000_000 + 400 * 10));
+    let mut feed = Feed::new(&registry(), Clock::monotonic()).expect("instruments");
+    let mut sink = Sum::default();
+    let warm = pass(&mut feed, &mut first, &mut sink);
+    let calls = pass(&mut feed, &mut second, &mut sink);
+    assert_eq!(calls, 0, "calls of the allocator in the second pass ({warm} in the first)");
+    // What was measured is the whole feed: gaps, held frames, snapshots, marks and refusals were all there.
+    let counters = feed.counters();
+    assert!(counters.gaps >= 7 && counters.resyncs >= 7 && counters.held_back >= 70, "{counters:?}");
+    assert!(counters.marks >= 2400 && counters.trades >= 4000 && counters.decode_errors() >= 2400, "{counters:?}");
+    assert!(sink.0 != 0 && sink.1 > 10_000);
+}
+
+#[test]
+fn the_first_pass_allocates_nothing_either() {
+    // Decoders are warmed when they are made; the room's promise is from the first frame on.
+    let mut frames = mix(1_000_000);
+    let mut feed = Feed::new(&registry(), Clock::monotonic()).expect("instruments");
+    assert_eq!(pass(&mut feed, &mut frames, &mut Sum::default()), 0);
+}
+
+#[test]
+fn the_counter_counts() {
+    let before = CALLS.get();
+    drop(std::hint::black_box(vec![1u8; 100]));
+    assert_eq!(CALLS.get() - before, 2);
+}
