@@ -27,12 +27,12 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 for target in "${targets[@]}"; do
     cargo build --quiet --locked --release --target "$host" --target-dir "$target_dir" --bin "$target"
 done
-# The seeds are written by an ordinary program: without libFuzzer there is nothing to call its coverage hooks.
-RUSTFLAGS="" cargo build --quiet --locked --release --target-dir "$target_dir/plain" --bin seeds
+# The seeds are written by an ordinary program: it has no coverage hooks, and nobody who would call them.
+RUSTFLAGS="" cargo build --quiet --locked --target-dir "$target_dir" -p tidegate-fuzz-seeds
 
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
-"$target_dir/plain/release/seeds" "$work/seeds"
+"$target_dir/debug/tidegate-fuzz-seeds" "$work/seeds"
 mkdir -p artifacts corpus
 
 # What an input adds to the corpus: libFuzzer's merge keeps the smallest set that reaches everything the whole does.

@@ -2,7 +2,7 @@
 //!
 //! `seeds FOLDER` writes `FOLDER/decode_binance` and `FOLDER/capture_line`.
 
-#[path = "../../../engine/feed/tests/common/frames.rs"]
+#[path = "../../../../engine/feed/tests/common/frames.rs"]
 #[allow(dead_code)]
 mod frames;
 
