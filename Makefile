@@ -55,7 +55,7 @@ bench: ## Every speed bar as a ratio against peers in the same run
 	cargo run --release --locked -p tidegate-bench --bin rigs
 
 bench-quick: ## The same at tiny size: do the rigs work?
-	cargo run --release --locked -p tidegate-bench --bin rigs -- --quick
+	cargo run --quiet --locked -p tidegate-bench --bin rigs -- --quick
 
 loom: ## Model-check rings and cells (about half a minute)
 	cd engine/wire && RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(abspath $(TARGET))/loom" cargo test --release --locked --lib loom

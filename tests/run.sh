@@ -33,6 +33,16 @@ loom() {
     make --no-print-directory loom
 }
 
+# Fuzzing needs a C++ compiler; a bare CI machine may lack one.
+if [ -n "${CI:-}" ] && ! command -v c++ >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ]; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++
+fi
+
+quiet_run() {
+    make --no-print-directory run SECONDS=40 >"$1" 2>&1 || { tail -n 60 "$1"; return 1; }
+    grep -E "frames|gaps|hot allocations|digests" "$1"
+}
+
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "tests" cargo test --locked --workspace --no-fail-fast --quiet
@@ -40,6 +50,7 @@ step "documentation" documentation
 step "loom" loom
 step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-20}"
 step "rigs at tiny size" make --no-print-directory bench-quick
+step "make run" quiet_run "$(mktemp)"
 step "miri" bash tests/miri.sh
 
 printf '\n%s passed, %s failed\n' "$passed" "$failed"

@@ -6,7 +6,7 @@
 //! venues pad (`"61800.20"` at scale 1).
 //!
 //! Grammar: `digit+ [ '.' digit+ ]`, plus a leading `-` for [`parse_signed`]. No exponent, no `+`, no blanks.
-//! [`quoted_scalar`] and the 16-byte SIMD reader behind [`quoted`] implement it twice; property tests hold them to
+//! [`quoted_scalar`] and the 16-byte SIMD reader behind `simd::quoted` implement it twice; property tests hold them to
 //! each other and to `rust_decimal`.
 
 use core::fmt;
