@@ -103,9 +103,8 @@ fn mix(base: u64) -> Vec<Prepared> {
     let mut frames = Vec::new();
     let depth = |first: u64, last: u64, prev: u64, size: usize| {
         let (bids, asks) = (levels(size, 100), levels(size, 900));
-        format!(
-            r#"{{"e":"depthUpdate","E":1,"s":"ABCUSDT_270625","U":{first},"u":{last},"pu":{prev},"b":[{bids}],"a":[{asks}]}}"#
-        )
+        let ids = format!(r#""U":{first},"u":{last},"pu":{prev}"#);
+        format!(r#"{{"e":"depthUpdate","E":1,"s":"ABCUSDT_270625",{ids},"b":[{bids}],"a":[{asks}]}}"#)
     };
     for n in 0..400 {
         // Every hundredth frame names a predecessor that never came; a snapshot follows after nine held frames.

@@ -23,10 +23,12 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Tidegate: market protection and microstructure engine.
 #[derive(Parser, Debug)]
-#[command(version, about, max_term_width = 100, propagate_version = true)]
+#[command(version, about = "Market protection and microstructure for crypto", max_term_width = 100)]
 #[command(after_help = "EXIT CODES:
-  0 done   1 failure, or findings with --strict   2 wrong arguments   65 unusable input   74 a file cannot be written
-  78 wrong configuration   130 ended by SIGINT after a clean shutdown")]
+    0  done                      74  a file cannot be written
+    1  failure, or findings      78  wrong configuration
+    2  wrong arguments          130  ended by SIGINT or SIGTERM
+   65  unusable input")]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -258,7 +258,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let clock = Clock::calibrate();
     let feed = Feed::new(&registry, clock)?;
     let (recorder, collector) = recorder(STAGES);
-    let (decision_writer, decision_reader) = ring(DECISION_LINES, stop)?;
+    // Its reader outlives every writer: a decision is never given up, not even while stopping.
+    let (decision_writer, decision_reader) = ring(DECISION_LINES, &Arc::default())?;
     let guard = GuardStage::new(&registry, plan.profiles.clone(), &strategies, decision_writer)?;
     let observers = Arc::new(Region::anonymous(RegionKind::Overwrite, OBSERVER_LINES)?);
     let staged = plan.topology == Topology::Staged;
