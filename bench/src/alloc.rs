@@ -28,7 +28,8 @@ fn count(bytes: usize) {
     let _ = BYTES.try_with(|total| total.set(total.get() + bytes as u64));
 }
 
-// SAFETY: every call is handed to the engine's allocator unchanged; counting touches only two cells of this thread, which
+// SAFETY: every call is handed to the engine's allocator unchanged; counting touches only two cells of this thread,
+// which
 // are constant-initialised and have no destructor, so it neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -58,4 +59,21 @@ unsafe impl GlobalAlloc for Counting {
 /// Allocations of the calling thread so far: calls and bytes asked for.
 pub fn counted() -> (u64, u64) {
     (CALLS.with(Cell::get), BYTES.with(Cell::get))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_runtime::alloc::{HotSection, declare_installed, hot_allocations};
+
+    #[test]
+    fn both_counters_see_an_allocation_and_only_hot_ones_are_hot() {
+        declare_installed();
+        let (calls, hot) = (super::counted().0, hot_allocations());
+        drop(std::hint::black_box(Box::new(1u64)));
+        assert_eq!((super::counted().0 - calls, hot_allocations()), (1, hot));
+        let section = HotSection::enter();
+        drop(std::hint::black_box(Box::new(2u64)));
+        drop(section);
+        assert_eq!(hot_allocations(), hot.map(|hot| hot + 1));
+    }
 }

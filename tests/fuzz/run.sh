@@ -30,16 +30,21 @@ done
 # The seeds are written by an ordinary program: it has no coverage hooks, and nobody who would call them.
 RUSTFLAGS="" cargo build --quiet --locked --target-dir "$target_dir" -p tidegate-fuzz-seeds
 
-work="$(mktemp -d)"
+# In memory where there is such a place: a capture is written for every execution.
+shared=/dev/shm
+[ -d "$shared" ] && [ -w "$shared" ] || shared="${TMPDIR:-/tmp}"
+work="$(mktemp -d -p "$shared")"
 trap 'rm -rf "$work"' EXIT
+export TMPDIR="$work"
 "$target_dir/debug/tidegate-fuzz-seeds" "$work/seeds"
 mkdir -p artifacts corpus
 
-# What an input adds to the corpus: libFuzzer's merge keeps the smallest set that reaches everything the whole does.
+# What the run adds to the corpus: a small set of inputs that reaches, with the seeds, everything the whole set does.
 keep() {
-    local target="$1" binary="$2" files bytes
-    mkdir -p "$work/merged/$target"
-    "$binary" -merge=1 -max_len="$max_input" "$work/merged/$target" "$work/corpus/$target" >"$work/merge.log" 2>&1 || {
+    local target="$1" binary="$2" files bytes all step
+    cp -r "$work/seeds/$target" "$work/merged-$target"
+    "$binary" -set_cover_merge=1 -max_len="$max_input" "$work/merged-$target" "$work/corpus/$target" \
+        >"$work/merge.log" 2>&1 || {
         cat "$work/merge.log" >&2
         return 1
     }
@@ -47,14 +52,16 @@ keep() {
     mkdir -p "corpus/$target"
     files=0
     bytes=0
-    # Smallest first, so that the limit costs the least coverage.
+    all="$(find "$work/merged-$target" -type f ! -name 'seed-*' | wc -l)"
+    step=$((all / max_files + 1))
+    # Every so many of all sizes: the small ones alone would say little.
     while read -r size path; do
-        if [ "$files" -ge "$max_files" ] || [ $((bytes + size)) -gt "$max_bytes" ]; then break; fi
+        if [ $((bytes + size)) -gt "$max_bytes" ]; then break; fi
         cp "$path" "corpus/$target/"
         files=$((files + 1))
         bytes=$((bytes + size))
-    done < <(find "$work/merged/$target" -type f -printf '%s %p\n' | sort -n)
-    echo "$target: corpus of $files inputs, $bytes bytes"
+    done < <(find "$work/merged-$target" -type f ! -name 'seed-*' -printf '%s %p\n' | sort -n | awk "NR % $step == 0")
+    echo "$target: corpus of $files inputs, $bytes bytes, of $all"
 }
 
 failed=0

@@ -109,7 +109,12 @@ impl Default for TapeWalk {
 impl TapeWalk {
     /// Fills the tape from a frame and hands it to `walk`.
     #[inline(always)]
-    pub fn with<T>(&mut self, frames: &mut Frames, index: usize, walk: impl FnOnce(&[Node<'_>]) -> Option<T>) -> Option<T> {
+    pub fn with<T>(
+        &mut self,
+        frames: &mut Frames,
+        index: usize,
+        walk: impl FnOnce(&[Node<'_>]) -> Option<T>,
+    ) -> Option<T> {
         let mut tape = self.tape.take()?.reset();
         let (buffer, length) = frames.padded(index);
         let filled = fill_tape_padded(buffer, length, &mut self.buffers, &mut tape).is_ok();

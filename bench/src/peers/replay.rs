@@ -1,6 +1,7 @@
 //! Two replayers of the usual kind: a JSON library, the sequence rule, two ordered maps; no features, no rules.
 //!
-//! Both are written to their advantage: the kind of a frame is told by its stream's name and not by parsing, strings are
+//! Both are written to their advantage: the kind of a frame is told by its stream's name and not by parsing, strings
+//! are
 //! borrowed, digits go straight to integers, buffers are kept.
 
 use serde::Deserialize;
@@ -10,7 +11,8 @@ use tidegate_wire::event::Depth;
 use crate::corpus::Frames;
 use crate::peers::book::TreeBook;
 use crate::peers::json::{
-    DepthText, PRICE_DECIMALS, Pod, QTY_DECIMALS, TapeWalk, TradePod, TradeText, Wrapped, fixed, number, size, walk_side,
+    DepthText, PRICE_DECIMALS, Pod, QTY_DECIMALS, TapeWalk, TradePod, TradeText, Wrapped, fixed, number, size,
+    walk_side,
 };
 
 /// What a replayer saw.
@@ -144,15 +146,17 @@ impl Library for TapeWalk {
     }
 
     fn snapshot(&mut self, frames: &mut Frames, index: usize, pod: &mut Pod) -> Option<()> {
-        self.with(frames, index, |nodes| walk(nodes, |key, values| {
-            match key {
-                "lastUpdateId" => pod.ids.last = number(&values[0])?,
-                "bids" => walk_side::<false>(values, &mut pod.bids)?,
-                "asks" => walk_side::<false>(values, &mut pod.asks)?,
-                _ => {}
-            }
-            Some(())
-        }))
+        self.with(frames, index, |nodes| {
+            walk(nodes, |key, values| {
+                match key {
+                    "lastUpdateId" => pod.ids.last = number(&values[0])?,
+                    "bids" => walk_side::<false>(values, &mut pod.bids)?,
+                    "asks" => walk_side::<false>(values, &mut pod.asks)?,
+                    _ => {}
+                }
+                Some(())
+            })
+        })
     }
 
     fn trade(&mut self, frames: &mut Frames, index: usize) -> Option<TradePod> {
@@ -161,17 +165,19 @@ impl Library for TapeWalk {
 
     fn quote(&mut self, frames: &mut Frames, index: usize) -> Option<QuotePod> {
         let mut quote = QuotePod::default();
-        self.with(frames, index, |nodes| walk(nodes, |key, values| {
-            match (key, &values[0]) {
-                ("u", value) => quote.id = number(value)?,
-                ("b", Node::String(text)) => quote.best[0] = fixed(text, PRICE_DECIMALS)?,
-                ("B", Node::String(text)) => quote.best[1] = fixed(text, QTY_DECIMALS)?,
-                ("a", Node::String(text)) => quote.best[2] = fixed(text, PRICE_DECIMALS)?,
-                ("A", Node::String(text)) => quote.best[3] = fixed(text, QTY_DECIMALS)?,
-                _ => {}
-            }
-            Some(())
-        }))?;
+        self.with(frames, index, |nodes| {
+            walk(nodes, |key, values| {
+                match (key, &values[0]) {
+                    ("u", value) => quote.id = number(value)?,
+                    ("b", Node::String(text)) => quote.best[0] = fixed(text, PRICE_DECIMALS)?,
+                    ("B", Node::String(text)) => quote.best[1] = fixed(text, QTY_DECIMALS)?,
+                    ("a", Node::String(text)) => quote.best[2] = fixed(text, PRICE_DECIMALS)?,
+                    ("A", Node::String(text)) => quote.best[3] = fixed(text, QTY_DECIMALS)?,
+                    _ => {}
+                }
+                Some(())
+            })
+        })?;
         Some(quote)
     }
 }
@@ -201,6 +207,8 @@ pub struct Replayer<L> {
     /// Depth frames that wait for a snapshot.
     held: Vec<Pod>,
     synchronised: bool,
+    /// A snapshot is loaded and no depth frame behind it has come yet.
+    joining: bool,
     last: u64,
     counts: Counts,
 }
@@ -237,17 +245,19 @@ impl<L: Library> Replayer<L> {
 
     #[inline]
     fn delta(&mut self) {
-        if self.synchronised && self.pod.ids.last <= self.last {
+        let joins = self.joining && self.pod.ids.first <= self.last;
+        if self.synchronised && self.pod.ids.last <= self.last || self.joining && self.pod.ids.last < self.last {
             return;
         }
-        if self.synchronised && self.pod.ids.prev == self.last {
+        if self.synchronised && self.pod.ids.prev == self.last || joins {
+            (self.synchronised, self.joining) = (true, false);
             let pod = std::mem::take(&mut self.pod);
             self.apply(&pod);
             self.pod = pod;
             return;
         }
         self.counts.gaps += u64::from(self.synchronised);
-        self.synchronised = false;
+        (self.synchronised, self.joining) = (false, false);
         self.held.push(self.pod.clone());
     }
 
@@ -266,9 +276,11 @@ impl<L: Library> Replayer<L> {
         self.book = TreeBook::default();
         self.book.apply(&Depth { ids: self.pod.ids, bids: &self.pod.bids, asks: &self.pod.asks });
         self.last = self.pod.ids.last;
-        for pod in held.iter().filter(|pod| pod.ids.last >= self.pod.ids.last) {
+        let snapshot = self.last;
+        for pod in held.iter().filter(|pod| pod.ids.last >= snapshot) {
             self.apply(pod);
             self.synchronised = true;
         }
+        self.joining = !self.synchronised;
     }
 }

@@ -15,13 +15,8 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 5] = [
-    ("decode", decode::run),
-    ("ring", ring::run),
-    ("book", book::run),
-    ("path", path::run),
-    ("replay", replay::run),
-];
+pub const ALL: [(&str, Rig); 5] =
+    [("decode", decode::run), ("ring", ring::run), ("book", book::run), ("path", path::run), ("replay", replay::run)];
 
 /// The whole of a rig program: reads arguments, runs, prints, exits.
 pub fn main(names: &[&str]) {

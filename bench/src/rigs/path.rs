@@ -1,268 +1,272 @@
-//! The whole path of a frame on one core: bytes to a checked book with best prices, against the way it is usually done.
+//! The whole path of a frame on one core, against the way it is usually done.
 //!
-//! Ours is the engine's own [`Feed`] (decode, sequence rule, quality) with a sink that applies to the book, reads best
-//! prices and tests for a crossed book. Features and publication join the path when their stage exists; until then the
-//! rig says so.
+//! ```text
+//! receive buffer ─▶ header ─▶ decode, sequence ─▶ book ─▶ features ─▶ (breakers ─▶) ring
+//! ```
+//!
+//! The frame is put into the buffer right before, as a read from a socket does; that is not timed, in no candidate.
+//! Each
+//! cut of the path has its own feed, book and rings and runs once a pass; a stage's cost is the difference of two cuts.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::mpsc;
 
-use serde::Deserialize;
-use tidegate_feed::{Feed, FrameMeta};
-use tidegate_market::book::Book;
-use tidegate_wire::event::{BookQuality, Depth, EventSink, Header, Mark, Quote, Status, Trade};
-use tidegate_wire::{InstrumentId, Price, Venue};
+use crossbeam::channel::{Receiver, unbounded};
+use tidegate_market::MarketStage;
+use tidegate_runtime::latency::Tail;
+use tidegate_wire::event::EventSink;
+use tidegate_wire::relay::RecordReader;
 
-use crate::corpus::{self, Frames};
+use crate::peers::naive::{Naive, Vector};
 use crate::recorded::Recorded;
 use crate::report::{Options, Report, Table};
-use crate::rigs::book::generated;
-use crate::timing::{FrameTimes, Stopwatch, paired};
+use crate::rigs::path_stages::{Booked, Decoded, Dropped, Guarded, Observer, Path, Published, fold, market, tail};
+use crate::session::{Inbox, Session};
+use crate::timing::{FrameTimes, NoiseFloor, Stopwatch, paired};
+use crate::websocket;
 
-/// Bar on the mean over the recorded day, us.
+/// Bar on the median frame from buffer to published features, us.
+const P50_BAR_US: f64 = 2.0;
+/// Bar on the mean frame from buffer to best prices over the recorded day, us.
 const MEAN_BAR_US: f64 = 1.8;
 /// Bar on the median frame, of the naive path.
 const NAIVE_BAR: f64 = 0.2;
 
-/// The market stage of this rig.
-#[derive(Debug)]
-struct BookSink {
-    book: Book,
-    /// Best prices after every frame, folded into one number.
-    sum: u64,
-    crossed: u64,
-    off_grid: u64,
-    gaps: u64,
-    /// Frames that came while the book was good.
-    good: bool,
-    applied: u64,
-}
-
-impl EventSink for BookSink {
-    #[inline]
-    fn delta(&mut self, _: &Header, depth: Depth<'_>) {
-        self.off_grid += u64::from(self.book.apply(&depth).is_err());
-        let (bid, ask) = (self.book.best_bid(), self.book.best_ask());
-        self.crossed += u64::from(self.book.is_crossed());
-        self.applied += 1;
-        if let (Some(bid), Some(ask)) = (bid, ask) {
-            self.sum = fold(self.sum, bid.price.raw(), ask.price.raw());
-        }
-    }
-
-    fn snapshot(&mut self, _: &Header, depth: Depth<'_>) {
-        self.off_grid += u64::from(self.book.load(&depth).is_err());
-    }
-
-    fn status(&mut self, _: &Header, status: &Status) {
-        self.good = status.quality == BookQuality::Good as u64;
-        self.gaps += u64::from(status.quality == BookQuality::Gapped as u64);
-    }
-
-    fn quote(&mut self, _: &Header, _: &Quote) {}
-    fn trade(&mut self, _: &Header, _: &Trade) {}
-    fn mark(&mut self, _: &Header, _: &Mark) {}
-    fn heartbeat(&mut self, _: &Header) {}
-}
-
-#[inline(always)]
-fn fold(sum: u64, bid: i64, ask: i64) -> u64 {
-    sum.rotate_left(1) ^ (bid as u64) << 20 ^ ask as u64
-}
-
-/// A price as most programs order it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Float(f64);
-
-impl Eq for Float {}
-
-impl PartialOrd for Float {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Float {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-#[derive(Deserialize)]
-struct NaiveWrapped {
-    #[expect(dead_code, reason = "the naive program keeps the name like every other field")]
-    stream: String,
-    data: NaiveDepth,
-}
-
-#[derive(Deserialize)]
-struct NaiveDepth {
-    #[serde(rename = "u")]
-    last: u64,
-    pu: u64,
-    b: Vec<(String, String)>,
-    a: Vec<(String, String)>,
-}
-
-#[derive(Deserialize)]
-struct NaiveSnapshot {
-    #[serde(rename = "lastUpdateId")]
-    last: u64,
-    bids: Vec<(String, String)>,
-    asks: Vec<(String, String)>,
-}
-
-/// What the naive path publishes.
-#[derive(Debug)]
-struct NaiveTop {
-    bid: f64,
-    ask: f64,
-}
-
-/// Owned strings, floats, ordered maps, a box through a channel.
-struct Naive {
-    bids: BTreeMap<Float, f64>,
-    asks: BTreeMap<Float, f64>,
-    snapshot: u64,
-    last: u64,
-    gaps: u64,
-    out: mpsc::Sender<Box<NaiveTop>>,
-}
-
-impl Naive {
-    fn new(snapshot: &[u8], out: mpsc::Sender<Box<NaiveTop>>) -> Result<Self, serde_json::Error> {
-        let text: NaiveSnapshot = serde_json::from_slice(snapshot)?;
-        let mut naive =
-            Self { bids: BTreeMap::new(), asks: BTreeMap::new(), snapshot: text.last, last: 0, gaps: 0, out };
-        naive.apply(&text.bids, &text.asks);
-        Ok(naive)
-    }
-
-    fn apply(&mut self, bids: &[(String, String)], asks: &[(String, String)]) {
-        for (side, levels) in [(&mut self.bids, bids), (&mut self.asks, asks)] {
-            for (price, qty) in levels {
-                let (Ok(price), Ok(qty)) = (price.parse(), qty.parse::<f64>()) else { continue };
-                if qty == 0.0 {
-                    side.remove(&Float(price));
-                } else {
-                    side.insert(Float(price), qty);
-                }
-            }
-        }
-    }
-
-    fn frame(&mut self, bytes: &[u8]) {
-        let Ok(NaiveWrapped { data, .. }) = serde_json::from_slice(bytes) else { return };
-        if data.last < self.snapshot {
-            return;
-        }
-        self.gaps += u64::from(self.last != 0 && data.pu != self.last);
-        self.last = data.last;
-        self.apply(&data.b, &data.a);
-        if let (Some((bid, _)), Some((ask, _))) = (self.bids.last_key_value(), self.asks.first_key_value()) {
-            let _ = self.out.send(Box::new(NaiveTop { bid: bid.0, ask: ask.0 }));
-        }
-    }
-}
+/// Candidates in the order of the tables.
+const ROWS: [&str; 8] = [
+    "header",
+    "+ decode, sequence",
+    "+ book, best prices",
+    "+ 64 features",
+    "+ publication (the path)",
+    "+ breakers, publication",
+    "the engine's own tail",
+    "naive path",
+];
+const HEADER: usize = 0;
+const DECODE: usize = 1;
+const BOOK: usize = 2;
+const FEATURES: usize = 3;
+const PATH: usize = 4;
+const GUARD: usize = 5;
+const TAIL: usize = 6;
+const NAIVE: usize = 7;
 
 /// Runs the rig.
 pub fn run(options: &Options, watch: &Stopwatch) -> Report {
     let mut report = Report::open("path", options, watch);
-    report.note("path: frame bytes, decode, sequence rule, book, best prices, crossed test (features: not yet)");
-    let (snapshot, depth) = generated(if options.quick { 50 } else { 1_000 });
-    let recv: Vec<i64> = (0..depth.len() as i64).map(|i| 1_723_161_255_000_000_000 + i * 1_000_000).collect();
-    // The generated session follows its own snapshot without one frame in common.
-    measure(&mut report, options, watch, "generated_79", &snapshot, &depth, &recv);
+    report.note("path: WebSocket header in place, decode, sequence rule, book, 64 features, 616-byte record in a ring");
+    let session = Session::generated(if options.quick { 50 } else { 1_000 }, 54);
+    Rig::new(&session, watch, options).measure(&mut report, options, "generated_54");
     match Recorded::load(&options.data, if options.quick { 200 } else { usize::MAX }) {
-        Ok(all) => measure(&mut report, options, watch, "recorded", &all.snapshot, &all.depth, &all.recv_ns),
+        Ok(all) => Rig::new(&Session::recorded(all), watch, options).measure(&mut report, options, "recorded"),
         Err(reason) => report.note(reason),
     }
     report
 }
 
-/// Our path with everything it keeps between frames.
-struct Ours {
-    feed: Feed,
-    sink: BookSink,
-    id: InstrumentId,
-    meta: FrameMeta,
+/// Every candidate with its times.
+struct Rig<'a> {
+    session: &'a Session,
+    watch: &'a Stopwatch,
+    passes: usize,
+    inbox: Inbox,
+    decode: Path<Decoded>,
+    book: Path<Booked>,
+    features: Path<MarketStage<Dropped>>,
+    path: Path<MarketStage<Published>>,
+    observer: Observer,
+    guard: Path<MarketStage<Guarded>>,
+    tail: Path<MarketStage<Tail>>,
+    decisions: [RecordReader; 2],
+    decided: [u64; 2],
+    times: Vec<FrameTimes>,
 }
 
-impl Ours {
-    fn new(watch: &Stopwatch) -> Self {
-        let (registry, id) = corpus::registry();
-        let feed = Feed::new(&registry, *watch.clock()).expect("one instrument is registered");
-        let book = Book::new(&corpus::instrument(), Some(Price::from_raw(corpus::MID)));
-        let sink = BookSink { book, sum: 0, crossed: 0, off_grid: 0, gaps: 0, good: false, applied: 0 };
-        let meta = FrameMeta { recv_ns: 0, arrive_ticks: 0, venue: Venue::BinanceUsdm, source: 0, hint: id };
-        Self { feed, sink, id, meta }
+impl<'a> Rig<'a> {
+    fn new(session: &'a Session, watch: &'a Stopwatch, options: &Options) -> Self {
+        let passes = if options.quick { 2 } else { options.reps.max(21) };
+        let (publish, region) = Published::new();
+        let (guarded, decisions) = Guarded::new();
+        // Nobody collects the histograms: the recorder notices and goes on.
+        let (tail, more_decisions, _) = tail(watch);
+        Self {
+            session,
+            watch,
+            passes,
+            inbox: Inbox::new(session),
+            decode: Path::new(watch, Decoded::default()),
+            book: Path::new(watch, Booked::new()),
+            features: Path::new(watch, market(watch, Dropped)),
+            path: Path::new(watch, market(watch, publish)),
+            observer: Observer::new(region),
+            guard: Path::new(watch, market(watch, guarded)),
+            tail: Path::new(watch, market(watch, tail)),
+            decisions: [decisions, more_decisions],
+            decided: [0; 2],
+            times: ROWS.iter().map(|_| FrameTimes::keeping_all(session.len(), passes)).collect(),
+        }
     }
 
-    /// A new session: the book anew from the snapshot.
-    fn restart(&mut self, snapshot: &mut Frames) {
-        self.feed.resync(self.id, &mut self.sink);
-        self.feed.frame(&self.meta, snapshot.frame(0), &mut self.sink);
-        (self.sink.sum, self.sink.applied) = (0, 0);
+    fn measure(mut self, report: &mut Report, options: &Options, name: &str) {
+        for pass in 0..self.passes {
+            self.header(pass);
+            let (session, watch, inbox) = (self.session, self.watch, &mut self.inbox);
+            let times = &mut self.times;
+            one(&mut self.decode, &mut times[DECODE], inbox, (session, pass), watch, || ());
+            (self.book.sink.sum, self.book.sink.applied) = (0, 0);
+            one(&mut self.book, &mut times[BOOK], inbox, (session, pass), watch, || ());
+            one(&mut self.features, &mut times[FEATURES], inbox, (session, pass), watch, || ());
+            let observer = &mut self.observer;
+            one(&mut self.path, &mut times[PATH], inbox, (session, pass), watch, || observer.look());
+            one(&mut self.guard, &mut times[GUARD], inbox, (session, pass), watch, || ());
+            one(&mut self.tail, &mut times[TAIL], inbox, (session, pass), watch, || ());
+            for (decisions, count) in self.decisions.iter_mut().zip(&mut self.decided) {
+                *count += std::iter::from_fn(|| decisions.poll_decision()).count() as u64;
+            }
+            let Some(naive) = self.naive(report, name, pass) else { return };
+            self.check(report, name, naive);
+        }
+        self.print(report, options, name);
     }
-}
 
-fn measure(
-    report: &mut Report,
-    options: &Options,
-    watch: &Stopwatch,
-    name: &str,
-    snapshot: &Frames,
-    frames: &Frames,
-    recv_ns: &[i64],
-) {
-    let (mut snapshot, mut frames) = (snapshot.clone(), frames.clone());
-    let passes = if options.quick { 2 } else { options.reps.max(21) };
-    let mut ours = Ours::new(watch);
-    let (mut our_times, mut naive_times) = (FrameTimes::new(frames.len()), FrameTimes::new(frames.len()));
-    for _ in 0..passes {
-        ours.restart(&mut snapshot);
-        our_times.pass(watch, |i| {
-            ours.meta.recv_ns = recv_ns[i];
-            ours.meta.arrive_ticks = watch.clock().ticks();
-            ours.feed.frame(&ours.meta, frames.frame(i), &mut ours.sink);
-            black_box(&ours.sink);
+    fn header(&mut self, pass: usize) {
+        let session = self.session;
+        let prepare = |inbox: &mut Inbox, index| inbox.fill(session, index, pass);
+        self.times[HEADER].pass_with(self.watch, &mut self.inbox, prepare, |inbox, _| {
+            black_box(websocket::text(black_box(inbox).bytes()));
         });
-        let (out, received) = mpsc::channel();
-        let Ok(mut naive) = Naive::new(snapshot.get(0), out) else {
-            report.check(false, format!("{name}: serde_json reads the snapshot"));
-            return;
+    }
+
+    /// The naive path; gives its best prices folded into a number, and how many there were.
+    fn naive(&mut self, report: &mut Report, name: &str, pass: usize) -> Option<(u64, u64)> {
+        let (out, received) = unbounded();
+        let naive = Naive::new(self.session.snapshot(pass).get(0), out);
+        report.check(naive.is_ok(), format!("{name}: serde_json reads the snapshot"));
+        let session = self.session;
+        let mut state = (naive.ok()?, &mut self.inbox, (0, 0));
+        let tick = |price: f64| (price * 10.0).round() as i64;
+        let take = |received: &Receiver<Box<Vector>>, seen: &mut (u64, u64)| {
+            for vector in received.try_iter() {
+                *seen = (fold(seen.0, tick(vector.best.0), tick(vector.best.1)), seen.1 + 1);
+            }
         };
-        naive_times.pass(watch, |i| naive.frame(frames.get(i)));
-        let naive_sum = received.try_iter().fold((0, 0u64), |(sum, count), top| {
-            let tick = |price: f64| (price * 10.0).round() as i64;
-            (fold(sum, tick(top.bid), tick(top.ask)), count + 1)
-        });
-        let sink = &ours.sink;
-        let same = naive_sum == (sink.sum, sink.applied);
+        self.times[NAIVE].pass_with(
+            self.watch,
+            &mut state,
+            // Its reader takes and frees the last vector; that is not timed either.
+            |(_, inbox, seen), index| {
+                take(&received, seen);
+                inbox.fill(session, index, pass);
+            },
+            |(naive, inbox, _), index| {
+                if let Some((start, length)) = websocket::text(inbox.bytes()) {
+                    naive.payload(&inbox.bytes()[start..start + length], session.recv_ns(index, pass));
+                }
+            },
+        );
+        take(&received, &mut state.2);
+        report.check(state.0.gaps == 0, format!("{name}: no gap in the naive path"));
+        Some(state.2)
+    }
+
+    fn check(&mut self, report: &mut Report, name: &str, naive: (u64, u64)) {
+        let booked = &self.book.sink;
+        let same = naive == (booked.sum, booked.applied);
         report.check(same, format!("{name}: both paths see the same best prices after every frame"));
-        report.check(sink.gaps + naive.gaps == 0 && sink.good, format!("{name}: no gap"));
-        report.check(sink.crossed + sink.off_grid == 0, format!("{name}: the book is never crossed nor off its grid"));
+        report
+            .check(booked.troubles == 0 && booked.good, format!("{name}: no gap, no crossed book, no price off grid"));
+        let troubles = self.decode.troubles() + self.book.troubles() + self.features.troubles();
+        let troubles = troubles + self.path.troubles() + self.guard.troubles() + self.tail.troubles();
+        report.check(troubles == 0, format!("{name}: every frame is read by the scanner"));
+        let digest = self.features.sink.digest();
+        let digests = [self.path.sink.digest(), self.guard.sink.digest(), self.tail.sink.digest()];
+        report.check(digests == [digest; 3], format!("{name}: every cut computes the same vectors"));
+        let (last, seen) = (self.path.sink.features(self.path.id), self.observer.last());
+        let same = last.zip(seen).is_some_and(|(last, seen)| last.values == seen.body.values);
+        report.check(same, format!("{name}: an observer of the ring reads the last vector"));
+        let counters = self.path.sink.counters();
+        report
+            .check(counters.crossed + counters.off_grid + counters.stale == 0, format!("{name}: the book stays good"));
+        report.check(self.decided[0] == self.decided[1], format!("{name}: both guards decide alike"));
     }
-    report.check(ours.feed.counters().scanner_fallbacks == 0, format!("{name}: no frame needed the other reader"));
-    let ours_ns = our_times.summary(watch);
-    let naive_ns = naive_times.summary(watch);
-    let title = format!(
-        "{name}: {} frames of {:.0} bytes, {} applied; ns a frame, each frame's fastest of {passes} passes",
-        frames.len(),
-        frames.mean_bytes(),
-        ours.sink.applied
-    );
-    let mut table = Table::new(title, &["mean", "p50", "p99", "x ours", "allocs"]);
-    for (row, ns, times) in [("ours", ours_ns, &our_times), ("naive", naive_ns, &naive_times)] {
-        let ratio = paired(&times.passes, &our_times.passes);
-        table.row(row, &[ns[0], ns[1], ns[2], ratio, times.allocs_per_frame()]);
+
+    fn print(&self, report: &mut Report, options: &Options, name: &str) {
+        let watch = self.watch;
+        let floor = NoiseFloor::measure(watch, std::time::Duration::from_millis(if options.quick { 20 } else { 500 }));
+        let title = format!(
+            "{name}: {} frames of {:.0} bytes into {} levels, {} passes; ns a frame: each frame's fastest pass, then \
+             every single time\n  noise floor now: {}",
+            self.session.len(),
+            self.session.mean_bytes(),
+            self.path.sink.book(self.path.id).map_or(0, |book| book.bids().len() + book.asks().len()),
+            self.passes,
+            floor.line()
+        );
+        let mut table = Table::new(title, &["best mean", "best p50", "best p99", "p50", "p99", "p99.9", "allocs"]);
+        for (row, times) in ROWS.iter().zip(&self.times) {
+            let ([mean, best, best99], [p50, p99, p999]) = (times.summary(watch), times.every(watch));
+            table.row(*row, &[mean, best, best99, p50, p99, p999, times.allocs_per_frame()]);
+        }
+        report.table(table);
+        self.stages(report, name);
+        report.note(format!("{name}: {} decisions in the whole run", self.decided[0]));
+        let path = &self.times[PATH];
+        let p50 = |row: usize| self.times[row].every(watch)[0];
+        report.ratio(format!("path_{name}_p50"), p50(PATH) / 1e3, P50_BAR_US, "us");
+        report.ratio(format!("path_{name}_p50_to_naive"), p50(PATH) / p50(NAIVE), NAIVE_BAR, "x");
+        report.ratio(
+            format!("path_{name}_mean_to_naive"),
+            paired(&path.passes, &self.times[NAIVE].passes),
+            NAIVE_BAR,
+            "x",
+        );
+        report.ratio(format!("path_{name}_guarded_p50"), p50(GUARD) / 1e3, P50_BAR_US, "us");
+        report.ratio(format!("path_{name}_allocs"), self.times[GUARD].allocs_per_frame(), 0.0, "allocs");
+        if name == "recorded" {
+            report.ratio("path_recorded_book_mean", self.times[BOOK].summary(watch)[0] / 1e3, MEAN_BAR_US, "us");
+        }
     }
-    report.table(table);
-    if name == "recorded" {
-        report.ratio("path_recorded_mean", ours_ns[0] / 1e3, MEAN_BAR_US, "us");
+
+    /// What each stage costs: the difference of two cuts, by means and by medians of each frame's fastest pass.
+    fn stages(&self, report: &mut Report, name: &str) {
+        let mut table = Table::new(format!("{name}: stages by difference, ns a frame"), &["mean", "p50", "share"]);
+        let at = |row: usize| self.times[row].summary(self.watch);
+        let whole = at(TAIL)[0];
+        let steps = [
+            ("header", None, HEADER),
+            ("decode, sequence", Some(HEADER), DECODE),
+            ("book, best prices", Some(DECODE), BOOK),
+            ("features", Some(BOOK), FEATURES),
+            ("publication", Some(FEATURES), PATH),
+            ("breakers", Some(PATH), GUARD),
+            ("stage histograms", Some(GUARD), TAIL),
+        ];
+        for (stage, before, row) in steps {
+            let ([mean, p50, _], [less, less50, _]) = (at(row), before.map_or([0.0; 3], at));
+            table.row(stage, &[mean - less, p50 - less50, (mean - less) / whole]);
+        }
+        report.table(table);
     }
-    report.ratio(format!("path_{name}_p50_to_naive"), ours_ns[1] / naive_ns[1], NAIVE_BAR, "x");
-    report.ratio(format!("path_{name}_allocs"), our_times.allocs_per_frame(), 0.0, "allocs");
+}
+
+/// One pass of one cut; `last` is called before the last frame.
+fn one<S: EventSink>(
+    path: &mut Path<S>,
+    times: &mut FrameTimes,
+    inbox: &mut Inbox,
+    (session, pass): (&Session, usize),
+    watch: &Stopwatch,
+    mut last: impl FnMut(),
+) {
+    path.restart(session, pass);
+    let prepare = |(_, inbox): &mut (&mut Path<S>, &mut Inbox), index| {
+        if index + 1 == session.len() {
+            last();
+        }
+        inbox.fill(session, index, pass);
+    };
+    times.pass_with(watch, &mut (path, inbox), prepare, |(path, inbox), index| {
+        path.frame(inbox, session.recv_ns(index, pass), watch);
+        black_box(&path.sink);
+    });
 }

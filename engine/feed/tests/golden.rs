@@ -138,7 +138,7 @@ fn the_scanner_reads_what_it_is_made_for() {
     let registry = registry();
     for golden in golden() {
         let kind = golden.stream.split_once('@').map_or("", |(_, channel)| channel);
-        let scanned = kind.starts_with("depth") || kind == "bookTicker" || kind == "trade";
+        let scanned = kind.starts_with("depth") || kind == "bookTicker" || kind == "trade" || kind == "aggTrade";
         let mut decoder = Decoder::new(&registry, golden.venue);
         for form in golden.forms() {
             let mut buffer = form.clone().into_bytes();

@@ -4,9 +4,9 @@ mod common;
 
 use common::differential::{Reading, differential};
 use common::frames::{golden, registry};
-use tidegate_feed::Reason;
 use tidegate_feed::venues::LEVELS_MAX;
 use tidegate_feed::venues::binance::Decoder;
+use tidegate_feed::{FrameMut, Reason};
 use tidegate_wire::{InstrumentId, Venue};
 
 /// Reads a frame of the USD-M market whose snapshots belong to `ABCUSDT`.
@@ -156,4 +156,14 @@ fn no_single_wrong_byte_makes_the_readers_disagree() {
             }
         }
     }
+}
+
+#[test]
+fn a_buffer_without_its_padding_is_no_frame() {
+    // Readers look 64 bytes past the end without asking: this is the one place that makes sure they may.
+    for (bytes, length, good) in [(0, 0, false), (63, 0, false), (64, 0, true), (64, 1, false), (100, 36, true)] {
+        let mut buffer = vec![0; bytes];
+        assert_eq!(FrameMut::new(&mut buffer, length).is_some(), good, "{length} of {bytes}");
+    }
+    assert!(FrameMut::new(&mut [0; 200], usize::MAX).is_none());
 }

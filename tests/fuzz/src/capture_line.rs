@@ -9,11 +9,9 @@ use std::path::PathBuf;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tidegate_feed::replay::{CaptureReader, Captured, SourceSpec};
 
-/// One file for the process: a memory file where there is one.
+/// One file for the process; `run.sh` puts the directory of temporary files into memory.
 fn path() -> PathBuf {
-    let shared = PathBuf::from("/dev/shm");
-    let folder = if shared.is_dir() { shared } else { std::env::temp_dir() };
-    folder.join(format!("tidegate-fuzz-{}", std::process::id()))
+    std::env::temp_dir().join(format!("capture-{}", std::process::id()))
 }
 
 fuzz_target!(|input: &[u8]| -> Corpus {

@@ -25,7 +25,10 @@ const CAPTURES: [&str; 5] = [
     "1790000000000000001 {\"a\":1}\n1790000000000002 {}\n\n1790000000003 x\r\n12 bad\n",
     "configuration: {}\nwss://fstream.binance.com/stream <-> 1790000000.5\n1790000000.6: {}\nx <- y\n",
     "https://www.binance.com/api/v1/depth?symbol=ABC&limit=5 -> 1790000000.1234567: {\"lastUpdateId\":1}\n1.5:x\n",
-    "{\"t\":\"header\"}\n{\"t\":\"recv\",\"ts\":1.5,\"data\":\"{\\\"a\\\":1}\"}\n{\"t\":\"recv\",\"ts\":1e9,\"data\":\"\"}\n",
+    r#"{"t":"header"}
+{"t":"recv","ts":1.5,"data":"{\"a\":1}"}
+{"t":"recv","ts":1e9,"data":""}
+"#,
     "{\"t\":\"http\",\"ts\":2,\"url\":\"https://dapi.binance.com/dapi/v1/depth?symbol=A\",\"data\":\"{}\"}\n",
 ];
 
