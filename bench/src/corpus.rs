@@ -165,8 +165,8 @@ impl DepthMaker {
         let (qty, maker) = (format!("{}.{:03}", qty / 1000, qty % 1000), self.rng.next_u32().is_multiple_of(2));
         if aggregate {
             format!(
-                "{{\"stream\":\"btcusdt@aggTrade\",\"data\":{{\"e\":\"aggTrade\",\"E\":{e},\"a\":{id},\"s\":\"BTCUSDT\",\
-                 \"p\":\"{price}\",\"q\":\"{qty}\",\"f\":{id},\"l\":{id},\"T\":{t},\"m\":{maker}}}}}"
+                "{{\"stream\":\"btcusdt@aggTrade\",\"data\":{{\"e\":\"aggTrade\",\"E\":{e},\"a\":{id},\
+                 \"s\":\"BTCUSDT\",\"p\":\"{price}\",\"q\":\"{qty}\",\"f\":{id},\"l\":{id},\"T\":{t},\"m\":{maker}}}}}"
             )
         } else {
             format!(

@@ -49,10 +49,18 @@ pub fn cores() -> usize {
     read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count().max(1)
 }
 
+/// Name, family and model: hosts call different generations by one name.
 fn cpu() -> String {
     let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    model.map_or_else(|| "unknown CPU".to_owned(), |(_, name)| name.trim().to_owned())
+    let value = |key: &str| {
+        let mut pairs = info.lines().filter_map(|line| line.split_once(':'));
+        pairs.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
+    };
+    let Some(name) = value("model name") else { return "unknown CPU".to_owned() };
+    match value("cpu family").zip(value("model")) {
+        Some((family, model)) => format!("{name} (family {family} model {model})"),
+        None => name.to_owned(),
+    }
 }
 
 /// `rustc` as it is found now, which is the one that built this unless somebody changed it in between.

@@ -33,8 +33,8 @@ impl Recorded {
         let path = data.join(CAPTURE);
         if !path.exists() {
             return Err(format!(
-                "RECORDED DATA ABSENT: {} not found; set TIDEGATE_DATA or --data to the directory that holds {CAPTURE}. \
-                 Rows on recorded frames are left out",
+                "RECORDED DATA ABSENT: {} not found; set TIDEGATE_DATA or --data to the directory that holds \
+                 {CAPTURE}. Rows on recorded frames are left out",
                 path.display()
             ));
         }

@@ -102,8 +102,8 @@ fn measure(report: &mut Report, options: &Options, watch: &Stopwatch, name: &str
     report.check(same_bids && same_asks, format!("{name}: both books hold the same levels at the end"));
     let changes = frames.iter().map(|f| (f.bids.len() + f.asks.len()) as f64).sum::<f64>() / frames.len() as f64;
     let title = format!(
-        "{name}: {} frames of {changes:.1} changes into {} + {} levels ({} + {} far, {} + {} moves of the window); ns a \
-         frame, each frame's fastest of {} passes, checksum {our_sum:016x}",
+        "{name}: {} frames of {changes:.1} changes into {} + {} levels ({} + {} far, {} + {} moves of the window); \
+         ns a frame, each frame's fastest of {} passes, checksum {our_sum:016x}",
         frames.len(),
         book.bids().len(),
         book.asks().len(),

@@ -49,8 +49,8 @@ impl Input {
             return Ok(Self { one, all, recorded: true, _market: None });
         }
         report.note(format!(
-            "RECORDED DATA ABSENT: {} not found; set TIDEGATE_DATA or --data to the directory that holds it. A SIMULATED \
-             market is replayed instead: these are not the figures of the recorded day",
+            "RECORDED DATA ABSENT: {} not found; set TIDEGATE_DATA or --data to the directory that holds it. A \
+             SIMULATED market is replayed instead: these are not the figures of the recorded day",
             one.display()
         ));
         let market = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -203,7 +203,8 @@ fn print(report: &mut Report, series: &[Series], peers: &[Peer], frames: usize, 
     report.table(table);
     if let Some(noise) = series[0].last.as_ref().and_then(|last| last.noise.as_ref()) {
         report.note(format!(
-            "noise during the last fused replay: {:.2} % stolen, {:.0} gaps a second, p99.9 wait {:.1} us, longest {:.1} us",
+            "noise during the last fused replay: {:.2} % stolen, {:.0} gaps a second, p99.9 wait {:.1} us, longest \
+             {:.1} us",
             noise.stolen_ratio * 100.0,
             noise.gaps_per_s,
             noise.wait_p999_ns as f64 / 1e3,
@@ -216,8 +217,8 @@ fn print(report: &mut Report, series: &[Series], peers: &[Peer], frames: usize, 
         crate::machine::cores()
     ));
     let title = format!(
-        "peers on the same file, {frames} frames split beforehand; decoding, sequence rule and book only, no features, no \
-         breakers"
+        "peers on the same file, {frames} frames split beforehand; decoding, sequence rule and book only, no features, \
+         no breakers"
     );
     let mut table = Table::new(title, &["kframes/s", "M lvl ev/s", "ns/frame", "best ns", "ours/theirs"]);
     for peer in peers {
