@@ -45,7 +45,12 @@ pub struct Feed {
     decoders: [Option<Box<Decoder>>; Venue::ALL.len()],
     books: Vec<Book>,
     counters: FeedCounters,
+    /// Event time of the next heartbeat for frames without events.
+    next_beat_ns: i64,
 }
+
+/// Heartbeats for frames without events come at most this often, ns of event time.
+const BEAT_NS: i64 = 100_000_000;
 
 impl Feed {
     /// A feed for all instruments of a registry.
@@ -72,7 +77,7 @@ impl Feed {
         };
         let books = registry.iter().map(|(_, instrument)| book(instrument.venue)).collect();
         let (event_time, counters) = (EventClock::default(), FeedCounters::default());
-        Ok(Self { clock, event_time, decoders, books, counters })
+        Ok(Self { clock, event_time, decoders, books, counters, next_beat_ns: 0 })
     }
 
     /// Reads one frame and emits what it means.
@@ -81,11 +86,23 @@ impl Feed {
         self.counters.frames += 1;
         self.counters.bytes += frame.len() as u64;
         let event_ns = self.event_time.advance(meta.recv_ns);
+        let before = self.counters.events;
+        self.read(meta, event_ns, &mut frame, sink);
+        // Frames that say nothing still show that time passes: timers behind us must fire although a venue sends
+        // only what cannot be read.
+        if self.counters.events == before && event_ns >= self.next_beat_ns {
+            self.next_beat_ns = event_ns.saturating_add(BEAT_NS);
+            self.heartbeat(event_ns, meta.arrive_ticks, sink);
+        }
+    }
+
+    #[inline(always)]
+    fn read(&mut self, meta: &FrameMeta, event_ns: i64, frame: &mut FrameMut<'_>, sink: &mut impl EventSink) {
         let Some(decoder) = &mut self.decoders[meta.venue as usize] else {
             self.counters.skipped[Reason::UnknownSymbol as usize] += 1;
             return;
         };
-        let message = match decoder.decode(&mut frame, meta.hint) {
+        let message = match decoder.decode(frame, meta.hint) {
             Ok(message) => message,
             Err(reason) => {
                 self.counters.skipped[reason as usize] += 1;
@@ -217,8 +234,13 @@ impl<S: EventSink> Emitter<'_, S> {
             return;
         }
         let levels = decoder.levels();
-        let same_source = core::mem::replace(&mut book.depth_source, self.source) == self.source;
-        match book.sync.delta(ids) {
+        let same_source = book.depth_source == self.source;
+        let verdict = book.sync.delta(ids);
+        // A second capture of the same stream lags behind: only what carries the book on names its source.
+        if verdict != Verdict::Outdated {
+            book.depth_source = self.source;
+        }
+        match verdict {
             Verdict::Apply => self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0),
             Verdict::Join => {
                 self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0);
@@ -265,6 +287,15 @@ impl<S: EventSink> Emitter<'_, S> {
         match book.sync.snapshot(ids.last) {
             SnapshotVerdict::TooOld => {
                 self.counters.snapshots_too_old += 1;
+                return;
+            }
+            SnapshotVerdict::Refresh => {
+                self.counters.snapshots += 1;
+                self.counters.events += 1;
+                self.header.kind = RecordKind::Snapshot as u8;
+                self.header.flags = FLAG_FIRST | FLAG_LAST;
+                let levels = decoder.levels();
+                self.sink.snapshot(&self.header, Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() });
                 return;
             }
             SnapshotVerdict::Unneeded => {

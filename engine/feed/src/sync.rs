@@ -62,6 +62,8 @@ pub enum SnapshotVerdict {
     Load,
     /// Older than every held frame: ask for another one.
     TooOld,
+    /// It says what the book should be at this very moment: load it, nothing else changes. Heals a corrupt book.
+    Refresh,
     /// The book is good without it.
     Unneeded,
 }
@@ -87,7 +89,12 @@ pub struct Synchroniser {
     held: Vec<HeldFrame>,
     levels: Vec<Level>,
     overflows: u64,
+    /// Outdated frames in a row.
+    behind: u32,
 }
+
+/// Outdated frames in a row that a re-delivery may bring. More mean that the venue counts anew: the book is dead.
+const BEHIND_MAX: u32 = 64;
 
 /// Frames that can be held back; at one each 10 ms, twenty seconds of waiting.
 const HELD_FRAMES: usize = 2048;
@@ -104,6 +111,7 @@ impl Synchroniser {
             held: Vec::with_capacity(HELD_FRAMES),
             levels: Vec::with_capacity(HELD_LEVELS),
             overflows: 0,
+            behind: 0,
         }
     }
 
@@ -150,8 +158,15 @@ impl Synchroniser {
             Rule::Chained => (ids.prev == self.last, ids.last <= self.last, self.last, ids.prev),
         };
         if outdated {
+            self.behind += 1;
+            if self.state == State::Live && self.behind > BEHIND_MAX {
+                self.behind = 0;
+                self.state = State::Waiting;
+                return Verdict::Gap { expected, received };
+            }
             return Verdict::Outdated;
         }
+        self.behind = 0;
         if !continues {
             self.state = State::Waiting;
             return Verdict::Gap { expected, received };
@@ -177,6 +192,7 @@ impl Synchroniser {
     /// Judges a snapshot by its own update id. After [`SnapshotVerdict::Load`] call [`Self::release`].
     pub fn snapshot(&mut self, id: u64) -> SnapshotVerdict {
         match self.state {
+            State::Live if id == self.last => return SnapshotVerdict::Refresh,
             State::Live => return SnapshotVerdict::Unneeded,
             State::Joining if id <= self.last => return SnapshotVerdict::Unneeded,
             State::Joining | State::Waiting => {}

@@ -41,7 +41,7 @@ const PIECES: [&str; 26] = [
     "\"new\":\"x\",",
     "{\"stream\":\"abcusdt@depth\",\"data\":",
 ];
-/// Numbers at the edges of what is read: of vectors, of 2^53, of 64 bits.
+/// Numbers at the edges of what is read: of vectors, of 2^49, of 2^53, of 64 bits.
 const NUMBERS: [&str; 14] = [
     "0",
     "00",

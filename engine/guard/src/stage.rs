@@ -59,6 +59,8 @@ struct Watch {
     version: u64,
     venue: usize,
     strategies: Vec<usize>,
+    /// Quality of the book behind the last vector.
+    quality: BookQuality,
     /// Breakers of this instrument that are open.
     open: u32,
     started: bool,
@@ -161,11 +163,14 @@ impl<D: DecisionSink> GuardStage<D> {
         self.digest
     }
 
-    /// Whether an instrument may be traded: neither it, its venue nor the engine is stopped.
+    /// Whether an instrument may be traded: its book is good, and neither it, its venue nor the engine is stopped.
     #[inline(always)]
     pub fn permits(&self, instrument: InstrumentId) -> bool {
         let Some(watch) = self.watches.get(instrument.index()) else { return false };
-        watch.open == 0 && !self.venues[watch.venue].is_stopped() && !self.engine.is_stopped()
+        watch.quality == BookQuality::Good
+            && watch.open == 0
+            && !self.venues[watch.venue].is_stopped()
+            && !self.engine.is_stopped()
     }
 
     /// Whether a strategy may trade: neither it nor the engine is stopped.
@@ -217,6 +222,14 @@ impl<D: DecisionSink> GuardStage<D> {
                 let group = self.group_index(scope, index);
                 self.change(Place::Group(group, ESCALATION), Change::Reset);
                 self.change(Place::Group(group, MANUAL), Change::Reset);
+                // Members that are still stopped trip it again at once: nobody would measure it otherwise.
+                let at = self.now;
+                let members = self.group(group);
+                let (share, limits) = (members.share(), members.limits);
+                if let Some(mut transition) = members.escalation.measure(share, &limits, at) {
+                    transition.cause = Cause::Escalated;
+                    self.decided(Place::Group(group, ESCALATION), transition, at, None);
+                }
             }
         }
         Ok(())
@@ -429,6 +442,7 @@ impl<D: DecisionSink> GuardStage<D> {
         if self.board.version(instrument) != self.watches[index].version {
             self.load_limits(index);
         }
+        self.watches[index].quality = body.book_quality();
         if !self.watches[index].started {
             self.watches[index].start(now, &self.profiles);
         }
@@ -469,6 +483,7 @@ impl Watch {
             version: 0,
             venue: venue as usize,
             strategies: strategies.iter().enumerate().filter(member).map(|(index, _)| index).collect(),
+            quality: BookQuality::Building,
             open: 0,
             started: false,
         }

@@ -50,7 +50,12 @@ impl Harness {
         let basis = Strategy { name: "basis".into(), instruments: vec![InstrumentId(0), InstrumentId(2)] };
         let profiles = Venue::ALL.map(Profile::builtin);
         let stage = GuardStage::new(&registry(), profiles, &[basis], Log::default()).expect("shipped profiles fit");
-        Self { stage, frame: 0 }
+        let mut harness = Self { stage, frame: 0 };
+        // Nothing may be traded before its book has been seen to be good.
+        assert!((0..4).all(|id| !harness.stage.permits(InstrumentId(id))));
+        (0..4).for_each(|id| harness.vector(id, 0, 0, &[]));
+        harness.frame = 0;
+        harness
     }
 
     fn vector(&mut self, instrument: u16, at_ms: i64, flags: u8, set: &[(usize, f64)]) {

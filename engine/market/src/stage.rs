@@ -47,6 +47,9 @@ pub struct MarketCounters {
     pub bbo_mismatch: u64,
 }
 
+/// Least event time between two measurements of a silence, ns.
+const SILENCE_STEP_NS: i64 = 1_000_000_000;
+
 /// One instrument.
 #[derive(Debug)]
 struct Market {
@@ -58,6 +61,8 @@ struct Market {
     /// The book itself was seen to be corrupt; only a snapshot heals it.
     corrupt: bool,
     stale: bool,
+    /// When the last depth frame came, ns of event time.
+    alive_ns: i64,
     /// When it goes stale, ns of event time; `i64::MAX` while there is nothing to wait for.
     deadline: i64,
     /// The instrument its returns are correlated with.
@@ -103,6 +108,7 @@ impl<S: FeatureSink> MarketStage<S> {
             feed_quality: BookQuality::Building,
             corrupt: false,
             stale: false,
+            alive_ns: 0,
             deadline: i64::MAX,
             reference: reference(registry, id),
             correlated: 0,
@@ -203,19 +209,20 @@ impl<S: FeatureSink> MarketStage<S> {
     fn fire(&mut self, header: &Header) {
         while let Some((index, deadline)) = self.earliest().filter(|(_, deadline)| *deadline <= header.event_ns) {
             let market = &mut self.markets[index];
-            market.deadline = i64::MAX;
-            if market.quality() == BookQuality::Good {
-                market.stale = true;
-                market.engine.advance(deadline, true);
-                self.counters.stale += 1;
+            // While the silence lasts its age is measured again, each second at first and then ever more rarely, so
+            // that rules with patience of their own see it too and a silence of years costs no more than a few dozen.
+            let age = deadline - market.alive_ns;
+            market.deadline = deadline.saturating_add((age / 4).max(SILENCE_STEP_NS));
+            let first = !core::mem::replace(&mut market.stale, true);
+            if market.feed_quality == BookQuality::Good && !market.corrupt {
+                market.engine.advance(deadline, first);
+                self.counters.stale += u64::from(first);
                 let timer = Header {
                     frame: header.frame,
                     event_ns: deadline,
                     ..Header::new(RecordKind::Features, InstrumentId(index as u16))
                 };
                 self.publish(&timer, 0, 0);
-            } else {
-                market.stale = true;
             }
         }
         self.next_deadline = self.earliest().map_or(i64::MAX, |(_, deadline)| deadline);
@@ -231,7 +238,7 @@ impl<S: FeatureSink> MarketStage<S> {
     fn alive(&mut self, header: &Header) {
         let deadline = header.event_ns.saturating_add(self.config.stale_after_ns);
         let market = &mut self.markets[header.instrument.index()];
-        (market.stale, market.deadline) = (false, deadline);
+        (market.stale, market.deadline, market.alive_ns) = (false, deadline, header.event_ns);
         self.next_deadline = self.next_deadline.min(deadline);
     }
 

@@ -70,6 +70,8 @@ pub(crate) struct Scribe {
     lost: u64,
     start: Instant,
     interval_start: Instant,
+    /// Whether the loop has been asked for the running interval.
+    asked: bool,
 }
 
 impl Scribe {
@@ -90,7 +92,18 @@ impl Scribe {
         let names = Names::new(registry, strategies);
         let written = Written { histograms: Vec::new(), decisions: Vec::new(), error: None };
         let now = Instant::now();
-        Ok(Self { collector, decisions, names, hlog, file, written, lost: 0, start: now, interval_start: now })
+        Ok(Self {
+            collector,
+            decisions,
+            names,
+            hlog,
+            file,
+            written,
+            lost: 0,
+            start: now,
+            interval_start: now,
+            asked: false,
+        })
     }
 
     /// Runs until `done` is set and everything is drained.
@@ -106,23 +119,14 @@ impl Scribe {
 
     fn turn(&mut self) {
         self.drain();
-        if self.interval_start.elapsed() >= INTERVAL {
-            self.collector.ask();
-            // The loop answers at its next event; what it hands over later falls into the next interval.
-            std::thread::sleep(POLL);
-            self.collect();
-        }
-        // A full set that is not taken would stop the exchange.
-        else if self.collector.collect() {
-            self.write_interval();
-        }
-    }
-
-    fn collect(&mut self) {
         if self.collector.collect() {
             self.write_interval();
+            (self.interval_start, self.asked) = (Instant::now(), false);
+        } else if !self.asked && self.interval_start.elapsed() >= INTERVAL {
+            // The loop answers at its next event; the interval lasts until then.
+            self.collector.ask();
+            self.asked = true;
         }
-        self.interval_start = Instant::now();
     }
 
     fn write_interval(&mut self) {
@@ -163,7 +167,9 @@ impl Scribe {
 
     fn finish(mut self) -> Written {
         self.drain();
-        self.collect();
+        if self.collector.collect() {
+            self.write_interval();
+        }
         if let Some(OutputError::Decisions { lost, .. }) = &mut self.written.error {
             *lost = self.lost;
         }

@@ -70,6 +70,11 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// The cores this process may use, by number: its affinity mask, which need not begin at 0.
+pub fn core_ids() -> Vec<usize> {
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+}
+
 /// Pins the calling thread to a core.
 ///
 /// # Errors

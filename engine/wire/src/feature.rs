@@ -54,6 +54,16 @@ impl FeatureBody {
         self.mask = self.mask & !(1 << index) | u64::from(value.is_some()) << index;
     }
 
+    /// Masks every feature of `bits`, values included: equal vectors have equal bytes.
+    pub fn mask_out(&mut self, bits: u64) {
+        self.mask &= !bits;
+        for (index, value) in self.values.iter_mut().enumerate() {
+            if bits >> index & 1 == 1 {
+                *value = 0.0;
+            }
+        }
+    }
+
     /// The book's quality; `Building` should a foreign byte be in it.
     pub fn book_quality(&self) -> BookQuality {
         u8::try_from(self.quality).ok().and_then(BookQuality::from_u8).unwrap_or_default()

@@ -204,7 +204,11 @@ impl RecordReader {
             Some(RecordKind::Quote) => sink.quote(&header, &read(body)),
             Some(RecordKind::Trade) => sink.trade(&header, &read(body)),
             Some(kind @ (RecordKind::Delta | RecordKind::Snapshot)) => {
-                let (ids, levels) = (read::<DepthIds>(body), &body[IDS_WORDS..]);
+                let Some(levels) = body.get(IDS_WORDS..) else {
+                    self.foreign += 1;
+                    return true;
+                };
+                let ids = read::<DepthIds>(body);
                 let (count, bids) = (usize::from(header.count), header.aux as usize);
                 if bids > count || count * 2 > levels.len() {
                     self.foreign += 1;
@@ -225,6 +229,8 @@ impl RecordReader {
                     } else {
                         sink.snapshot(&header, depth);
                     }
+                    self.bids.clear();
+                    self.asks.clear();
                 }
             }
             Some(RecordKind::Mark) => sink.mark(&header, &read(body)),

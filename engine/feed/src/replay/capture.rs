@@ -197,6 +197,9 @@ fn split<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&text[..at], &text[at + separator.len()..]))
 }
 
+/// A stamp beyond the year 2100 is no stamp: one such line would carry event time away for good.
+const LATEST_NS: i64 = 4_102_444_800_000_000_000;
+
 /// Receive time and the rest of a stamped line. 19 digits are nanoseconds, 16 microseconds, 13 milliseconds.
 fn stamped(line: &[u8]) -> Option<(i64, &[u8])> {
     let digits = line.iter().position(|b| !b.is_ascii_digit())?;
@@ -208,7 +211,8 @@ fn stamped(line: &[u8]) -> Option<(i64, &[u8])> {
         13 => 1_000_000,
         _ => return None,
     };
-    Some((value.checked_mul(scale)?, rest))
+    let recv_ns = value.checked_mul(scale)?;
+    (recv_ns < LATEST_NS).then_some((recv_ns, rest))
 }
 
 /// Seconds since the epoch as nanoseconds, and what follows them.
@@ -217,7 +221,7 @@ fn seconds(text: &[u8]) -> Option<(i64, &[u8])> {
     // Python prints at most seven decimals of such a number; anything beyond nine is noise of the last bit.
     let kept = text[..length].iter().position(|b| *b == b'.').map_or(length, |dot| length.min(dot + 10));
     let (ns, _) = quoted_scalar(&text[..kept], Scale::saturating(9)).ok()?;
-    Some((ns, &text[length..]))
+    (ns < LATEST_NS).then_some((ns, &text[length..]))
 }
 
 fn read_stamped(line: &[u8], captured: &mut Captured) -> Outcome {

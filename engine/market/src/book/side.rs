@@ -387,7 +387,10 @@ impl Side {
             }
         }
         if to > last {
-            sum += self.far.iter().rev().take_while(|(key, _)| *key <= to).map(|(_, qty)| qty).sum::<i64>();
+            sum += {
+                let inside = self.far.iter().rev().skip_while(|(key, _)| *key < from).take_while(|(key, _)| *key <= to);
+                inside.map(|(_, qty)| qty).sum::<i64>()
+            };
         }
         sum
     }

@@ -226,7 +226,7 @@ impl FeatureEngine {
         self.touch = Touch::default();
         self.mid_halves = 0;
         self.mids.iter_mut().for_each(Extremes::clear);
-        self.body.mask &= !f::NEEDS_BOOK;
+        self.body.mask_out(f::NEEDS_BOOK);
     }
 
     #[inline(always)]
@@ -310,7 +310,7 @@ impl FeatureEngine {
         let (bids, asks) = (book.bids(), book.asks());
         let (bid, ask) = (-bids.best(), asks.best());
         if bids.is_empty() || asks.is_empty() {
-            self.body.mask &= !f::NEEDS_BOOK;
+            self.body.mask_out(f::NEEDS_BOOK);
             return;
         }
         // Twice the mid in ticks; a band of b bp reaches mid * (1 -+ b / 10,000).
@@ -318,8 +318,8 @@ impl FeatureEngine {
         let (mut bid_from, mut ask_from, mut bid_sum, mut ask_sum) = (bids.best(), asks.best(), 0, 0);
         let bands = [(5, f::DEPTH_BID_5BP), (10, f::DEPTH_BID_10BP), (25, f::DEPTH_BID_25BP), (50, f::DEPTH_BID_50BP)];
         for (bp, index) in bands {
-            let bid_to = -div_ceil(mid2 * (10_000 - bp), 20_000);
-            let ask_to = (mid2 * (10_000 + bp)).div_euclid(20_000);
+            let bid_to = -div_ceil(mid2, 10_000 - bp);
+            let ask_to = div_floor(mid2, 10_000 + bp);
             if bid_to >= bid_from {
                 bid_sum += bids.sum(bid_from, bid_to);
                 bid_from = bid_to + 1;
@@ -484,6 +484,12 @@ fn multi(book: &Book, bids: bool) -> Multi {
     core::array::from_fn(|i| if i < top.len { (-top.keys[i], top.qtys[i]) } else { (i64::MIN, 0) })
 }
 
-fn div_ceil(a: i64, b: i64) -> i64 {
-    -(-a).div_euclid(b)
+/// `mid2 * parts / 20,000` rounded up, without overflow.
+fn div_ceil(mid2: i64, parts: i64) -> i64 {
+    (-(-i128::from(mid2) * i128::from(parts)).div_euclid(20_000)) as i64
+}
+
+/// `mid2 * parts / 20,000` rounded down, without overflow.
+fn div_floor(mid2: i64, parts: i64) -> i64 {
+    (i128::from(mid2) * i128::from(parts)).div_euclid(20_000) as i64
 }

@@ -29,7 +29,7 @@ use crate::hiccup::{HiccupMeter, Mode, NoiseFloor};
 use crate::latency::{STAGES, Tail};
 use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe, Written};
-use crate::wait::{WaitStrategy, cores, lock_memory};
+use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
 use source::{ReplaySource, Times, take_back};
 
 pub use crate::scribe::{DecisionLine, Names, Outputs};
@@ -275,7 +275,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let done = Arc::new(AtomicBool::new(false));
     let scribe = scribe.spawn(done.clone()).map_err(RunError::Thread)?;
     let source = ReplaySource::new(reader, plan.speed, clock);
-    let spent = source.spent.clone();
+    let (spent, ended) = (source.spent.clone(), source.ended.clone());
     let allocated = alloc::hot_allocations();
     let mut warnings = Vec::new();
     let mut meter = start_meter(plan, &parts.placement, &mut warnings);
@@ -288,7 +288,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let written = scribe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let (remains, reader) = outcome?;
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
-    let stopped = stop.load(Ordering::Relaxed) && !reader.is_finished();
+    let stopped = stop.load(Ordering::Relaxed) && !ended.load(Ordering::Acquire);
     warnings.extend(remains.warnings.iter().cloned());
     let Times { wall_s, event_s } = spent.times();
     Ok(report(
@@ -367,8 +367,9 @@ fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(R
 
 fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
     let Parts { registry, clock, feed, market, prices, tail, placement, stop } = parts;
-    let (event_writer, event_reader) = ring(EVENT_LINES, &stop)?;
-    let (vector_writer, vectors) = ring(VECTOR_LINES, &stop)?;
+    // The readers outlive their writers and drain what is left: nothing is given up, not even while stopping.
+    let (event_writer, event_reader) = ring(EVENT_LINES, &Arc::default())?;
+    let (vector_writer, vectors) = ring(VECTOR_LINES, &Arc::default())?;
     let mut stage = MarketStage::new(&registry, market, clock, vector_writer);
     prices.into_iter().for_each(|(id, price)| stage.place(id, price));
     let mut warnings = prepare(plan);
@@ -404,17 +405,17 @@ fn prepare(plan: &ReplayPlan) -> Vec<String> {
 }
 
 fn placement(plan: &ReplayPlan) -> Placement {
-    let (cores, loops) = (cores(), plan.topology.loops());
-    let wait = plan.wait.resolve(loops, cores);
+    let (ids, loops) = (core_ids(), plan.topology.loops());
+    let wait = plan.wait.resolve(loops, ids.len());
     let pinned =
-        if plan.cores.is_empty() && loops < cores { (cores - loops..cores).collect() } else { plan.cores.clone() };
+        if plan.cores.is_empty() && loops < ids.len() { ids[ids.len() - loops..].to_vec() } else { plan.cores.clone() };
     Placement { cores: pinned, wait }
 }
 
 fn start_meter(plan: &ReplayPlan, placement: &Placement, warnings: &mut Vec<String>) -> Option<HiccupMeter> {
     // Two cold threads and the meter itself share what the loops leave.
     let mode = Mode::for_host(cores(), plan.topology.loops() + 2);
-    let spare = (0..cores()).find(|core| !placement.cores.contains(core));
+    let spare = core_ids().into_iter().find(|core| !placement.cores.contains(core));
     match HiccupMeter::start(spare.filter(|_| mode == Mode::Spin), mode) {
         Ok(meter) => Some(meter),
         Err(error) => {
@@ -427,8 +428,9 @@ fn start_meter(plan: &ReplayPlan, placement: &Placement, warnings: &mut Vec<Stri
 /// The shortest patience of any profile: the market stage masks a book when the guard would stop trading on it.
 fn stale_after_ns(plan: &ReplayPlan) -> i64 {
     let stale = plan.profiles.iter().filter_map(|profile| profile.rule("stale_feed"));
-    let shortest = stale.map(|settings| settings.threshold).fold(f64::INFINITY, f64::min);
-    if shortest.is_finite() { (shortest * 1e6) as i64 } else { MarketConfig::default().stale_after_ns }
+    let enabled = stale.filter(|settings| settings.enabled);
+    let shortest = enabled.map(|settings| settings.threshold).fold(f64::INFINITY, f64::min);
+    if shortest.is_finite() { (shortest * 1e6).ceil() as i64 } else { MarketConfig::default().stale_after_ns }
 }
 
 fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, RunError> {

@@ -1,6 +1,7 @@
 //! Frames from the reader at the wanted pace.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tidegate_feed::Feed;
@@ -40,6 +41,8 @@ pub(super) struct ReplaySource {
     started: Option<Instant>,
     last_ns: i64,
     pub(super) spent: Arc<Spent>,
+    /// Set when every frame has been fed.
+    pub(super) ended: Arc<AtomicBool>,
 }
 
 /// The reader after the loop: it goes out with the source and comes back when that is dropped.
@@ -64,6 +67,7 @@ impl ReplaySource {
             started: None,
             last_ns: 0,
             spent: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -100,7 +104,10 @@ impl Source for ReplaySource {
             let finished = reader.is_finished();
             match reader.try_next() {
                 Some(block) => self.block = Some((block, 0)),
-                None if finished => return Polled::Ended,
+                None if finished => {
+                    self.ended.store(true, Ordering::Release);
+                    return Polled::Ended;
+                }
                 None => return Polled::Idle,
             }
         }
