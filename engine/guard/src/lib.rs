@@ -21,6 +21,7 @@ pub mod rules;
 pub mod scopes;
 mod stage;
 pub mod thresholds;
+mod watch;
 
 pub use profile::{Profile, ProfileError};
 pub use stage::{Command, CommandError, GuardCounters, GuardStage, Strategy};

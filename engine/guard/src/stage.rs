@@ -9,8 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::breaker::{Breaker, Limits, Transition};
 use crate::profile::Profile;
 use crate::rules::{ESCALATION, MANUAL, RULE_COUNT, RULES};
-use crate::scopes::{Group, MANUAL_SETTINGS};
+use crate::scopes::Group;
 use crate::thresholds::{OutOfRange, ThresholdBoard, ThresholdSet};
+use crate::watch::Watch;
 
 /// A named set of instruments that stops as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,26 +45,6 @@ pub struct GuardCounters {
     pub trips: u64,
     /// Trips by measuring rule.
     pub trips_by_rule: [u64; RULE_COUNT],
-}
-
-/// One instrument's breakers.
-#[derive(Debug)]
-struct Watch {
-    breakers: [Breaker; RULE_COUNT],
-    manual: Breaker,
-    limits: [Limits; RULE_COUNT],
-    /// When each rule may trip first, ns; `i64::MAX` for rules that are off or before the first event.
-    armed_from: [i64; RULE_COUNT],
-    profile: usize,
-    /// Version of the thresholds in `limits`.
-    version: u64,
-    venue: usize,
-    strategies: Vec<usize>,
-    /// Quality of the book behind the last vector.
-    quality: BookQuality,
-    /// Breakers of this instrument that are open.
-    open: u32,
-    started: bool,
 }
 
 /// The guard stage; `D` takes the decisions.
@@ -463,42 +444,6 @@ impl<D: DecisionSink> GuardStage<D> {
 enum Change {
     Trip,
     Reset,
-}
-
-impl Watch {
-    fn new(id: InstrumentId, venue: Venue, profiles: &[Profile], strategies: &[Strategy]) -> Self {
-        let profile = &profiles[venue as usize];
-        let member = |(_, s): &(usize, &Strategy)| s.instruments.contains(&id);
-        Self {
-            breakers: core::array::from_fn(|rule| Breaker::new(&profile.rules[rule])),
-            manual: Breaker::new(&MANUAL_SETTINGS),
-            limits: core::array::from_fn(|rule| Limits {
-                direction: RULES[rule].direction,
-                threshold: profile.rules[rule].threshold,
-                release: profile.rules[rule].release,
-                cooling_ns: profile.rules[rule].cooling_ms as i64 * 1_000_000,
-            }),
-            armed_from: [i64::MAX; RULE_COUNT],
-            profile: venue as usize,
-            version: 0,
-            venue: venue as usize,
-            strategies: strategies.iter().enumerate().filter(member).map(|(index, _)| index).collect(),
-            quality: BookQuality::Building,
-            open: 0,
-            started: false,
-        }
-    }
-
-    /// The instrument's first event: rules arm when their warm-up is over.
-    #[cold]
-    fn start(&mut self, now: i64, profiles: &[Profile]) {
-        self.started = true;
-        for (armed, settings) in self.armed_from.iter_mut().zip(&profiles[self.profile].rules) {
-            if settings.enabled {
-                *armed = now.saturating_add(settings.warmup_ms as i64 * 1_000_000);
-            }
-        }
-    }
 }
 
 impl<D: DecisionSink> FeatureSink for GuardStage<D> {
