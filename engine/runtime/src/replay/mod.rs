@@ -8,6 +8,7 @@ mod source;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use tidegate_feed::replay::{Reader, ReplayError, SourceReport, SourceSpec};
@@ -283,6 +284,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
         Topology::Fused => fused(parts, source, plan),
         Topology::Staged => staged_run(parts, source, plan),
     };
+    // When the last stage has ended, not when the last frame was fed: what lay in rings is work too.
+    let end = Instant::now();
     let noise = meter.take().map(HiccupMeter::stop);
     done.store(true, Ordering::Release);
     let written = scribe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -290,7 +293,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
     let stopped = stop.load(Ordering::Relaxed) && !ended.load(Ordering::Acquire);
     warnings.extend(remains.warnings.iter().cloned());
-    let Times { wall_s, event_s } = spent.times();
+    let Times { wall_s, event_s } = spent.times(end);
     Ok(report(
         remains,
         written,

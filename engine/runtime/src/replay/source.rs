@@ -14,7 +14,7 @@ use crate::pipeline::{Polled, Source};
 
 /// Wall and event time of the loop, shared with whoever waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Spent(std::sync::Mutex<Option<(Instant, Instant, i64, i64)>>);
+pub(super) struct Spent(std::sync::Mutex<Option<(Instant, i64, i64)>>);
 
 pub(super) struct Times {
     pub(super) wall_s: f64,
@@ -22,9 +22,9 @@ pub(super) struct Times {
 }
 
 impl Spent {
-    pub(super) fn times(&self) -> Times {
+    pub(super) fn times(&self, end: Instant) -> Times {
         let spent = self.0.lock().map_or(None, |spent| *spent);
-        let Some((start, end, first, last)) = spent else { return Times { wall_s: 0.0, event_s: 0.0 } };
+        let Some((start, first, last)) = spent else { return Times { wall_s: 0.0, event_s: 0.0 } };
         Times { wall_s: (end - start).as_secs_f64(), event_s: (last - first) as f64 * 1e-9 }
     }
 }
@@ -144,7 +144,7 @@ impl ReplaySource {
     fn spent_from(&self, first_ns: i64) {
         let now = Instant::now();
         if let Ok(mut spent) = self.spent.0.lock() {
-            *spent = Some((now, now, first_ns, first_ns));
+            *spent = Some((now, first_ns, first_ns));
         }
     }
 }
@@ -152,9 +152,9 @@ impl ReplaySource {
 impl Drop for ReplaySource {
     fn drop(&mut self) {
         if let Ok(mut spent) = self.spent.0.lock()
-            && let Some((_, end, _, last)) = spent.as_mut()
+            && let Some((_, _, last)) = spent.as_mut()
         {
-            (*end, *last) = (Instant::now(), self.last_ns);
+            *last = self.last_ns;
         }
         if let Ok(mut reader) = self.reader.lock() {
             *reader = self.own.take();
