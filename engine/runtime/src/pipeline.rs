@@ -8,7 +8,6 @@
 //! Each box is a thread. Decisions leave through a lossless ring to the scribe, vectors through an overwrite ring to
 //! whoever watches.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_feed::Feed;
@@ -209,9 +208,6 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
     // A panic in a loop is a bug: it goes on in whoever waits, and ends the process in release builds at once.
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
-
-/// What a running pipeline shares with whoever may stop it.
-pub type StopFlag = Arc<AtomicBool>;
 
 /// Guard stages by topology.
 pub(crate) type Guard = GuardStage<RecordWriter>;

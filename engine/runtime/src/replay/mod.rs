@@ -5,7 +5,6 @@
 
 mod source;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -458,9 +457,4 @@ fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, R
 /// What is wrong with a name.
 pub fn sources(names: &[String]) -> Result<Vec<SourceSpec>, String> {
     names.iter().map(|name| SourceSpec::parse(name)).collect()
-}
-
-/// The files of some captures, for messages.
-pub fn paths(sources: &[SourceSpec]) -> Vec<PathBuf> {
-    sources.iter().map(|source| source.path.clone()).collect()
 }

@@ -14,8 +14,8 @@ use crate::output::{Format, number_table, print_json};
 /// liquidity hole, feed stalls and more at known times.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
-  tidegate simulate --out /tmp/market
-  tidegate simulate --out /tmp/market --seconds 300 --seed 7 --calm --compare")]
+  tidegate simulate --out market
+  tidegate simulate --out market --seconds 300 --seed 7 --calm --compare")]
 pub(crate) struct Args {
     /// Directory for the captures and truth.json; created when missing
     #[arg(long, value_name = "DIR")]
