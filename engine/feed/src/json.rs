@@ -79,13 +79,17 @@ impl Numbers for Vector {
         }
         let (price_end, qty_at) = (second.trailing_zeros() as usize, third.trailing_zeros() as usize + 1);
         let qty_end = fourth.trailing_zeros() as usize;
-        // SAFETY: `qty_at` is at most 31 and 64 bytes are readable, so 16 are from there.
-        let ((price, price_length), (qty, qty_length)) =
-            unsafe { (simd::quoted(text.add(2), price_scale)?, simd::quoted(text.add(qty_at), qty_scale)?) };
         let (head, middle, tail) = (cursor.peek::<2>(), cursor.peek_at::<3>(price_end), cursor.peek_at::<2>(qty_end));
-        let shaped = head == *b"[\"" && middle == *b"\",\"" && tail == *b"\"]";
-        let filled = price_length + 2 == price_end && qty_length + qty_at == qty_end;
-        (shaped && filled).then_some((price, qty, qty_end + 2))
+        // The third quote opens the quantity, so the second one closes the price right before it.
+        let shaped = head == *b"[\"" && middle == *b"\",\"" && tail == *b"\"]" && qty_at == price_end + 3;
+        if !shaped {
+            return None;
+        }
+        // SAFETY: `qty_at` is at most 31 and 64 bytes are readable, so 16 are from there.
+        let price = unsafe { simd::exact(text.add(2), price_end - 2, price_scale) }?;
+        // SAFETY: as above.
+        let qty = unsafe { simd::exact(text.add(qty_at), qty_end - qty_at, qty_scale) }?;
+        Some((price, qty, qty_end + 2))
     }
 }
 

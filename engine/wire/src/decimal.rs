@@ -267,6 +267,61 @@ pub mod simd {
         table
     };
 
+    /// Sixteen characters: their values as digits, which of them are no digits, and which are dots.
+    #[derive(Clone, Copy)]
+    struct Characters {
+        digits: __m128i,
+        others: u32,
+        dots: u32,
+    }
+
+    /// # Safety
+    /// 16 bytes are readable at `text`.
+    #[inline(always)]
+    unsafe fn characters(text: *const u8) -> Characters {
+        // SAFETY: 16 bytes are readable by contract; the rest are register operations of SSE2, which x86-64 always has.
+        unsafe {
+            let bytes = _mm_loadu_si128(text.cast());
+            let digits = _mm_sub_epi8(bytes, _mm_set1_epi8(b'0' as i8));
+            let others = _mm_cmpeq_epi8(_mm_max_epu8(digits, _mm_set1_epi8(10)), digits);
+            let dots = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'.' as i8));
+            Characters { digits, others: _mm_movemask_epi8(others) as u32, dots: _mm_movemask_epi8(dots) as u32 }
+        }
+    }
+
+    impl Characters {
+        /// The decimal that the first `length` characters are, `length` in `[0, 15]`.
+        ///
+        /// # Safety
+        /// The CPU has SSE4.1.
+        #[inline(always)]
+        unsafe fn decimal(self, length: u32, scale: Scale) -> Option<i64> {
+            let scale = u32::from(scale.decimals());
+            let inside = (1u32 << length) - 1;
+            let dot = self.others & inside;
+            let whole = (dot | 1 << length).trailing_zeros();
+            // Whatever is no digit must be one dot, with digits on both sides.
+            let shaped = dot == self.dots & inside && dot & dot.wrapping_sub(1) == 0;
+            if !shaped || whole == 0 || whole + 1 == length && dot != 0 {
+                return None;
+            }
+            let decimals = (length - whole).saturating_sub(1);
+            let mut kept = decimals;
+            if decimals > scale {
+                // SAFETY: register operations of SSE2.
+                let zeros = unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(self.digits, _mm_setzero_si128())) as u32 };
+                let cut = inside & !((1u32 << (whole + 1 + scale)) - 1);
+                if zeros & cut != cut {
+                    return None;
+                }
+                kept = scale;
+            }
+            // SAFETY: SSE4.1 by contract.
+            let value = unsafe { gather(self.digits, &SHUFFLE[whole as usize & 15][kept as usize & 15]) } as i64;
+            if kept == scale { Some(value) } else { value.checked_mul(POW10[(scale - kept) as usize]) }
+        }
+    }
+
     /// The decimal at `text`, as [`super::quoted_scalar`] reads it; `None` where that must decide (longer than
     /// 15 characters, or any error).
     ///
@@ -274,44 +329,30 @@ pub mod simd {
     /// 16 bytes are readable at `text`, and the CPU has SSE4.1 (SSSE3 included).
     #[inline(always)]
     pub unsafe fn quoted(text: *const u8, scale: Scale) -> Option<(i64, usize)> {
-        let scale = u32::from(scale.decimals());
-        // SAFETY: 16 bytes are readable by contract; the rest are register operations the CPU has by contract.
-        let (bytes, digits) = unsafe {
-            let bytes = _mm_loadu_si128(text.cast());
-            (bytes, _mm_sub_epi8(bytes, _mm_set1_epi8(b'0' as i8)))
-        };
-        // SAFETY: register operations of SSE2, which x86-64 always has.
-        let (others, dots) = unsafe {
-            let others = _mm_cmpeq_epi8(_mm_max_epu8(digits, _mm_set1_epi8(10)), digits);
-            let dots = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'.' as i8));
-            (_mm_movemask_epi8(others) as u32, _mm_movemask_epi8(dots) as u32)
-        };
-        let length = ((others & !dots) | 1 << 16).trailing_zeros();
-        let inside = (1u32 << length) - 1;
-        let dots = dots & inside;
-        let whole = (dots | 1 << length).trailing_zeros();
-        // 16 means the end was not seen; a second dot, a leading or trailing dot are not of the grammar.
-        if length == 16 || whole == 0 || dots & dots.wrapping_sub(1) != 0 || whole + 1 == length && dots != 0 {
+        // SAFETY: 16 bytes by contract.
+        let characters = unsafe { characters(text) };
+        let length = ((characters.others & !characters.dots) | 1 << 16).trailing_zeros();
+        // 16 means that the end was not seen.
+        if length == 16 {
             return None;
         }
-        let decimals = (length - whole).saturating_sub(1);
-        let mut kept = decimals;
-        if decimals > scale {
-            // SAFETY: register operations of SSE2.
-            let zeros = unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(digits, _mm_setzero_si128())) as u32 };
-            let cut = inside & !((1u32 << (whole + 1 + scale)) - 1);
-            if zeros & cut != cut {
-                return None;
-            }
-            kept = scale;
-        }
         // SAFETY: SSE4.1 by contract.
-        let value = unsafe { gather(digits, &SHUFFLE[whole as usize & 15][kept as usize & 15]) } as i64;
-        if kept == scale {
-            return Some((value, length as usize));
-        }
-        let value = value.checked_mul(POW10[(scale - kept) as usize])?;
+        let value = unsafe { characters.decimal(length, scale) }?;
         Some((value, length as usize))
+    }
+
+    /// The decimal that the `length` characters at `text` are; `None` where [`super::quoted_scalar`] must decide (longer
+    /// than 15 characters, or any error). Whoever knows where it ends spares the search.
+    ///
+    /// # Safety
+    /// As for [`quoted`].
+    #[inline(always)]
+    pub unsafe fn exact(text: *const u8, length: usize, scale: Scale) -> Option<i64> {
+        if length > 15 {
+            return None;
+        }
+        // SAFETY: as above.
+        unsafe { characters(text).decimal(length as u32, scale) }
     }
 
     /// The JSON integer of up to 15 digits at `text`: value and length. `None` where a scalar reader must decide

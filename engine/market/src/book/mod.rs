@@ -168,13 +168,13 @@ impl Book {
     #[inline]
     pub fn bid_depth(&self, price: Price) -> Qty {
         // -(price / tick) rounded towards the touch: a price between two ticks reaches the upper one.
-        Qty::from_raw(self.bids.sum(self.bids.best(), (-price.raw()).div_euclid(self.tick)))
+        Qty::from_raw(self.bids.depth([(-price.raw()).div_euclid(self.tick)])[0])
     }
 
     /// Quantity of all asks at `price` and below.
     #[inline]
     pub fn ask_depth(&self, price: Price) -> Qty {
-        Qty::from_raw(self.asks.sum(self.asks.best(), price.raw().div_euclid(self.tick)))
+        Qty::from_raw(self.asks.depth([price.raw().div_euclid(self.tick)])[0])
     }
 
     /// Price mantissa of one tick.

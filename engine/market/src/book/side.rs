@@ -368,47 +368,46 @@ impl Side {
         top
     }
 
-    /// Sum of the quantities of all levels from key `from` to key `to`, both included.
+    /// Quantity of all levels up to each of some keys, that key included; keys ascend.
+    ///
+    /// One walk outwards from the best level: whole groups of 64 by their sums, the group a key lies in up to the key.
+    /// Nothing lies before the best level, so its group counts from its beginning.
     #[inline]
-    pub(crate) fn sum(&self, from: i64, to: i64) -> i64 {
+    pub(crate) fn depth<const N: usize>(&self, keys: [i64; N]) -> [i64; N] {
+        let mut depths = [0; N];
+        if self.best == NO_KEY {
+            return depths;
+        }
         let last = self.base + self.mask as i64;
-        let (near_from, near_to) = (from.max(self.base), to.min(last));
-        let mut sum = 0;
-        if near_from <= near_to {
-            let (first, end) = (near_from >> 6, near_to >> 6);
-            if first == end {
-                sum += self.partial(near_from, near_to);
-            } else {
-                sum += self.partial(near_from, (first << 6) + 63);
-                for group in first + 1..end {
-                    sum += self.sums[self.slot(group << 6) >> 6];
-                }
-                sum += self.partial(end << 6, near_to);
+        let (mut group, mut sum) = (self.best >> 6, 0);
+        for (key, depth) in keys.into_iter().zip(&mut depths) {
+            if key < self.best {
+                continue;
+            }
+            let near = key.min(last);
+            while group < near >> 6 {
+                sum += self.sums[self.slot(group << 6) >> 6];
+                group += 1;
+            }
+            *depth = sum + self.begun_group(near);
+            if key > last {
+                let inside = self.far.iter().rev().take_while(|(far, _)| *far <= key);
+                *depth += inside.map(|(_, qty)| qty).sum::<i64>();
             }
         }
-        if to > last {
-            sum += {
-                let inside = self.far.iter().rev().skip_while(|(key, _)| *key < from).take_while(|(key, _)| *key <= to);
-                inside.map(|(_, qty)| qty).sum::<i64>()
-            };
-        }
-        sum
+        depths
     }
 
-    /// As [`Self::sum`], within one group of 64.
+    /// Quantity of the group of 64 that `key` lies in, up to the key. Absent levels are zeros: adding up plain slots
+    /// needs no look at the bitmap, and the shorter end is enough because the sum of the whole is known.
     #[inline(always)]
-    fn partial(&self, from: i64, to: i64) -> i64 {
-        let (low, high) = (self.slot(from), self.slot(to));
-        let word = low >> 6;
-        let mut bits = self.bits0[word] & (u64::MAX << (low & 63)) & (u64::MAX >> (63 - (high & 63)));
-        if bits == self.bits0[word] {
-            return self.sums[word];
+    fn begun_group(&self, key: i64) -> i64 {
+        let slot = self.slot(key);
+        let (first, end) = (slot & !63, slot + 1);
+        if slot & 63 < 32 {
+            self.qty[first..end].iter().sum()
+        } else {
+            self.sums[slot >> 6] - self.qty[end..first + 64].iter().sum::<i64>()
         }
-        let mut sum = 0;
-        while bits != 0 {
-            sum += self.qty[word << 6 | bits.trailing_zeros() as usize];
-            bits &= bits - 1;
-        }
-        sum
     }
 }

@@ -25,6 +25,10 @@ use crate::book::{Book, Change, TOP};
 
 /// Levels of the multi-level order-flow imbalance and of top depth.
 const MULTI: usize = 5;
+/// Reach of the depth bands from mid, bp; their features lie side by side, bids before asks.
+const BANDS_BP: [i64; 4] = [5, 10, 25, 50];
+/// The band whose depth is watched over time.
+const BAND_10BP: usize = 1;
 /// Nanoseconds of a second.
 const SECOND_NS: i64 = 1_000_000_000;
 /// Weight of a new message in the latency mean: about 32 messages.
@@ -315,25 +319,14 @@ impl FeatureEngine {
         }
         // Twice the mid in ticks; a band of b bp reaches mid * (1 -+ b / 10,000).
         let mid2 = bid + ask;
-        let (mut bid_from, mut ask_from, mut bid_sum, mut ask_sum) = (bids.best(), asks.best(), 0, 0);
-        let bands = [(5, f::DEPTH_BID_5BP), (10, f::DEPTH_BID_10BP), (25, f::DEPTH_BID_25BP), (50, f::DEPTH_BID_50BP)];
-        for (bp, index) in bands {
-            let bid_to = -div_ceil(mid2, 10_000 - bp);
-            let ask_to = div_floor(mid2, 10_000 + bp);
-            if bid_to >= bid_from {
-                bid_sum += bids.sum(bid_from, bid_to);
-                bid_from = bid_to + 1;
-            }
-            if ask_to >= ask_from {
-                ask_sum += asks.sum(ask_from, ask_to);
-                ask_from = ask_to + 1;
-            }
-            self.body.set(index, Some(bid_sum as f64 * self.qty_unit));
-            self.body.set(index + 1, Some(ask_sum as f64 * self.qty_unit));
-            if bp == 10 {
-                self.band_depth = (bid_sum + ask_sum) as f64 * self.qty_unit;
-            }
+        let bid_depths = bids.depth(BANDS_BP.map(|bp| -div_ceil(mid2, 10_000 - bp)));
+        let ask_depths = asks.depth(BANDS_BP.map(|bp| div_floor(mid2, 10_000 + bp)));
+        for (band, (bid, ask)) in bid_depths.into_iter().zip(ask_depths).enumerate() {
+            let index = f::DEPTH_BID_5BP + 2 * band;
+            self.body.set(index, Some(bid as f64 * self.qty_unit));
+            self.body.set(index + 1, Some(ask as f64 * self.qty_unit));
         }
+        self.band_depth = (bid_depths[BAND_10BP] + ask_depths[BAND_10BP]) as f64 * self.qty_unit;
         let half = 2.0 / mid2 as f64 * 1e4; // bp a tick
         let mid = mid2 as f64 * 0.5;
         let slope = |keys: &[i64], qtys: &[i64], sign: f64| {
@@ -484,12 +477,18 @@ fn multi(book: &Book, bids: bool) -> Multi {
     core::array::from_fn(|i| if i < top.len { (-top.keys[i], top.qtys[i]) } else { (i64::MIN, 0) })
 }
 
-/// `mid2 * parts / 20,000` rounded up, without overflow.
-fn div_ceil(mid2: i64, parts: i64) -> i64 {
-    (-(-i128::from(mid2) * i128::from(parts)).div_euclid(20_000)) as i64
+/// `mid2 * parts / 20,000` rounded down. In 128 bits, unless the product surely fits 64: a wide division costs.
+#[inline(always)]
+fn div_floor(mid2: i64, parts: i64) -> i64 {
+    if mid2.unsigned_abs() < 1 << 48 {
+        (mid2 * parts).div_euclid(20_000)
+    } else {
+        (i128::from(mid2) * i128::from(parts)).div_euclid(20_000) as i64
+    }
 }
 
-/// `mid2 * parts / 20,000` rounded down, without overflow.
-fn div_floor(mid2: i64, parts: i64) -> i64 {
-    (i128::from(mid2) * i128::from(parts)).div_euclid(20_000) as i64
+/// The same rounded up.
+#[inline(always)]
+fn div_ceil(mid2: i64, parts: i64) -> i64 {
+    -div_floor(-mid2, parts)
 }
