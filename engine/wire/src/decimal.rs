@@ -341,8 +341,8 @@ pub mod simd {
         Some((value, length as usize))
     }
 
-    /// The decimal that the `length` characters at `text` are; `None` where [`super::quoted_scalar`] must decide (longer
-    /// than 15 characters, or any error). Whoever knows where it ends spares the search.
+    /// The decimal that the `length` characters at `text` are; `None` where [`super::quoted_scalar`] must decide
+    /// (longer than 15 characters, or any error). Whoever knows where it ends spares the search.
     ///
     /// # Safety
     /// As for [`quoted`].
