@@ -2,9 +2,9 @@
 //!
 //! * [`Clock::ticks`] is a bare counter read (about 11 ns where the counter is the TSC). Records carry ticks; whoever
 //!   keeps a histogram converts differences with [`Clock::ns`].
-//! * [`RealtimeAnchor`] ties ticks to `CLOCK_REALTIME`. It is three words, made for a [`crate::cell::SeqCell`]: whoever
-//!   runs live renews it from a cold thread (the host's clock is disciplined, the counter is not), so that nobody on the
-//!   hot path makes a call. A replay takes its times from the data and needs none.
+//! * [`RealtimeAnchor`] ties ticks to `CLOCK_REALTIME`. It is three words, made for a [`crate::cell::SeqCell`]:
+//!   whoever runs live renews it from a cold thread (the host's clock is disciplined, the counter is not), so that
+//!   nobody on the hot path makes a call. A replay takes its times from the data and needs none.
 //! * [`EventClock`] is the time of the data: the largest receive stamp seen. In replay every timer runs on it.
 //!
 //! The TSC is used only where the CPU says that it is constant and never stops, and the kernel trusts it as its own
