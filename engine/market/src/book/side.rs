@@ -14,6 +14,20 @@ pub const TOP: usize = 20;
 /// Key of an empty side's best level.
 pub const NO_KEY: i64 = i64::MAX;
 
+/// Slots of half a group.
+const HALF: usize = 32;
+
+/// Masks of [`Side::begun_group`]: a half that counts, one that does not, one that does.
+static COUNTS: [i64; 3 * HALF] = {
+    let mut masks = [-1; 3 * HALF];
+    let mut at = HALF;
+    while at < 2 * HALF {
+        masks[at] = 0;
+        at += 1;
+    }
+    masks
+};
+
 /// Room for far levels before their store must grow (which counts as a hot allocation).
 const FAR_LEVELS: usize = 16 * 1024;
 
@@ -385,10 +399,8 @@ impl Side {
                 continue;
             }
             let near = key.min(last);
-            while group < near >> 6 {
-                sum += self.sums[self.slot(group << 6) >> 6];
-                group += 1;
-            }
+            sum += self.groups(group, near >> 6);
+            group = near >> 6;
             *depth = sum + self.begun_group(near);
             if key > last {
                 let inside = self.far.iter().rev().take_while(|(far, _)| *far <= key);
@@ -398,16 +410,28 @@ impl Side {
         depths
     }
 
+    /// Quantity of the groups of 64 from `first` up to, not including, `end`; a group is a key over 64.
+    #[inline(always)]
+    fn groups(&self, first: i64, end: i64) -> i64 {
+        let at = self.slot(first << 6) >> 6;
+        let past = at + (end - first) as usize;
+        match past.checked_sub(self.sums.len()) {
+            None | Some(0) => self.sums[at..past].iter().sum(),
+            Some(wrapped) => self.sums[at..].iter().chain(&self.sums[..wrapped]).sum(),
+        }
+    }
+
     /// Quantity of the group of 64 that `key` lies in, up to the key. Absent levels are zeros: adding up plain slots
-    /// needs no look at the bitmap, and the shorter end is enough because the sum of the whole is known.
+    /// needs no look at the bitmap, and the half that the key lies in is enough because the sum of the whole is known.
+    /// Which slots count is a mask, for where a price lies in its group is nothing that a branch could learn.
     #[inline(always)]
     fn begun_group(&self, key: i64) -> i64 {
         let slot = self.slot(key);
-        let (first, end) = (slot & !63, slot + 1);
-        if slot & 63 < 32 {
-            self.qty[first..end].iter().sum()
-        } else {
-            self.sums[slot >> 6] - self.qty[end..first + 64].iter().sum::<i64>()
-        }
+        let upper = slot & HALF != 0;
+        let (half, last) = (slot & !(HALF - 1), slot & (HALF - 1));
+        // In the lower half the slots up to `last` count, in the upper one those behind it.
+        let mask = &COUNTS[if upper { 2 * HALF } else { HALF } - 1 - last..][..HALF];
+        let sum: i64 = self.qty[half..half + HALF].iter().zip(mask).map(|(qty, mask)| qty & mask).sum();
+        if upper { self.sums[slot >> 6] - sum } else { sum }
     }
 }

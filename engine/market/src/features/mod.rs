@@ -18,10 +18,10 @@ use tidegate_wire::decimal::POW10;
 use tidegate_wire::event::{MARK_DECIMALS, Mark, Quote, RATE_DECIMALS, Trade};
 use tidegate_wire::feature::FeatureBody;
 use tidegate_wire::{Instrument, Level};
-use touch::{MicroPrice, Touch, micro_state, queue};
+use touch::{MicroPrice, Touch, micro_state, net};
 use window::{Extremes, Window, channel};
 
-use crate::book::{Book, Change, TOP};
+use crate::book::{Book, Change, TOP, Top};
 
 /// Levels of the multi-level order-flow imbalance and of top depth.
 const MULTI: usize = 5;
@@ -34,7 +34,7 @@ const SECOND_NS: i64 = 1_000_000_000;
 /// Weight of a new message in the latency mean: about 32 messages.
 const LATENCY_WEIGHT: f64 = 1.0 / 32.0;
 
-/// The best levels of one side, as [`queue`] compares them.
+/// The best levels of one side, as [`net`] compares them.
 type Multi = [(i64, i64); MULTI];
 
 /// Everything the feature vector of one instrument needs.
@@ -61,6 +61,8 @@ pub struct FeatureEngine {
     seconds: Seconds,
     /// The running second of event time; 0 before the first event.
     second: i64,
+    /// Mid and second that the returns in `body` were computed for: four logarithms are a tenth of a vector's cost.
+    returns_of: (i64, i64),
     /// Signed quantity traded in the running second.
     signed_qty: f64,
     /// Quantity within 10 bp, both sides.
@@ -94,6 +96,7 @@ impl FeatureEngine {
             roll: Roll::default(),
             seconds: Seconds::default(),
             second: 0,
+            returns_of: (0, 0),
             signed_qty: 0.0,
             band_depth: 0.0,
             last_depth_ns: 0,
@@ -114,6 +117,7 @@ impl FeatureEngine {
         (self.vpin, self.roll) = (Vpin::default(), Roll::default());
         self.seconds.clear();
         (self.second, self.signed_qty, self.band_depth, self.last_depth_ns) = (0, 0.0, 0.0, 0);
+        self.returns_of = (0, 0);
         self.body = FeatureBody::EMPTY;
     }
 
@@ -228,7 +232,7 @@ impl FeatureEngine {
 
     fn clear_touch(&mut self) {
         self.touch = Touch::default();
-        self.mid_halves = 0;
+        (self.mid_halves, self.returns_of) = (0, (0, 0));
         self.mids.iter_mut().for_each(Extremes::clear);
         self.body.mask_out(f::NEEDS_BOOK);
     }
@@ -289,9 +293,7 @@ impl FeatureEngine {
         for level in 0..MULTI {
             let ((bid, bid_qty), (next_bid, next_bid_qty)) = (self.bids[level], bids[level]);
             let ((ask, ask_qty), (next_ask, next_ask_qty)) = (self.asks[level], asks[level]);
-            let (bid_added, bid_removed) = queue(bid, bid_qty, next_bid, next_bid_qty);
-            let (ask_added, ask_removed) = queue(ask, ask_qty, next_ask, next_ask_qty);
-            flow += bid_added - bid_removed - ask_added + ask_removed;
+            flow += net(bid, bid_qty, next_bid, next_bid_qty) - net(ask, ask_qty, next_ask, next_ask_qty);
         }
         (self.bids, self.asks) = (bids, asks);
         let value = flow as f64 * self.qty_unit / MULTI as f64;
@@ -327,21 +329,10 @@ impl FeatureEngine {
             self.body.set(index + 1, Some(ask as f64 * self.qty_unit));
         }
         self.band_depth = (bid_depths[BAND_10BP] + ask_depths[BAND_10BP]) as f64 * self.qty_unit;
-        let half = 2.0 / mid2 as f64 * 1e4; // bp a tick
-        let mid = mid2 as f64 * 0.5;
-        let slope = |keys: &[i64], qtys: &[i64], sign: f64| {
-            let (mut cumulated, mut xy, mut xx) = (0, 0.0, 0.0);
-            for (key, qty) in keys.iter().zip(qtys) {
-                cumulated += qty;
-                let distance = (*key as f64 - sign * mid) * half;
-                xy += distance * cumulated as f64;
-                xx += distance * distance;
-            }
-            xy / xx * self.qty_unit
-        };
-        let (b, a) = (book.top_bids(), book.top_asks());
-        let (bid_slope, ask_slope) =
-            (slope(&b.keys[..b.len], &b.qtys[..b.len], -1.0), slope(&a.keys[..a.len], &a.qtys[..a.len], 1.0));
+        // Distances are counted in half ticks, which are whole numbers; this many to a basis point.
+        let per_bp = mid2 as f64 * 1e-4;
+        let bid_slope = slope(book.top_bids(), -mid2) * per_bp * self.qty_unit;
+        let ask_slope = slope(book.top_asks(), mid2) * per_bp * self.qty_unit;
         self.body.set(f::SLOPE_BID, Some(bid_slope));
         self.body.set(f::SLOPE_ASK, Some(ask_slope));
     }
@@ -441,9 +432,12 @@ impl FeatureEngine {
     fn finish_mid(&mut self, now: i64) {
         let mid = self.mid_halves as f64 * 0.5 * self.price_unit;
         let second = self.second;
-        for (index, back) in [(f::RETURN_1S, 1), (f::RETURN_10S, 10), (f::RETURN_60S, 60), (f::RETURN_300S, 300)] {
-            let before = self.seconds.mid_before(second, back);
-            self.body.set(index, before.map(|before| libm::log(mid / before)));
+        if self.returns_of != (self.mid_halves, second) {
+            self.returns_of = (self.mid_halves, second);
+            for (index, back) in [(f::RETURN_1S, 1), (f::RETURN_10S, 10), (f::RETURN_60S, 60), (f::RETURN_300S, 300)] {
+                let before = self.seconds.mid_before(second, back);
+                self.body.set(index, before.map(|before| libm::log(mid / before)));
+            }
         }
         for (index, mids) in [f::RANGE_10S, f::RANGE_60S].into_iter().zip(&mut self.mids) {
             mids.see(now, mid);
@@ -475,6 +469,23 @@ impl FeatureEngine {
 fn multi(book: &Book, bids: bool) -> Multi {
     let top = if bids { book.top_bids() } else { book.top_asks() };
     core::array::from_fn(|i| if i < top.len { (-top.keys[i], top.qtys[i]) } else { (i64::MIN, 0) })
+}
+
+/// Least-squares slope through the origin of cumulated quantity over distance from `origin` (twice a key), per half
+/// tick. In two lanes so that additions overlap; the order is fixed.
+#[inline(always)]
+fn slope(top: &Top, origin: i64) -> f64 {
+    let (mut cumulated, mut xy, mut xx) = (0, [0.0; 2], [0.0; 2]);
+    for pair in 0..TOP / 2 {
+        for lane in 0..2 {
+            let i = 2 * pair + lane;
+            let distance = if i < top.len { (2 * top.keys[i] - origin) as f64 } else { 0.0 };
+            cumulated += top.qtys[i];
+            xy[lane] += distance * cumulated as f64;
+            xx[lane] += distance * distance;
+        }
+    }
+    (xy[0] + xy[1]) / (xx[0] + xx[1])
 }
 
 /// `mid2 * parts / 20,000` rounded down. In 128 bits, unless the product surely fits 64: a wide division costs.

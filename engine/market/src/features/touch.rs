@@ -44,6 +44,14 @@ impl Touch {
     }
 }
 
+/// What came to a queue less what left it: `added - removed` of [`queue`], without a branch.
+#[inline(always)]
+pub(crate) fn net(price: i64, qty: i64, next_price: i64, next_qty: i64) -> i64 {
+    let came = if next_price >= price { next_qty } else { 0 };
+    let left = if next_price <= price { qty } else { 0 };
+    came - left
+}
+
 /// Added and removed quantity of a queue that stood at `price` (larger is better).
 #[inline(always)]
 pub(crate) fn queue(price: i64, qty: i64, next_price: i64, next_qty: i64) -> (i64, i64) {
