@@ -5,7 +5,7 @@
 //! surprise (white space, escapes, a key twice, a number of another form), the scanner declines.
 
 use tidegate_wire::event::{DepthIds, Quote, Trade};
-use tidegate_wire::{Level, Price, Qty};
+use tidegate_wire::{Price, Qty};
 
 use crate::frame::FrameMut;
 use crate::json::{Cursor, Numbers, Scalar};
@@ -157,17 +157,9 @@ const KEY_PRICE: u16 = b'p' as u16;
 const KEY_QTY: u16 = b'q' as u16;
 const KEY_MAKER: u16 = b'm' as u16;
 const KEY_TYPE: u16 = b'X' as u16;
+const KEY_FIRST_TRADE: u16 = b'f' as u16;
+const KEY_LAST_TRADE: u16 = b'l' as u16;
 const KEY_PREV: u16 = (b'p' as u16) << 8 | b'u' as u16;
-
-/// Sets a bit; `None` when the key came before.
-#[inline(always)]
-fn once(seen: &mut u32, bit: u32) -> Option<()> {
-    if *seen & bit != 0 {
-        return None;
-    }
-    *seen |= bit;
-    Some(())
-}
 
 /// A quoted symbol, looked up.
 #[inline(always)]
@@ -208,6 +200,83 @@ const ID: u32 = 1 << 11;
 const MAKER: u32 = 1 << 12;
 const TYPE: u32 = 1 << 13;
 
+/// What every kind has: its name, the venue's time, the symbol. Knows which keys came.
+struct Head<'t> {
+    symbols: &'t SymbolTable,
+    seen: u32,
+    /// The venue's time as it stands in the frame.
+    stamp: u64,
+    entry: Option<&'t Entry>,
+}
+
+impl<'t> Head<'t> {
+    #[inline(always)]
+    fn new(symbols: &'t SymbolTable) -> Self {
+        Self { symbols, seen: 0, stamp: 0, entry: None }
+    }
+
+    /// Notes a key; `None` when it came before.
+    #[inline(always)]
+    fn once(&mut self, bit: u32) -> Option<()> {
+        if self.seen & bit != 0 {
+            return None;
+        }
+        self.seen |= bit;
+        Some(())
+    }
+
+    /// An unsigned number whose key must come once.
+    #[inline(always)]
+    fn integer<R: Numbers>(&mut self, bit: u32, cursor: &mut Cursor<'_>) -> Option<u64> {
+        self.once(bit)?;
+        cursor.integer::<R>()
+    }
+
+    /// A price whose key must come once, and after the symbol.
+    #[inline(always)]
+    fn price<R: Numbers>(&mut self, bit: u32, cursor: &mut Cursor<'_>) -> Option<Price> {
+        self.once(bit)?;
+        cursor.decimal::<R>(self.entry?.price_scale).map(Price::from_raw)
+    }
+
+    /// A quantity whose key must come once, and after the symbol.
+    #[inline(always)]
+    fn qty<R: Numbers>(&mut self, bit: u32, cursor: &mut Cursor<'_>) -> Option<Qty> {
+        self.once(bit)?;
+        cursor.decimal::<R>(self.entry?.qty_scale).map(Qty::from_raw)
+    }
+
+    /// The value of a key that is not the kind's own: of the head, or unknown.
+    #[inline(always)]
+    fn other<R: Numbers, const N: usize>(&mut self, key: u16, name: &[u8; N], cursor: &mut Cursor<'_>) -> Option<()> {
+        match key {
+            KEY_E => {
+                self.once(E)?;
+                cursor.expect(name)
+            }
+            KEY_TIME => {
+                self.stamp = self.integer::<R>(TIME, cursor)?;
+                Some(())
+            }
+            KEY_SYMBOL => {
+                self.once(S)?;
+                self.entry = Some(symbol(cursor, self.symbols)?);
+                Some(())
+            }
+            _ => cursor.skip_scalar(),
+        }
+    }
+
+    /// The message, if all keys of `needed` came.
+    #[inline(always)]
+    fn message(self, needed: u32, body: Body) -> Option<Message> {
+        if self.seen & needed != needed {
+            return None;
+        }
+        Some(Message { instrument: self.entry?.id, venue_ns: stamp_ns(self.stamp)?, body })
+    }
+}
+
 #[inline(always)]
 fn depth<R: Numbers>(
     mut cursor: Cursor<'_>,
@@ -215,154 +284,67 @@ fn depth<R: Numbers>(
     symbols: &SymbolTable,
     levels: &mut Levels,
 ) -> Option<Message> {
-    let (mut seen, mut entry, mut stamp, mut ids) = (0, None::<&Entry>, 0, DepthIds::default());
+    let (mut head, mut ids) = (Head::new(symbols), DepthIds::default());
     cursor.expect(b"{")?;
     loop {
         match key(&mut cursor)? {
-            KEY_E => {
-                once(&mut seen, E)?;
-                cursor.expect(b"\"depthUpdate\"")?;
-            }
-            KEY_TIME => {
-                once(&mut seen, TIME)?;
-                stamp = cursor.integer::<R>()?;
-            }
-            KEY_SYMBOL => {
-                once(&mut seen, S)?;
-                entry = Some(symbol(&mut cursor, symbols)?);
-            }
-            KEY_FIRST => {
-                once(&mut seen, FIRST)?;
-                ids.first = cursor.integer::<R>()?;
-            }
-            KEY_LAST => {
-                once(&mut seen, LAST)?;
-                ids.last = cursor.integer::<R>()?;
-            }
-            KEY_PREV => {
-                once(&mut seen, PREV)?;
-                ids.prev = cursor.integer::<R>()?;
-            }
+            KEY_FIRST => ids.first = head.integer::<R>(FIRST, &mut cursor)?,
+            KEY_LAST => ids.last = head.integer::<R>(LAST, &mut cursor)?,
+            KEY_PREV => ids.prev = head.integer::<R>(PREV, &mut cursor)?,
             KEY_BID => {
-                once(&mut seen, BID)?;
-                let entry = entry?;
+                head.once(BID)?;
+                let entry = head.entry?;
                 levels.bid_count = cursor.levels::<R>(entry.price_scale, entry.qty_scale, &mut levels.bids)?;
             }
             KEY_ASK => {
-                once(&mut seen, ASK)?;
-                let entry = entry?;
+                head.once(ASK)?;
+                let entry = head.entry?;
                 levels.ask_count = cursor.levels::<R>(entry.price_scale, entry.qty_scale, &mut levels.asks)?;
             }
-            _ => cursor.skip_scalar()?,
+            key => head.other::<R, _>(key, b"\"depthUpdate\"", &mut cursor)?,
         }
         if !more(&mut cursor, wrapped)? {
             break;
         }
     }
-    const ALL: u32 = E | TIME | S | FIRST | LAST | BID | ASK;
-    if seen & ALL != ALL {
-        return None;
-    }
-    Some(Message { instrument: entry?.id, venue_ns: stamp_ns(stamp)?, body: Body::Delta(ids) })
+    head.message(E | TIME | S | FIRST | LAST | BID | ASK, Body::Delta(ids))
 }
 
 #[inline(always)]
 fn quote<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTable) -> Option<Message> {
-    let (mut seen, mut entry, mut stamp, mut quote) = (0, None::<&Entry>, 0, Quote::default());
+    let (mut head, mut quote) = (Head::new(symbols), Quote::default());
     cursor.expect(b"{")?;
     loop {
         match key(&mut cursor)? {
-            KEY_E => {
-                once(&mut seen, E)?;
-                cursor.expect(b"\"bookTicker\"")?;
-            }
-            KEY_TIME => {
-                once(&mut seen, TIME)?;
-                stamp = cursor.integer::<R>()?;
-            }
-            KEY_SYMBOL => {
-                once(&mut seen, S)?;
-                entry = Some(symbol(&mut cursor, symbols)?);
-            }
-            KEY_LAST => {
-                once(&mut seen, LAST)?;
-                quote.update_id = cursor.integer::<R>()?;
-            }
-            KEY_BID => {
-                once(&mut seen, BID)?;
-                quote.bid.price = Price::from_raw(cursor.decimal::<R>(entry?.price_scale)?);
-            }
-            KEY_BID_QTY => {
-                once(&mut seen, BID_QTY)?;
-                quote.bid.qty = Qty::from_raw(cursor.decimal::<R>(entry?.qty_scale)?);
-            }
-            KEY_ASK => {
-                once(&mut seen, ASK)?;
-                quote.ask.price = Price::from_raw(cursor.decimal::<R>(entry?.price_scale)?);
-            }
-            KEY_ASK_QTY => {
-                once(&mut seen, ASK_QTY)?;
-                quote.ask.qty = Qty::from_raw(cursor.decimal::<R>(entry?.qty_scale)?);
-            }
-            _ => cursor.skip_scalar()?,
+            KEY_LAST => quote.update_id = head.integer::<R>(LAST, &mut cursor)?,
+            KEY_BID => quote.bid.price = head.price::<R>(BID, &mut cursor)?,
+            KEY_BID_QTY => quote.bid.qty = head.qty::<R>(BID_QTY, &mut cursor)?,
+            KEY_ASK => quote.ask.price = head.price::<R>(ASK, &mut cursor)?,
+            KEY_ASK_QTY => quote.ask.qty = head.qty::<R>(ASK_QTY, &mut cursor)?,
+            key => head.other::<R, _>(key, b"\"bookTicker\"", &mut cursor)?,
         }
         if !more(&mut cursor, wrapped)? {
             break;
         }
     }
-    const ALL: u32 = S | LAST | BID | BID_QTY | ASK | ASK_QTY;
-    if seen & ALL != ALL {
-        return None;
-    }
-    Some(Message { instrument: entry?.id, venue_ns: stamp_ns(stamp)?, body: Body::Quote(quote) })
+    head.message(S | LAST | BID | BID_QTY | ASK | ASK_QTY, Body::Quote(quote))
 }
 
 #[inline(always)]
 fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, aggregate: bool, symbols: &SymbolTable) -> Option<Message> {
-    let (mut seen, mut entry, mut stamp, mut transact, mut sell) = (0, None::<&Entry>, 0, 0, false);
-    let Level { mut price, mut qty } = Level::default();
-    let mut trade_id = 0;
+    let (mut head, mut trade, mut transact, mut sell) = (Head::new(symbols), Trade::default(), 0, false);
     cursor.expect(b"{")?;
     loop {
         match key(&mut cursor)? {
-            KEY_E => {
-                once(&mut seen, E)?;
-                if aggregate {
-                    cursor.expect(b"\"aggTrade\"")?;
-                } else {
-                    cursor.expect(b"\"trade\"")?;
-                }
-            }
-            KEY_TIME => {
-                once(&mut seen, TIME)?;
-                stamp = cursor.integer::<R>()?;
-            }
-            KEY_TRANSACT => {
-                once(&mut seen, TRANSACT)?;
-                transact = cursor.integer::<R>()?;
-            }
-            KEY_SYMBOL => {
-                once(&mut seen, S)?;
-                entry = Some(symbol(&mut cursor, symbols)?);
-            }
-            KEY_ASK if aggregate => {
-                once(&mut seen, ID)?;
-                trade_id = cursor.integer::<R>()?;
-            }
-            KEY_ID if !aggregate => {
-                once(&mut seen, ID)?;
-                trade_id = cursor.integer::<R>()?;
-            }
-            KEY_PRICE => {
-                once(&mut seen, BID)?;
-                price = Price::from_raw(cursor.decimal::<R>(entry?.price_scale)?);
-            }
-            KEY_QTY => {
-                once(&mut seen, BID_QTY)?;
-                qty = Qty::from_raw(cursor.decimal::<R>(entry?.qty_scale)?);
-            }
+            KEY_TRANSACT => transact = head.integer::<R>(TRANSACT, &mut cursor)?,
+            KEY_ASK if aggregate => trade.trade_id = head.integer::<R>(ID, &mut cursor)?,
+            KEY_ID if !aggregate => trade.trade_id = head.integer::<R>(ID, &mut cursor)?,
+            // The ids of the trades within: not used, but long enough to be worth the vectors.
+            KEY_FIRST_TRADE | KEY_LAST_TRADE if aggregate => _ = cursor.integer::<R>()?,
+            KEY_PRICE => trade.price = head.price::<R>(BID, &mut cursor)?,
+            KEY_QTY => trade.qty = head.qty::<R>(BID_QTY, &mut cursor)?,
             KEY_MAKER => {
-                once(&mut seen, MAKER)?;
+                head.once(MAKER)?;
                 sell = cursor.eat(b"true");
                 if !sell {
                     cursor.expect(b"false")?;
@@ -370,23 +352,19 @@ fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, aggregate: bool, sym
             }
             // Only matches on the book are trades here; the insurance fund's and the like go to the other reader.
             KEY_TYPE => {
-                once(&mut seen, TYPE)?;
+                head.once(TYPE)?;
                 cursor.expect(b"\"MARKET\"")?;
             }
-            _ => cursor.skip_scalar()?,
+            key if aggregate => head.other::<R, _>(key, b"\"aggTrade\"", &mut cursor)?,
+            key => head.other::<R, _>(key, b"\"trade\"", &mut cursor)?,
         }
         if !more(&mut cursor, wrapped)? {
             break;
         }
     }
-    const ALL: u32 = E | TIME | TRANSACT | S | ID | BID | BID_QTY | MAKER;
-    if seen & ALL != ALL || qty <= Qty::ZERO {
+    if trade.qty <= Qty::ZERO {
         return None;
     }
-    let trade = Trade { price, qty, trade_id, transact_ns: stamp_ns(transact)? };
-    Some(Message {
-        instrument: entry?.id,
-        venue_ns: stamp_ns(stamp)?,
-        body: Body::Trade { trade, sell, raw: !aggregate },
-    })
+    trade.transact_ns = stamp_ns(transact)?;
+    head.message(E | TIME | TRANSACT | S | ID | BID | BID_QTY | MAKER, Body::Trade { trade, sell, raw: !aggregate })
 }
