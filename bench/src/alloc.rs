@@ -29,8 +29,7 @@ fn count(bytes: usize) {
 }
 
 // SAFETY: every call is handed to the engine's allocator unchanged; counting touches only two cells of this thread,
-// which
-// are constant-initialised and have no destructor, so it neither allocates nor unwinds.
+// which are constant-initialised and have no destructor, so it neither allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());

@@ -11,8 +11,7 @@ pub fn workspace() -> PathBuf {
 /// Where recorded captures are: `TIDEGATE_DATA`, else `shared/data` beside the workspace, from any working directory.
 ///
 /// A relative `TIDEGATE_DATA` counts from the working directory or, failing that, from the workspace. A program that
-/// was
-/// moved away from where it was built looks upwards from the working directory.
+/// was moved away from where it was built looks upwards from the working directory.
 pub fn data() -> PathBuf {
     if let Some(path) = std::env::var_os("TIDEGATE_DATA").map(PathBuf::from) {
         let beside = workspace().join(&path);

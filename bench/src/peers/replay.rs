@@ -1,8 +1,7 @@
 //! Two replayers of the usual kind: a JSON library, the sequence rule, two ordered maps; no features, no rules.
 //!
 //! Both are written to their advantage: the kind of a frame is told by its stream's name and not by parsing, strings
-//! are
-//! borrowed, digits go straight to integers, buffers are kept.
+//! are borrowed, digits go straight to integers, buffers are kept.
 
 use serde::Deserialize;
 use simd_json::Node;

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The frame is put into the buffer right before, as a read from a socket does; that is not timed, in no candidate.
-//! Each
-//! cut of the path has its own feed, book and rings and runs once a pass; a stage's cost is the difference of two cuts.
+//! Each cut of the path has its own feed, book and rings and runs once a pass; a stage's cost is the difference of two
+//! cuts.
 
 use std::hint::black_box;
 

@@ -1,7 +1,22 @@
 //! What the feed counts: messages by kind, and everything it did not use by reason.
 
+use strum::VariantArray as _;
+
 /// Why a frame produced no event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Reason {
@@ -30,41 +45,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason, in the order of its number.
-    pub const ALL: [Self; 11] = [
-        Self::NotJson,
-        Self::UnknownMessage,
-        Self::BadField,
-        Self::BadDecimal,
-        Self::OffGrid,
-        Self::Overflow,
-        Self::UnknownSymbol,
-        Self::TooManyLevels,
-        Self::UnnamedSnapshot,
-        Self::Control,
-        Self::UnusedStream,
-    ];
+    /// Name as in reports.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 
     /// Whether a healthy venue sends such frames (they are skipped, not errors).
     pub const fn is_harmless(self) -> bool {
         matches!(self, Self::Control | Self::UnusedStream)
-    }
-
-    /// Name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotJson => "not_json",
-            Self::UnknownMessage => "unknown_message",
-            Self::BadField => "bad_field",
-            Self::BadDecimal => "bad_decimal",
-            Self::OffGrid => "off_grid",
-            Self::Overflow => "overflow",
-            Self::UnknownSymbol => "unknown_symbol",
-            Self::TooManyLevels => "too_many_levels",
-            Self::UnnamedSnapshot => "unnamed_snapshot",
-            Self::Control => "control",
-            Self::UnusedStream => "unused_stream",
-        }
     }
 }
 
@@ -120,17 +108,17 @@ pub struct FeedCounters {
     /// Frames of a scanned kind that simd-json had to read: a venue's schema change shows here.
     pub scanner_fallbacks: u64,
     /// Frames that produced no event, by [`Reason`].
-    pub skipped: [u64; Reason::ALL.len()],
+    pub skipped: [u64; Reason::VARIANTS.len()],
 }
 
 impl FeedCounters {
     /// Frames skipped although a healthy venue would not send them.
     pub fn decode_errors(&self) -> u64 {
-        Reason::ALL.iter().filter(|r| !r.is_harmless()).map(|r| self.skipped[*r as usize]).sum()
+        Reason::VARIANTS.iter().filter(|r| !r.is_harmless()).map(|r| self.skipped[*r as usize]).sum()
     }
 
     /// Reasons that occurred, with their counts.
     pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
-        Reason::ALL.into_iter().map(|r| (r, self.skipped[r as usize])).filter(|(_, n)| *n > 0)
+        Reason::VARIANTS.iter().map(|r| (*r, self.skipped[*r as usize])).filter(|(_, n)| *n > 0)
     }
 }

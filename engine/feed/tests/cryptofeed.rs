@@ -1,9 +1,8 @@
 //! Recordings of several instruments at once, in both generations of cryptofeed's format.
 //!
 //! The older one writes a file a connection: `BINANCE.ws.1.0.<hash>` is a stream and `BINANCE.http.0.0.<hash>` holds
-//! the
-//! snapshots that the recorder asked for just then, numbered one lower; `BINANCE.0.<hash>` is the list of instruments.
-//! Where the name has no `ws` or `http`, and in the newer format, one file holds everything.
+//! the snapshots that the recorder asked for just then, numbered one lower; `BINANCE.0.<hash>` is the list of
+//! instruments. Where the name has no `ws` or `http`, and in the newer format, one file holds everything.
 
 mod common;
 

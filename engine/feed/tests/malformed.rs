@@ -4,6 +4,7 @@ mod common;
 
 use common::differential::{Reading, differential};
 use common::frames::{golden, registry};
+use strum::VariantArray as _;
 use tidegate_feed::venues::LEVELS_MAX;
 use tidegate_feed::venues::binance::Decoder;
 use tidegate_feed::{FrameMut, Reason};
@@ -70,7 +71,7 @@ fn every_reason_has_a_frame() {
     let unnamed = differential(&mut decoder, br#"{"lastUpdateId":1,"bids":[],"asks":[]}"#, InstrumentId::NONE);
     assert_eq!(unnamed.err(), Some(Reason::UnnamedSnapshot));
     let named: Vec<Reason> = frames.iter().map(|(reason, _)| *reason).chain([Reason::UnnamedSnapshot]).collect();
-    assert!(Reason::ALL.iter().all(|reason| named.contains(reason)));
+    assert!(Reason::VARIANTS.iter().all(|reason| named.contains(reason)));
 }
 
 #[test]

@@ -3,17 +3,14 @@
 //! # The model
 //!
 //! A **rule** ([`rules`]) measures one number on a feature vector. A **breaker** ([`breaker`]) compares that number
-//! with
-//! a threshold and is a state machine: closed, tripped, cooling, half-open. Every instrument has one breaker a rule;
-//! venues,
-//! strategies and the engine have one that trips when enough of their members are stopped ([`scopes`]), and every scope
-//! has one that an operator trips and resets. Thresholds come from a **profile** ([`profile`]) through a board of
-//! sequence-lock cells ([`thresholds`]), so that a model can move them later without touching this code.
+//! with a threshold and is a state machine: closed, tripped, cooling, half-open. Every instrument has one breaker a
+//! rule; venues, strategies and the engine have one that trips when enough of their members are stopped ([`scopes`]),
+//! and every scope has one that an operator trips and resets. Thresholds come from a **profile** ([`profile`]) through
+//! a board of sequence-lock cells ([`thresholds`]), so that a model can move them later without touching this code.
 //!
 //! [`GuardStage`] runs all of it: feature vectors in, a [`Decision`](tidegate_wire::decision::Decision) for every
 //! transition out. Timers run in event time and fire at their own deadline, in order, before the event that passes
-//! them:
-//! a replay takes the same decisions whatever its speed.
+//! them: a replay takes the same decisions whatever its speed.
 
 pub mod breaker;
 pub mod profile;

@@ -2,8 +2,7 @@
 //!
 //! Whoever moves thresholds (the profile at start, later a model) publishes whole sets; the guard polls the version and
 //! copies a set only when it has moved. Values are fixed point at nine decimals, so that a set is the same bits
-//! wherever
-//! it was computed.
+//! wherever it was computed.
 
 use std::sync::Arc;
 

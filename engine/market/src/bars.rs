@@ -1,9 +1,8 @@
 //! Bars by time, volume and value, built from trades.
 //!
 //! A time bar ends when its interval does, by event time; a second without trades has no bar. Volume and dollar bars
-//! end
-//! with the trade that fills them; a large trade is not split (Lopez de Prado, Advances in Financial Machine Learning,
-//! 2018, chapter 2).
+//! end with the trade that fills them; a large trade is not split (Lopez de Prado, Advances in Financial Machine
+//! Learning, 2018, chapter 2).
 
 use tidegate_wire::Instrument;
 use tidegate_wire::event::Trade;

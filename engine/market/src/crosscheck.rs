@@ -1,8 +1,7 @@
 //! The rebuilt book against the venue's own best bid and ask: equal wherever both name the same update id.
 //!
 //! Quote and depth streams are independent, so either may come first; the last thousand of each are remembered by
-//! update
-//! id. A mismatch means that the book is wrong although its sequence is unbroken.
+//! update id. A mismatch means that the book is wrong although its sequence is unbroken.
 
 use tidegate_wire::Level;
 use tidegate_wire::event::Quote;

@@ -367,7 +367,7 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
     fn status(&mut self, header: &Header, status: &Status) {
         let taken = self.begin(header);
         let market = &mut self.markets[header.instrument.index()];
-        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_u8);
+        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr);
         if header.flags & FLAG_SESSION != 0 {
             market.engine.restart();
             market.engine.advance(header.event_ns, false);

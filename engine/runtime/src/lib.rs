@@ -3,11 +3,10 @@
 //! # The model
 //!
 //! A **pipeline** is feed, market and guard in that order. Its **topology** ([`pipeline`]) says how many cores it
-//! takes:
-//! `fused` runs it on one, a frame at a time; `staged` gives each stage a thread and joins them by lossless rings.
-//! Both are
-//! built from the same stages and take the same decisions. Around it run cold threads: the reader that merges captures,
-//! the scribe that writes histograms and decisions, the hiccup meter that says how noisy the host was meanwhile.
+//! takes: `fused` runs it on one, a frame at a time; `staged` gives each stage a thread and joins them by lossless
+//! rings. Both are built from the same stages and take the same decisions. Around it run cold threads: the reader that
+//! merges captures, the scribe that writes histograms and decisions, the hiccup meter that says how noisy the host was
+//! meanwhile.
 //!
 //! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`config`] is what operators
 //! write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.

@@ -234,14 +234,15 @@ impl Names {
 
     /// A decision with its names.
     pub fn decision(&self, decision: &Decision) -> DecisionLine {
-        let (scope, id) = (Scope::ALL[usize::from(decision.scope).min(3)], usize::from(decision.scope_id));
+        let scope = Scope::from_repr(decision.scope).unwrap_or(Scope::Engine);
+        let id = usize::from(decision.scope_id);
         let name = match scope {
             Scope::Instrument => self.instruments.get(id).cloned(),
             Scope::Venue => Venue::ALL.get(id).map(|venue| venue.name().to_owned()),
             Scope::Strategy => self.strategies.get(id).cloned(),
             Scope::Engine => Some("engine".to_owned()),
         };
-        let state = |byte: u8| BreakerState::ALL.get(usize::from(byte)).map_or("unknown", |state| state.name());
+        let state = |byte: u8| BreakerState::from_repr(byte).map_or("unknown", BreakerState::name);
         let measured = decision.instrument != InstrumentId::NONE;
         DecisionLine {
             sequence: decision.sequence,
@@ -252,8 +253,8 @@ impl Names {
             rule: rule_name(decision.rule),
             from: state(decision.from),
             to: state(decision.to),
-            cause: Cause::ALL.get(usize::from(decision.cause)).map_or("unknown", |cause| cause.name()),
-            quality: BookQuality::from_u8(decision.quality).filter(|_| measured).map(BookQuality::name),
+            cause: Cause::from_repr(decision.cause).map_or("unknown", Cause::name),
+            quality: BookQuality::from_repr(decision.quality).filter(|_| measured).map(BookQuality::name),
             value: (decision.has_value == 1).then_some(decision.value),
             threshold: decision.threshold,
             release: decision.release,

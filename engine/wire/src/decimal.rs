@@ -25,8 +25,7 @@ pub const POW10: [i64; 19] = {
 };
 
 /// Largest price or quantity mantissa that a feed lets through: 2^49, so that every one is exact as an `f64` and the
-/// sum
-/// of 8,192 of them fits an `i64`.
+/// sum of 8,192 of them fits an `i64`.
 pub const MANTISSA_MAX: i64 = 1 << 49;
 
 /// Why a decimal text is not a fixed-point number.

@@ -5,7 +5,21 @@ use bytemuck::{Pod, Zeroable};
 use crate::instrument::InstrumentId;
 
 /// What a breaker guards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::FromRepr,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Scope {
@@ -20,7 +34,21 @@ pub enum Scope {
 }
 
 /// State of a breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    strum::FromRepr,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum BreakerState {
@@ -36,7 +64,10 @@ pub enum BreakerState {
 }
 
 /// Why a breaker changed its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::FromRepr, strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Cause {
@@ -112,17 +143,9 @@ pub trait DecisionSink {
 }
 
 impl BreakerState {
-    /// Every state, in the order of its number.
-    pub const ALL: [Self; 4] = [Self::Closed, Self::Tripped, Self::Cooling, Self::HalfOpen];
-
     /// Name as in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Tripped => "tripped",
-            Self::Cooling => "cooling",
-            Self::HalfOpen => "half-open",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Whether trading is allowed in this state.
@@ -132,42 +155,15 @@ impl BreakerState {
 }
 
 impl Cause {
-    /// Every cause, in the order of its number.
-    pub const ALL: [Self; 7] = [
-        Self::Breached,
-        Self::Released,
-        Self::Cooled,
-        Self::Proven,
-        Self::ManualTrip,
-        Self::ManualReset,
-        Self::Escalated,
-    ];
-
     /// Name as in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Breached => "breached",
-            Self::Released => "released",
-            Self::Cooled => "cooled",
-            Self::Proven => "proven",
-            Self::ManualTrip => "manual-trip",
-            Self::ManualReset => "manual-reset",
-            Self::Escalated => "escalated",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 impl Scope {
-    /// Every scope, in the order of its number.
-    pub const ALL: [Self; 4] = [Self::Instrument, Self::Venue, Self::Strategy, Self::Engine];
-
     /// Name as in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Instrument => "instrument",
-            Self::Venue => "venue",
-            Self::Strategy => "strategy",
-            Self::Engine => "engine",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

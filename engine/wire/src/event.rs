@@ -33,7 +33,7 @@ pub const MARK_DECIMALS: u8 = 8;
 pub const RATE_DECIMALS: u8 = 12;
 
 /// What a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::FromRepr)]
 #[repr(u8)]
 pub enum RecordKind {
     /// Changed levels of a book, absolute quantities, zero deletes.
@@ -54,24 +54,6 @@ pub enum RecordKind {
     Features = 8,
     /// A breaker transition.
     Decision = 9,
-}
-
-impl RecordKind {
-    /// The kind of a header's `kind` byte.
-    pub const fn from_u8(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Delta,
-            2 => Self::Snapshot,
-            3 => Self::Quote,
-            4 => Self::Trade,
-            5 => Self::Mark,
-            6 => Self::Status,
-            7 => Self::Heartbeat,
-            8 => Self::Features,
-            9 => Self::Decision,
-            _ => return None,
-        })
-    }
 }
 
 /// First part of a depth frame.
@@ -195,7 +177,21 @@ pub struct Mark {
 }
 
 /// How far a book can be trusted. Everything but `Good` masks features and stops decisions to trade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    strum::FromRepr,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum BookQuality {
@@ -213,23 +209,9 @@ pub enum BookQuality {
 }
 
 impl BookQuality {
-    /// Every quality, in the order of its number.
-    pub const ALL: [Self; 5] = [Self::Building, Self::Good, Self::Gapped, Self::Stale, Self::Crossed];
-
-    /// The quality of a record's byte.
-    pub const fn from_u8(byte: u8) -> Option<Self> {
-        if (byte as usize) < Self::ALL.len() { Some(Self::ALL[byte as usize]) } else { None }
-    }
-
-    /// Lower-case name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Building => "building",
-            Self::Good => "good",
-            Self::Gapped => "gapped",
-            Self::Stale => "stale",
-            Self::Crossed => "crossed",
-        }
+    /// Name as in reports.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

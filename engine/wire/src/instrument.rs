@@ -5,7 +5,21 @@ use bytemuck::{Pod, Zeroable};
 use crate::decimal::{Price, Qty, Scale};
 
 /// A market of a venue: prices, sequence rules and frames differ by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
+#[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Venue {
@@ -22,17 +36,13 @@ impl Venue {
     pub const ALL: [Self; 3] = [Self::BinanceSpot, Self::BinanceUsdm, Self::BinanceCoinm];
 
     /// The name in configuration, file prefixes and reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BinanceSpot => "binance-spot",
-            Self::BinanceUsdm => "binance-usdm",
-            Self::BinanceCoinm => "binance-coinm",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// The venue of a name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|venue| venue.name() == name)
+        name.parse().ok()
     }
 }
 

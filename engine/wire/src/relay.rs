@@ -200,7 +200,7 @@ impl RecordReader {
     pub fn poll_event(&mut self, sink: &mut impl EventSink) -> bool {
         let Some(words) = self.ring.pop(&mut self.buf) else { return false };
         let (header, body) = split(words);
-        match RecordKind::from_u8(header.kind) {
+        match RecordKind::from_repr(header.kind) {
             Some(RecordKind::Quote) => sink.quote(&header, &read(body)),
             Some(RecordKind::Trade) => sink.trade(&header, &read(body)),
             Some(kind @ (RecordKind::Delta | RecordKind::Snapshot)) => {
@@ -246,7 +246,7 @@ impl RecordReader {
     pub fn poll_features(&mut self, sink: &mut impl FeatureSink) -> bool {
         let Some(words) = self.ring.pop(&mut self.buf) else { return false };
         let (header, body) = split(words);
-        match RecordKind::from_u8(header.kind) {
+        match RecordKind::from_repr(header.kind) {
             Some(RecordKind::Features) if words.len() * 8 == size_of::<FeatureRecord>() => {
                 sink.features(&header, bytemuck::from_bytes(bytemuck::cast_slice(body)));
             }
@@ -260,7 +260,7 @@ impl RecordReader {
     pub fn poll_decision(&mut self) -> Option<Decision> {
         let words = self.ring.pop(&mut self.buf)?;
         let (header, body) = split(words);
-        if RecordKind::from_u8(header.kind) == Some(RecordKind::Decision) {
+        if RecordKind::from_repr(header.kind) == Some(RecordKind::Decision) {
             return Some(read(body));
         }
         self.foreign += 1;

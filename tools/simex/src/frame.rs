@@ -16,7 +16,22 @@ pub struct Frame {
 }
 
 /// Kinds of frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum FrameKind {
     /// Differences of the book.
@@ -35,25 +50,8 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
-    /// All kinds, in the order of their declaration.
-    pub const ALL: [FrameKind; 6] = [
-        FrameKind::Depth,
-        FrameKind::BookTicker,
-        FrameKind::Trade,
-        FrameKind::AggTrade,
-        FrameKind::MarkPrice,
-        FrameKind::Snapshot,
-    ];
-
-    /// Name in statistics: `depth`, `book_ticker`, `trade`, `agg_trade`, `mark_price`, `snapshot`.
+    /// Name in statistics.
     pub fn name(self) -> &'static str {
-        match self {
-            FrameKind::Depth => "depth",
-            FrameKind::BookTicker => "book_ticker",
-            FrameKind::Trade => "trade",
-            FrameKind::AggTrade => "agg_trade",
-            FrameKind::MarkPrice => "mark_price",
-            FrameKind::Snapshot => "snapshot",
-        }
+        self.into()
     }
 }

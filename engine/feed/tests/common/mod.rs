@@ -224,7 +224,7 @@ impl EventSink for Books {
 
     fn status(&mut self, header: &Header, status: &Status) {
         let book = self.book(header);
-        book.quality = BookQuality::from_u8(status.quality as u8).expect("a quality");
+        book.quality = BookQuality::from_repr(status.quality as u8).expect("a quality");
         book.statuses.push(*status);
     }
 

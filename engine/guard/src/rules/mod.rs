@@ -1,8 +1,7 @@
 //! The breaker rules: one file each, and their table.
 //!
 //! To add a rule: write its file and add one line to `rules!` below. Rules are appended, never reordered: their index
-//! is
-//! in every decision record.
+//! is in every decision record.
 
 mod book_integrity;
 mod correlation_break;

@@ -1,10 +1,9 @@
 //! One side of a book: a flat ladder over a window of ticks, a bitmap of three levels over it, and the far levels.
 //!
 //! Levels are addressed by **key**: the tick for asks, the negated tick for bids, so that on both sides the smallest
-//! key
-//! is the best price. The window `[base, base + W)` is addressed modulo `W`, a power of two: moving it copies nothing,
-//! only levels that leave or enter it are touched. Whatever lies behind the window is in `far`, sorted; nothing ever
-//! lies in front of it, because a better price moves the window.
+//! key is the best price. The window `[base, base + W)` is addressed modulo `W`, a power of two: moving it copies
+//! nothing, only levels that leave or enter it are touched. Whatever lies behind the window is in `far`, sorted;
+//! nothing ever lies in front of it, because a better price moves the window.
 //!
 //! Beside each group of 64 ticks stands the sum of its quantities, so that depth within a band is a walk over groups.
 

@@ -1,9 +1,9 @@
 //! Names, units and definitions of all features, and the hash that binds models to them.
 //!
 //! **Touch** is the best bid and ask by the newest of book and quote stream (by update id). Windows are counted in
-//! event
-//! time: the "10 s window" is the running second and the nine whole ones before it. `tick`, `qty` and `quote` are the
-//! instrument's own units (`qty` is contracts where contracts are traded); volatilities are annualised over 365 days.
+//! event time: the "10 s window" is the running second and the nine whole ones before it. `tick`, `qty` and `quote` are
+//! the instrument's own units (`qty` is contracts where contracts are traded); volatilities are annualised over 365
+//! days.
 
 use sha2::{Digest, Sha256};
 use tidegate_wire::feature::FEATURE_SLOTS;

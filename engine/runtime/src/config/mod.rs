@@ -1,11 +1,9 @@
 //! What operators write: one TOML file with a published schema.
 //!
 //! Order of precedence, weakest first: defaults, `/etc/tidegate/tidegate.toml`, `./tidegate.toml`, each `--config
-//! FILE`,
-//! environment (`TIDEGATE__REPLAY__SPEED=10`), each `--set replay.speed=10`. Tables are merged key by key, arrays are
-//! replaced. Every value remembers where it came from ([`layers::Layers::origin`]), unknown keys are errors, and an
-//! error
-//! names the key, the value and what was expected.
+//! FILE`, environment (`TIDEGATE__REPLAY__SPEED=10`), each `--set replay.speed=10`. Tables are merged key by key,
+//! arrays are replaced. Every value remembers where it came from ([`layers::Layers::origin`]), unknown keys are errors,
+//! and an error names the key, the value and what was expected.
 
 pub mod layers;
 

@@ -1,7 +1,7 @@
 //! Whose cores are they? Isolation from the scheduler, the tick, kernel callbacks and noisy neighbours on the chip.
 
 use super::Check;
-use super::view::{Reason, Verdict, View, core_path, cpu_list, cpu_mask, mask_without, missing};
+use super::view::{Reason, Verdict, View, core_path, cpu_list, missing};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -144,17 +144,9 @@ fn rcu_nocbs(view: &View<'_>) -> Result<Verdict, Reason> {
 }
 
 fn workqueue(view: &View<'_>) -> Result<Verdict, Reason> {
-    let mask = view.read("sys/devices/virtual/workqueue/cpumask")?;
-    let cores = cpu_mask(&mask).ok_or_else(|| Reason::new(format!("not a core mask: `{mask}`")))?;
-    let hot = view.hot()?;
-    if !hot.iter().any(|core| cores.contains(core)) {
-        return Ok(Verdict::Pass(format!("mask {mask}")));
-    }
-    let rest = mask_without(&View::online(view.root).unwrap_or(cores), hot);
-    Ok(Verdict::warn(
-        format!("mask {mask} includes a hot core"),
-        format!("echo {rest} > /sys/devices/virtual/workqueue/cpumask"),
-    ))
+    view.mask_spares_hot("sys/devices/virtual/workqueue/cpumask", |rest| {
+        format!("echo {rest} > /sys/devices/virtual/workqueue/cpumask")
+    })
 }
 
 fn smt(view: &View<'_>) -> Result<Verdict, Reason> {

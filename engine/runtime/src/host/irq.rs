@@ -1,7 +1,7 @@
 //! Which interrupts reach the hot cores: where they are routed, and how many came while we watched.
 
 use super::Check;
-use super::view::{Reason, Verdict, View, cpu_list, cpu_mask, mask_without};
+use super::view::{Reason, Verdict, View, cpu_list};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -97,17 +97,9 @@ fn abridged(names: &[String]) -> String {
 }
 
 fn default_mask(view: &View<'_>) -> Result<Verdict, Reason> {
-    let mask = view.read("proc/irq/default_smp_affinity")?;
-    let cores = cpu_mask(&mask).ok_or_else(|| Reason::new(format!("not a core mask: `{mask}`")))?;
-    let hot = view.hot()?;
-    if !hot.iter().any(|core| cores.contains(core)) {
-        return Ok(Verdict::Pass(format!("mask {mask}")));
-    }
-    let rest = mask_without(&View::online(view.root).unwrap_or(cores), hot);
-    Ok(Verdict::warn(
-        format!("mask {mask} includes a hot core"),
-        format!("echo {rest} > /proc/irq/default_smp_affinity   # at boot: irqaffinity={}", other_cores(view)),
-    ))
+    view.mask_spares_hot("proc/irq/default_smp_affinity", |rest| {
+        format!("echo {rest} > /proc/irq/default_smp_affinity   # at boot: irqaffinity={}", other_cores(view))
+    })
 }
 
 fn activity(view: &View<'_>) -> Result<Verdict, Reason> {

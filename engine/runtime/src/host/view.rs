@@ -82,6 +82,18 @@ impl View<'_> {
         format_cpu_list(self.hot)
     }
 
+    /// A core mask in a file that must leave the hot cores out; `fix` makes the fixing line from the mask of the rest.
+    pub(super) fn mask_spares_hot(&self, path: &str, fix: impl FnOnce(&str) -> String) -> Result<Verdict, Reason> {
+        let mask = self.read(path)?;
+        let cores = cpu_mask(&mask).ok_or_else(|| Reason::new(format!("not a core mask: `{mask}`")))?;
+        let hot = self.hot()?;
+        if !hot.iter().any(|core| cores.contains(core)) {
+            return Ok(Verdict::Pass(format!("mask {mask}")));
+        }
+        let rest = mask_without(&View::online(self.root).unwrap_or(cores), hot);
+        Ok(Verdict::warn(format!("mask {mask} includes a hot core"), fix(&rest)))
+    }
+
     /// One file a hot core (`N` in `pattern` is the core): the cores with what their file says.
     pub(super) fn per_core(&self, pattern: &str) -> Result<Vec<(usize, String)>, Reason> {
         self.hot()?.iter().map(|&core| Ok((core, self.read(&core_path(pattern, core))?))).collect()

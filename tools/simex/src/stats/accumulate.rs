@@ -1,6 +1,7 @@
 //! One instrument's statistics, frame by frame.
 
 use std::collections::BTreeMap;
+use strum::VariantArray as _;
 
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ pub(super) struct Accumulator {
     book: SyncedBook,
     first_recv_ns: Option<i64>,
     last_recv_ns: i64,
-    frames: [u64; FrameKind::ALL.len()],
+    frames: [u64; FrameKind::VARIANTS.len()],
     levels: Vec<f64>,
     level_quantities: Vec<f64>,
     /// Spreads of bookTicker frames, units of 1e-8.
@@ -214,7 +215,7 @@ impl Accumulator {
     fn rates(&self, put: &mut impl FnMut(&str, Option<f64>)) {
         let seconds = (self.last_recv_ns - self.first_recv_ns.unwrap_or(self.last_recv_ns)) as f64 * 1e-9;
         put("seconds", Some(seconds));
-        for kind in FrameKind::ALL {
+        for &kind in FrameKind::VARIANTS {
             let count = self.frames[kind as usize] as f64;
             match kind {
                 FrameKind::Snapshot => put("snapshot_count", Some(count)),

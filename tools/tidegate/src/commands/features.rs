@@ -19,8 +19,7 @@ use crate::parquet_file::{BarFile, BarTee, VectorFile};
 /// Writes feature vectors of captures to Parquet, by the code that runs live.
 ///
 /// One row a vector: event time, instrument, book quality, digest, and a nullable column a feature. An absent feature
-/// is
-/// null. Without --input it lists the schema.
+/// is null. Without --input it lists the schema.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
   tidegate features                                              the schema: names, units, definitions
