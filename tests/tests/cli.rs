@@ -66,6 +66,9 @@ fn wrong_arguments_end_with_2_and_unwritable_files_with_74() {
     assert_eq!(tidegate(&["replay"]).status.code(), Some(2));
     assert_eq!(tidegate(&["replay", "--input", "x", "--speed", "-1"]).status.code(), Some(2));
     assert_eq!(tidegate(&["replai"]).status.code(), Some(2));
+    let order = tidegate(&["replay", "--input", "x", "--operator", "5s:stop:engine"]);
+    assert_eq!(order.status.code(), Some(2));
+    assert!(stderr(&order).contains("neither trip nor reset") && stderr(&order).contains("expected"));
     let (dir, files) = market(6, 5);
     let nowhere = dir.path().join("no/such/folder/decisions.jsonl").display().to_string();
     let output = tidegate(&["replay", "--input", &files[0], "--decisions", &nowhere]);
@@ -88,6 +91,10 @@ fn configuration_errors_end_with_78_and_name_the_place() {
         "{}",
         stderr(&output)
     );
+    let (_market, files) = market(6, 5);
+    let order = tidegate(&["replay", "--input", &files[0], "--operator", "5s:trip:instrument:DOGEUSDT.binance-spot"]);
+    assert_eq!(order.status.code(), Some(78), "{}", stderr(&order));
+    assert!(stderr(&order).contains("DOGEUSDT") && stderr(&order).contains("BTCUSDT"), "{}", stderr(&order));
     let schema = json(&["config", "schema"]);
     assert!(schema["properties"]["engine"].is_object());
     let shown = json(&["config", "show", "--format", "json", "--set", "replay.speed=10"]);
@@ -129,6 +136,32 @@ fn run_ends_by_time_and_by_signal_with_a_summary() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a summary after the signal");
     assert!(summary["frames"].as_u64() > Some(10));
     assert!(start.elapsed() < Duration::from_secs(15), "a clean end is a quick one");
+}
+
+#[test]
+fn an_interrupted_replay_ends_cleanly_with_130_and_keeps_what_it_decided() {
+    let (dir, files) = market(9, 30);
+    let hlog = dir.path().join("latency.hlog");
+    for topology in ["fused", "staged"] {
+        let child = Command::new(binary())
+            .args(["replay", "--input", &files[2], "--speed", "1", "--topology", topology, "--format", "json"])
+            .args(["--hlog", &hlog.display().to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        std::thread::sleep(Duration::from_millis(2_500));
+        // SAFETY: a signal to our own child.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        let output = child.wait_with_output().expect("ends");
+        assert_eq!(output.status.code(), Some(130), "{topology}");
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a summary after the signal");
+        // Whatever was fed went through every stage: nothing is left behind in a ring.
+        assert!(summary["frames"].as_u64() > Some(10), "{topology}: {summary}");
+        assert_eq!(summary["latency"]["total"]["count"], summary["latency"]["decode"]["count"], "{topology}");
+        assert_eq!(summary["latency"]["total"]["count"], summary["events"], "{topology}");
+        let log = json(&["hist", &hlog.display().to_string(), "--format", "json"]);
+        assert!(!log.is_null());
+    }
 }
 
 #[test]

@@ -61,3 +61,23 @@ fn paced_replay_keeps_the_pace_and_the_decisions() {
     assert_eq!(flat_out["features_digest"], paced["features_digest"]);
     assert!(paced["wall_s"].as_f64() >= Some(1.9), "{}", paced["wall_s"]);
 }
+
+#[test]
+fn an_operator_stops_and_starts_the_engine_at_the_same_place_in_every_run() {
+    let (dir, files) = market(8, 30);
+    let decisions = dir.path().join("decisions.jsonl").display().to_string();
+    let by_hand = ["--operator", "5s:trip:engine", "--operator", "20s:reset:engine"];
+    let untouched = replay(&files, &[]);
+    let reference = replay(&files, &[&by_hand[..], &["--decisions", &decisions]].concat());
+    assert_ne!(untouched["decisions_digest"], reference["decisions_digest"]);
+    assert_eq!(untouched["features_digest"], reference["features_digest"]);
+    let staged = replay(&files, &[&by_hand[..], &["--topology", "staged"]].concat());
+    assert_eq!(staged["decisions_digest"], reference["decisions_digest"]);
+    let lines = std::fs::read_to_string(&decisions).expect("written");
+    let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a decision"));
+    let manual: Vec<_> = lines.filter(|line| line["rule"] == "manual").collect();
+    let causes: Vec<_> = manual.iter().map(|line| line["cause"].as_str().expect("a cause")).collect();
+    assert_eq!(causes, ["manual-trip", "manual-reset"]);
+    let times: Vec<_> = manual.iter().map(|line| line["event_ns"].as_i64().expect("a time")).collect();
+    assert_eq!(times[1] - times[0], 15_000_000_000);
+}

@@ -1,21 +1,10 @@
 //! What the feed counts: messages by kind, and everything it did not use by reason.
 
-use strum::VariantArray as _;
+use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 
 /// Why a frame produced no event.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]

@@ -13,6 +13,7 @@
 //! them: a replay takes the same decisions whatever its speed.
 
 pub mod breaker;
+mod orders;
 pub mod profile;
 pub mod rules;
 pub mod scopes;
@@ -20,5 +21,6 @@ mod stage;
 pub mod thresholds;
 mod watch;
 
+pub use orders::{Command, CommandError};
 pub use profile::{Profile, ProfileError};
-pub use stage::{Command, CommandError, GuardCounters, GuardStage, Strategy};
+pub use stage::{GuardCounters, GuardStage, Strategy};

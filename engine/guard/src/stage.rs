@@ -7,6 +7,7 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::breaker::{Breaker, Limits, Transition};
+use crate::orders::{Command, CommandError, Orders};
 use crate::profile::Profile;
 use crate::rules::{ESCALATION, MANUAL, RULE_COUNT, RULES};
 use crate::scopes::Group;
@@ -21,20 +22,6 @@ pub struct Strategy {
     /// The instruments it trades.
     pub instruments: Vec<InstrumentId>,
 }
-
-/// What an operator orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Stop a scope until it is reset.
-    Trip(Scope, u16),
-    /// Close every open breaker of a scope. One whose condition still holds will trip again at its next event.
-    Reset(Scope, u16),
-}
-
-/// A command for a scope that does not exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no {scope} with number {id}", scope = .0.name(), id = .1)]
-pub struct CommandError(pub Scope, pub u16);
 
 /// What the stage counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -56,7 +43,8 @@ pub struct GuardStage<D> {
     venues: Vec<Group>,
     strategies: Vec<Group>,
     engine: Group,
-    /// Earliest timer of any breaker, ns of event time.
+    orders: Orders,
+    /// Earliest timer of any breaker or order, ns of event time.
     next_deadline: i64,
     now: i64,
     frame: u64,
@@ -106,6 +94,7 @@ impl<D: DecisionSink> GuardStage<D> {
             venues,
             strategies: strategies.iter().enumerate().map(group).collect(),
             engine: Group::new(Scope::Engine, 0, active, &escalation),
+            orders: Orders::default(),
             next_deadline: i64::MAX,
             now: 0,
             frame: 0,
@@ -174,22 +163,38 @@ impl<D: DecisionSink> GuardStage<D> {
         }
     }
 
+    /// Commands to be carried out some nanoseconds after the first event, in event time: a replay obeys them at the same
+    /// place whatever its speed and topology.
+    ///
+    /// # Errors
+    /// A scope does not exist; nothing is scheduled.
+    pub fn schedule(&mut self, orders: Vec<(i64, Command)>) -> Result<(), CommandError> {
+        orders.iter().try_for_each(|(_, command)| self.check(*command))?;
+        self.orders = Orders::new(orders);
+        // The first event begins them.
+        self.next_deadline = i64::MIN;
+        Ok(())
+    }
+
+    fn check(&self, command: Command) -> Result<(), CommandError> {
+        let (Command::Trip(scope, id) | Command::Reset(scope, id)) = command;
+        let count = match scope {
+            Scope::Instrument => self.watches.len(),
+            Scope::Venue => self.venues.len(),
+            Scope::Strategy => self.strategies.len(),
+            Scope::Engine => 1,
+        };
+        if usize::from(id) < count { Ok(()) } else { Err(CommandError(scope, id)) }
+    }
+
     /// Carries out an operator's command, in event time.
     ///
     /// # Errors
     /// The scope does not exist; nothing was done.
     pub fn command(&mut self, command: Command) -> Result<(), CommandError> {
+        self.check(command)?;
         let (Command::Trip(scope, id) | Command::Reset(scope, id)) = command;
         let index = usize::from(id);
-        let exists = match scope {
-            Scope::Instrument => index < self.watches.len(),
-            Scope::Venue => index < self.venues.len(),
-            Scope::Strategy => index < self.strategies.len(),
-            Scope::Engine => id == 0,
-        };
-        if !exists {
-            return Err(CommandError(scope, id));
-        }
         match (command, scope) {
             (Command::Trip(..), Scope::Instrument) => self.change(Place::Manual(index), Change::Trip),
             (Command::Trip(..), _) => self.change(Place::Group(self.group_index(scope, index), MANUAL), Change::Trip),
@@ -262,19 +267,34 @@ impl<D: DecisionSink> GuardStage<D> {
     #[cold]
     #[inline(never)]
     fn fire(&mut self, now: i64) {
-        while let Some((deadline, place)) = self.earliest().filter(|(deadline, _)| *deadline <= now) {
-            self.now = self.now.max(deadline);
-            let transition = match place {
-                Place::Rule(index, rule) => self.watches[index].breakers[rule].fire(),
-                Place::Manual(index) => self.watches[index].manual.fire(),
-                Place::Group(index, ESCALATION) => self.group(index).escalation.fire(),
-                Place::Group(index, _) => self.group(index).manual.fire(),
-            };
-            if let Some(transition) = transition {
-                self.decided(place, transition, deadline, None);
+        self.orders.begin(now);
+        loop {
+            let timer = self.earliest().filter(|(deadline, _)| *deadline <= now.min(self.orders.deadline()));
+            if let Some((deadline, place)) = timer {
+                self.now = self.now.max(deadline);
+                self.fire_timer(place, deadline);
+            } else if let Some((at, command)) = self.orders.take(now) {
+                self.now = self.now.max(at);
+                // It was checked when it was scheduled.
+                let _ = self.command(command);
+            } else {
+                break;
             }
         }
-        self.next_deadline = self.earliest().map_or(i64::MAX, |(deadline, _)| deadline);
+        let timer = self.earliest().map_or(i64::MAX, |(deadline, _)| deadline);
+        self.next_deadline = timer.min(self.orders.deadline());
+    }
+
+    fn fire_timer(&mut self, place: Place, deadline: i64) {
+        let transition = match place {
+            Place::Rule(index, rule) => self.watches[index].breakers[rule].fire(),
+            Place::Manual(index) => self.watches[index].manual.fire(),
+            Place::Group(index, ESCALATION) => self.group(index).escalation.fire(),
+            Place::Group(index, _) => self.group(index).manual.fire(),
+        };
+        if let Some(transition) = transition {
+            self.decided(place, transition, deadline, None);
+        }
     }
 
     /// The earliest timer; the first place wins among equals.

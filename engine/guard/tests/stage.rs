@@ -187,6 +187,28 @@ fn operators_trip_and_reset_every_scope() {
 }
 
 #[test]
+fn scheduled_orders_are_carried_out_at_their_time_among_the_timers() {
+    let mut guard = Harness::new();
+    let orders = vec![(90 * S, Command::Reset(Scope::Engine, 0)), (S, Command::Trip(Scope::Engine, 0))];
+    assert!(guard.stage.schedule(vec![(0, Command::Trip(Scope::Venue, 9))]).is_err());
+    guard.stage.schedule(orders).expect("scopes that exist");
+    // The first event after scheduling is time zero.
+    guard.moved(0, 10_000, 0.0);
+    assert!(guard.stage.permits(InstrumentId(0)) && guard.stage.sink().0.is_empty());
+    guard.moved(0, 10_999, 0.0);
+    assert!(guard.stage.permits(InstrumentId(0)));
+    // An event beyond both orders: each has its own time, and a breaker's timer between them keeps its place.
+    guard.moved(1, 11_000, 0.06);
+    assert!(!guard.stage.permits(InstrumentId(0)), "stopped by hand");
+    guard.moved(1, 12_000, 0.02);
+    guard.moved(0, 200_000, 0.0);
+    let engine: Vec<_> = guard.trail().into_iter().filter(|t| t.0 == Scope::Engine as u8 && t.2 == "manual").collect();
+    assert_eq!(engine.iter().map(|t| t.5).collect::<Vec<_>>(), [11_000, 100_000], "{engine:?}");
+    assert!(guard.trail().iter().map(|t| t.5).is_sorted(), "{:?}", guard.trail());
+    assert!(guard.stage.permits(InstrumentId(0)));
+}
+
+#[test]
 fn moved_thresholds_hold_from_the_next_event_and_are_named() {
     let mut guard = Harness::new();
     let board = guard.stage.board();

@@ -1,24 +1,13 @@
 //! Decision records: what the engine decided, when, on what, and why.
 
 use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
+use strum::{EnumString, FromRepr, IntoStaticStr};
 
 use crate::instrument::InstrumentId;
 
 /// What a breaker guards.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-    strum::FromRepr,
-    strum::IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, EnumString, FromRepr, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
@@ -34,20 +23,7 @@ pub enum Scope {
 }
 
 /// State of a breaker.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    serde::Serialize,
-    strum::FromRepr,
-    strum::IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, FromRepr, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
@@ -64,9 +40,7 @@ pub enum BreakerState {
 }
 
 /// Why a breaker changed its state.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, strum::FromRepr, strum::IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, FromRepr, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]

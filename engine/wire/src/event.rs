@@ -19,6 +19,8 @@
 //! [`FLAG_FIRST`], the last [`FLAG_LAST`]. Consumers act on whole frames only, see [`EventSink`].
 
 use bytemuck::{Pod, Zeroable};
+use serde::Serialize;
+use strum::{FromRepr, IntoStaticStr};
 
 use crate::decimal::{Price, Qty};
 use crate::instrument::InstrumentId;
@@ -33,7 +35,7 @@ pub const MARK_DECIMALS: u8 = 8;
 pub const RATE_DECIMALS: u8 = 12;
 
 /// What a record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::FromRepr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRepr)]
 #[repr(u8)]
 pub enum RecordKind {
     /// Changed levels of a book, absolute quantities, zero deletes.
@@ -177,20 +179,7 @@ pub struct Mark {
 }
 
 /// How far a book can be trusted. Everything but `Good` masks features and stops decisions to trade.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    serde::Serialize,
-    strum::FromRepr,
-    strum::IntoStaticStr,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, FromRepr, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]

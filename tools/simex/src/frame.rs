@@ -1,6 +1,7 @@
 //! What comes out: frames as a recorder gets them.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// One received frame. Keep one and pass it to [`crate::Simulator::next_frame`] again: its buffer is reused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub struct Frame {
     Default,
     Serialize,
     Deserialize,
-    strum::IntoStaticStr,
-    strum::VariantArray,
+    IntoStaticStr,
+    VariantArray,
 )]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]

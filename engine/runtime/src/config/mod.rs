@@ -86,11 +86,14 @@ pub struct ReplayConfig {
     pub repeat: bool,
     /// Frames read ahead at most, MiB.
     pub read_ahead_mib: usize,
+    /// What an operator does meanwhile, by event time after the first frame, such as `60s:trip:engine` or
+    /// `90s:reset:instrument:BTCUSDT.binance-usdm`.
+    pub operator: Vec<String>,
 }
 
 impl Default for ReplayConfig {
     fn default() -> Self {
-        Self { speed: "1".into(), repeat: false, read_ahead_mib: 256 }
+        Self { speed: "1".into(), repeat: false, read_ahead_mib: 256, operator: Vec::new() }
     }
 }
 
@@ -183,6 +186,10 @@ impl Config {
             Ok(SourceSpec { path: source.path.clone(), venue })
         });
         let speed: Speed = self.replay.speed.parse().map_err(|reason| wrong("replay.speed", reason))?;
+        let orders = self.replay.operator.iter().enumerate();
+        let orders = orders
+            .map(|(i, order)| order.parse().map_err(|reason| wrong(&format!("replay.operator.{i}"), reason)))
+            .collect::<Result<_, _>>()?;
         let strategies = self.strategies.iter().map(|s| (s.name.clone(), s.instruments.clone())).collect();
         let outputs = Outputs {
             decisions: Some(self.output.directory.join("decisions.jsonl")),
@@ -198,6 +205,7 @@ impl Config {
             check_bbo: self.engine.check_bbo,
             profiles: self.profiles(&wrong)?,
             strategies,
+            orders,
             outputs,
             read_ahead: self.replay.read_ahead_mib.saturating_mul(1 << 20),
             ..ReplayPlan::new(sources.collect::<Result<_, _>>()?)

@@ -3,6 +3,7 @@
 //! Determinism: time comes from the frames, timers fire in event time, frames come in one order (receive time, source
 //! name, line). Topology, speed, host and wait strategy change latencies only; the digests prove it.
 
+mod orders;
 mod source;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use hdrhistogram::Histogram;
 use tidegate_feed::replay::{Reader, ReplayError, SourceReport, SourceSpec};
 use tidegate_feed::{Feed, FeedCounters, FeedError, discover};
 use tidegate_guard::thresholds::OutOfRange;
-use tidegate_guard::{GuardCounters, GuardStage, Profile, Strategy};
+use tidegate_guard::{CommandError, GuardCounters, GuardStage, Profile, Strategy};
 use tidegate_market::{MarketConfig, MarketCounters, MarketStage};
 use tidegate_wire::clock::Clock;
 use tidegate_wire::decision::{BreakerState, Decision};
@@ -31,6 +32,8 @@ use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, ru
 use crate::scribe::{OutputError, Scribe, Written};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
 use source::{ReplaySource, Times, take_back};
+
+pub use orders::Order;
 
 pub use crate::scribe::{DecisionLine, Names, Outputs};
 
@@ -88,6 +91,8 @@ pub struct ReplayPlan {
     pub profiles: [Profile; Venue::ALL.len()],
     /// Strategies by name with instrument names (`BTCUSDT.binance-usdm`).
     pub strategies: Vec<(String, Vec<String>)>,
+    /// What an operator does meanwhile.
+    pub orders: Vec<Order>,
     /// Where records go.
     pub outputs: Outputs,
     /// Frames read ahead at most, bytes.
@@ -108,6 +113,7 @@ impl ReplayPlan {
             check_bbo: false,
             profiles: Venue::ALL.map(Profile::builtin),
             strategies: Vec::new(),
+            orders: Vec::new(),
             outputs: Outputs::default(),
             read_ahead: 1 << 30,
         }
@@ -148,6 +154,17 @@ pub enum RunError {
         /// What there is.
         known: String,
     },
+    /// An operator's order names something that is not there.
+    #[error("order {order}: there is no such name; there are {known}")]
+    Order {
+        /// The order.
+        order: String,
+        /// What there is.
+        known: String,
+    },
+    /// An operator's order for a scope without breakers.
+    #[error(transparent)]
+    Command(#[from] CommandError),
 }
 
 /// One instrument at the end of a replay.
@@ -219,9 +236,10 @@ const DECISION_LINES: u64 = 1 << 12;
 /// Lines of the observers' ring: about 6,000 vectors.
 const OBSERVER_LINES: u64 = 1 << 16;
 
-fn ring(lines: u64, stop: &Arc<AtomicBool>) -> Result<(RecordWriter, RecordReader), RegionError> {
+/// A ring whose reader outlives its writer: nothing is given up, not even while stopping.
+fn ring(lines: u64) -> Result<(RecordWriter, RecordReader), RegionError> {
     let region = Arc::new(Region::anonymous(RegionKind::Lossless, lines)?);
-    let writer = RecordWriter::new(lossless::Writer::resume(region.clone()), stop.clone());
+    let writer = RecordWriter::new(lossless::Writer::resume(region.clone()), Arc::default());
     Ok((writer, RecordReader::new(lossless::Reader::resume(region))))
 }
 
@@ -258,16 +276,16 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let clock = Clock::calibrate();
     let feed = Feed::new(&registry, clock)?;
     let (recorder, collector) = recorder(STAGES);
-    // Its reader outlives every writer: a decision is never given up, not even while stopping.
-    let (decision_writer, decision_reader) = ring(DECISION_LINES, &Arc::default())?;
-    let guard = GuardStage::new(&registry, plan.profiles.clone(), &strategies, decision_writer)?;
+    let (decision_writer, decision_reader) = ring(DECISION_LINES)?;
+    let mut guard = GuardStage::new(&registry, plan.profiles.clone(), &strategies, decision_writer)?;
+    guard.schedule(plan.orders.iter().map(|order| order.resolve(&registry, &strategies)).collect::<Result<_, _>>()?)?;
     let observers = Arc::new(Region::anonymous(RegionKind::Overwrite, OBSERVER_LINES)?);
     let staged = plan.topology == Topology::Staged;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(observers), staged);
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
     let placement = placement(plan);
-    let market = MarketConfig { stale_after_ns: stale_after_ns(plan), check_bbo: plan.check_bbo };
+    let market = market_config(&plan.profiles, plan.check_bbo);
     let prices = discovery.prices;
     let parts = Parts { registry: registry.clone(), clock, feed, market, prices, tail, placement, stop: stop.clone() };
 
@@ -369,9 +387,8 @@ fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(R
 
 fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
     let Parts { registry, clock, feed, market, prices, tail, placement, stop } = parts;
-    // The readers outlive their writers and drain what is left: nothing is given up, not even while stopping.
-    let (event_writer, event_reader) = ring(EVENT_LINES, &Arc::default())?;
-    let (vector_writer, vectors) = ring(VECTOR_LINES, &Arc::default())?;
+    let (event_writer, event_reader) = ring(EVENT_LINES)?;
+    let (vector_writer, vectors) = ring(VECTOR_LINES)?;
     let mut stage = MarketStage::new(&registry, market, clock, vector_writer);
     prices.into_iter().for_each(|(id, price)| stage.place(id, price));
     let mut warnings = prepare(plan);
@@ -427,12 +444,13 @@ fn start_meter(plan: &ReplayPlan, placement: &Placement, warnings: &mut Vec<Stri
     }
 }
 
-/// The shortest patience of any profile: the market stage masks a book when the guard would stop trading on it.
-fn stale_after_ns(plan: &ReplayPlan) -> i64 {
-    let stale = plan.profiles.iter().filter_map(|profile| profile.rule("stale_feed"));
+/// Settings of the market stage beside these profiles: it masks a book as soon as any of them would stop trading on it.
+pub fn market_config(profiles: &[Profile], check_bbo: bool) -> MarketConfig {
+    let stale = profiles.iter().filter_map(|profile| profile.rule("stale_feed"));
     let enabled = stale.filter(|settings| settings.enabled);
     let shortest = enabled.map(|settings| settings.threshold).fold(f64::INFINITY, f64::min);
-    if shortest.is_finite() { (shortest * 1e6).ceil() as i64 } else { MarketConfig::default().stale_after_ns }
+    let patience = shortest.is_finite().then(|| (shortest * 1e6).ceil() as i64);
+    MarketConfig { stale_after_ns: patience.unwrap_or(MarketConfig::default().stale_after_ns), check_bbo }
 }
 
 fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, RunError> {

@@ -4,12 +4,13 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use tidegate_guard::Profile;
+use tidegate_market::MarketStage;
 use tidegate_market::bars::BarRule;
 use tidegate_market::features::schema::{FEATURES, schema_hash_hex};
-use tidegate_market::{MarketConfig, MarketStage};
 use tidegate_runtime::extract::extract;
-use tidegate_runtime::replay::sources;
-use tidegate_wire::Registry;
+use tidegate_runtime::replay::{market_config, sources};
+use tidegate_wire::{Registry, Venue};
 
 use crate::commands::replay::exit_code;
 use crate::exit::{Exit, failed};
@@ -91,7 +92,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         |registry, prices, clock| {
             let mut vectors = vectors;
             vectors.name_instruments(registry);
-            let mut stage = MarketStage::new(registry, MarketConfig::default(), clock, vectors);
+            let config = market_config(&Venue::ALL.map(Profile::builtin), false);
+            let mut stage = MarketStage::new(registry, config, clock, vectors);
             prices.iter().for_each(|(id, price)| stage.place(*id, *price));
             BarTee::new(stage, bars, registry)
         },

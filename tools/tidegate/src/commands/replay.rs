@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tidegate_market::features::schema::FEATURES;
 use tidegate_runtime::pipeline::Topology;
-use tidegate_runtime::replay::{self, Outputs, ReplayPlan, RunError, Speed};
+use tidegate_runtime::replay::{self, Order, Outputs, ReplayPlan, RunError, Speed};
 use tidegate_runtime::wait::WaitStrategy;
 
 use crate::exit::{Exit, failed};
@@ -21,7 +21,8 @@ use crate::summary::{Summary, print_summary};
 #[command(after_help = "EXAMPLES:
   tidegate replay --input btcusdt.gz --check-bbo
   tidegate replay --input spot.gz usdm.gz coinm.gz --topology staged --format json
-  tidegate replay --input binance-usdm=capture.txt --speed 10 --decisions decisions.jsonl --hlog latency.hlog")]
+  tidegate replay --input binance-usdm=capture.txt --speed 10 --decisions decisions.jsonl --hlog latency.hlog
+  tidegate replay --input btcusdt.gz --operator 60s:trip:engine --operator 90s:reset:engine")]
 pub(crate) struct Args {
     /// Captures: FILE, or VENUE=FILE where the frames do not tell the venue
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// Compare every book with the venue's own best bid and ask; exit 1 on a mismatch
     #[arg(long)]
     check_bbo: bool,
+    /// Trip or reset a breaker by hand at a time after the first frame: TIME:trip|reset:SCOPE[:NAME]
+    #[arg(long, value_name = "ORDER")]
+    operator: Vec<Order>,
     /// Read at most this much ahead, MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     read_ahead: usize,
@@ -89,6 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         cores: args.cores.clone(),
         lock_memory: args.lock_memory,
         check_bbo: args.check_bbo,
+        orders: args.operator.clone(),
         outputs: Outputs { decisions: args.decisions.clone(), hlog: args.hlog.clone() },
         read_ahead: args.read_ahead.saturating_mul(1 << 20),
         ..ReplayPlan::new(sources)
@@ -135,7 +140,9 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
     let exit = match &error {
         RunError::Discover(_) | RunError::Replay(_) | RunError::Feed(_) => Exit::BadInput,
         RunError::Output(_) => Exit::Io,
-        RunError::Threshold(_) | RunError::Strategy { .. } => Exit::Config,
+        RunError::Threshold(_) | RunError::Strategy { .. } | RunError::Order { .. } | RunError::Command(_) => {
+            Exit::Config
+        }
         RunError::Ring(_) | RunError::Thread(_) => Exit::Failure,
     };
     failed(exit, error.to_string())
