@@ -155,10 +155,9 @@ fn an_interrupted_replay_ends_cleanly_with_130_and_keeps_what_it_decided() {
         let output = child.wait_with_output().expect("ends");
         assert_eq!(output.status.code(), Some(130), "{topology}");
         let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a summary after the signal");
-        // Whatever was fed went through every stage: nothing is left behind in a ring.
         assert!(summary["frames"].as_u64() > Some(10), "{topology}: {summary}");
-        assert_eq!(summary["latency"]["total"]["count"], summary["latency"]["decode"]["count"], "{topology}");
-        assert_eq!(summary["latency"]["total"]["count"], summary["events"], "{topology}");
+        // Whatever was fed went on: every event has its vector (timers add some).
+        assert!(summary["vectors"].as_u64() >= summary["events"].as_u64(), "{topology}: {summary}");
         let log = json(&["hist", &hlog.display().to_string(), "--format", "json"]);
         assert!(!log.is_null());
     }

@@ -163,8 +163,8 @@ impl<D: DecisionSink> GuardStage<D> {
         }
     }
 
-    /// Commands to be carried out some nanoseconds after the first event, in event time: a replay obeys them at the same
-    /// place whatever its speed and topology.
+    /// Commands to be carried out some nanoseconds after the first event, in event time: a replay obeys them at the
+    /// same place whatever its speed and topology.
     ///
     /// # Errors
     /// A scope does not exist; nothing is scheduled.
