@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Compare every book with the venue's own best bid and ask; exit 1 on a mismatch
     #[arg(long)]
     check_bbo: bool,
-    /// Trip or reset a breaker by hand at a time after the first frame: TIME:trip|reset:SCOPE[:NAME]
+    /// Trip or reset a breaker by hand at a time after the first frame: `TIME:trip|reset:SCOPE[:NAME]`
     #[arg(long, value_name = "ORDER")]
     operator: Vec<Order>,
     /// Read at most this much ahead, MiB
