@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytemuck::Zeroable;
 use tidegate_feed::frame::FrameMut;
 use tidegate_feed::{Feed, FrameMeta};
+use tidegate_guard::profile::Escalation;
 use tidegate_guard::{GuardStage, Profile};
 use tidegate_market::book::Book;
 use tidegate_market::{MarketConfig, MarketStage};
@@ -171,9 +171,9 @@ pub(super) fn tail(watch: &Stopwatch) -> (Tail, RecordReader, Collector) {
 
 fn guard() -> (GuardStage<RecordWriter>, RecordReader) {
     let region = region(RegionKind::Lossless, DECISION_LINES);
-    let writer = RecordWriter::new(lossless::Writer::resume(region.clone()), Arc::new(AtomicBool::new(false)));
+    let writer = RecordWriter::new(lossless::Writer::resume(region.clone()));
     let (registry, _) = corpus::registry();
-    let guard = GuardStage::new(&registry, Venue::ALL.map(Profile::builtin), &[], writer);
+    let guard = GuardStage::new(&registry, Venue::ALL.map(Profile::builtin), Escalation::default(), &[], writer);
     (guard.expect("built-in thresholds are in range"), RecordReader::new(lossless::Reader::resume(region)))
 }
 

@@ -28,6 +28,8 @@ struct Book {
     quality: BookQuality,
     /// Whether it was good before: the next time counts as a resync.
     was_good: bool,
+    /// When the last depth frame that carried the book on came, ns of event time.
+    carried_ns: i64,
     /// Source of the last depth frame, and of the last trade.
     depth_source: u16,
     trade_source: u16,
@@ -52,6 +54,9 @@ pub struct Feed {
 /// Heartbeats for frames without events come at most this often, ns of event time.
 const BEAT_NS: i64 = 100_000_000;
 
+/// Silence after which a source is taken to have ended when another one goes on, ns of event time.
+const SILENCE_NS: i64 = 1_000_000_000;
+
 impl Feed {
     /// A feed for all instruments of a registry.
     ///
@@ -69,6 +74,7 @@ impl Feed {
             sync: Synchroniser::new(rule(venue)),
             quality: BookQuality::Building,
             was_good: false,
+            carried_ns: 0,
             depth_source: 0,
             trade_source: 0,
             trade_id: 0,
@@ -234,11 +240,11 @@ impl<S: EventSink> Emitter<'_, S> {
             return;
         }
         let levels = decoder.levels();
-        let same_source = book.depth_source == self.source;
+        let goes_on = book.depth_source == self.source || !self.is_silent(book);
         let verdict = book.sync.delta(ids);
         // A second capture of the same stream lags behind: only what carries the book on names its source.
         if verdict != Verdict::Outdated {
-            book.depth_source = self.source;
+            (book.depth_source, book.carried_ns) = (self.source, self.header.event_ns);
         }
         match verdict {
             Verdict::Apply => self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0),
@@ -252,7 +258,7 @@ impl<S: EventSink> Emitter<'_, S> {
                 book.sync.hold(*ids, self.header.venue_ns, levels.bids(), levels.asks());
             }
             Verdict::Gap { expected, received } => {
-                if same_source {
+                if goes_on {
                     self.gap(book, expected, received);
                 } else {
                     self.session(book);
@@ -275,14 +281,17 @@ impl<S: EventSink> Emitter<'_, S> {
 
     #[cold]
     fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
-        // A recording often begins with its snapshot: one from a new source is the beginning of a session, unless its
-        // stream turns out to be continued (then its first frame comes before the snapshot and has changed the source).
-        // One that is no newer than the book begins nothing: answers to requests may be recorded apart from the stream.
+        // A recording often begins with its snapshot: one from a new source that is newer than the book replaces it.
+        // After a silence of the old source that is the beginning of a session; while it goes on, the book stays in
+        // service, for answers to requests may be recorded apart from the stream. One that is no newer begins nothing.
         let newer = ids.last > book.sync.last();
         if book.depth_source != self.source && book.sync.state() != State::Waiting && newer {
-            book.depth_source = self.source;
+            let silent = self.is_silent(book);
             book.sync.restart();
-            self.session(book);
+            if silent {
+                book.depth_source = self.source;
+                self.session(book);
+            }
         }
         match book.sync.snapshot(ids.last) {
             SnapshotVerdict::TooOld => {
@@ -327,7 +336,17 @@ impl<S: EventSink> Emitter<'_, S> {
         }
     }
 
+    /// Whether the source that carried the book has fallen silent: a hole after that lies between two recordings, one
+    /// before it in the stream itself.
+    #[inline(always)]
+    fn is_silent(&self, book: &Book) -> bool {
+        self.header.event_ns - book.carried_ns > SILENCE_NS
+    }
+
     fn became_good(&mut self, book: &mut Book) {
+        if book.quality == BookQuality::Good {
+            return;
+        }
         self.counters.resyncs += u64::from(book.was_good);
         book.resyncs += u64::from(book.was_good);
         book.was_good = true;

@@ -95,6 +95,8 @@ pub struct Synchroniser {
 
 /// Outdated frames in a row that a re-delivery may bring. More mean that the venue counts anew: the book is dead.
 const BEHIND_MAX: u32 = 64;
+/// The same while a snapshot waits for its stream: the snapshot may be some seconds ahead of it.
+const JOINING_BEHIND_MAX: u32 = 1024;
 
 /// Frames that can be held back; at one each 10 ms, twenty seconds of waiting.
 const HELD_FRAMES: usize = 2048;
@@ -159,7 +161,8 @@ impl Synchroniser {
         };
         if outdated {
             self.behind += 1;
-            if self.state == State::Live && self.behind > BEHIND_MAX {
+            let most = if joining { JOINING_BEHIND_MAX } else { BEHIND_MAX };
+            if self.behind > most {
                 self.behind = 0;
                 self.state = State::Waiting;
                 return Verdict::Gap { expected, received };
@@ -208,7 +211,7 @@ impl Synchroniser {
         if !joins {
             return SnapshotVerdict::TooOld;
         }
-        self.last = id;
+        (self.last, self.behind) = (id, 0);
         self.state = State::Joining;
         SnapshotVerdict::Load
     }

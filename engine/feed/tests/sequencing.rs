@@ -4,6 +4,7 @@ mod common;
 
 use common::frames::registry;
 use common::{Rig, meta};
+use tidegate_feed::FrameMeta;
 use tidegate_feed::sync::{Rule, SnapshotVerdict, State, Synchroniser, Verdict};
 use tidegate_wire::event::{BookQuality, DepthIds, FLAG_BUFFERED, FLAG_SESSION, Level};
 use tidegate_wire::{InstrumentId, Price, Qty, Venue};
@@ -289,27 +290,70 @@ fn resync_takes_one_book_out_of_service_until_its_next_snapshot() {
     rig.resync(InstrumentId::NONE);
 }
 
-/// A frame from one of two sources.
+/// A frame from one of several sources.
 fn from(rig: &mut Rig, source: u16, text: &str) {
     rig.frame(&meta(Venue::BinanceSpot, source, InstrumentId(0)), text.as_bytes());
 }
 
+/// The same, so many seconds after the first frame.
+fn later(rig: &mut Rig, seconds: i64, source: u16, text: &str) {
+    let at = FrameMeta { recv_ns: seconds * 1_000_000_000, ..meta(Venue::BinanceSpot, source, InstrumentId(0)) };
+    rig.frame(&at, text.as_bytes());
+}
+
 #[test]
-fn a_hole_between_two_sources_is_a_session_and_none_within_one() {
+fn a_hole_after_a_silence_of_the_old_source_is_a_session() {
     let mut rig = Rig::new(&registry());
     [snapshot(10), spot(11, 12)].iter().for_each(|frame| from(&mut rig, 0, frame));
     // The second source continues the first without a hole: nothing happens.
-    from(&mut rig, 1, &spot(13, 14));
+    later(&mut rig, 10, 1, &spot(13, 14));
     assert_eq!((rig.book().quality, rig.counters().sessions), (BookQuality::Good, 0));
-    from(&mut rig, 2, &spot(90, 91));
+    later(&mut rig, 20, 2, &spot(90, 91));
     assert_eq!((rig.book().quality, rig.counters().sessions, rig.counters().gaps), (BookQuality::Building, 1, 0));
     assert_ne!(rig.book().flags & FLAG_SESSION, 0);
-    from(&mut rig, 2, &snapshot(90));
+    later(&mut rig, 20, 2, &snapshot(90));
     assert_eq!((rig.book().quality, rig.counters().resyncs), (BookQuality::Good, 0), "a session starts anew");
     // A recording that begins with its snapshot is a session too.
-    from(&mut rig, 3, &snapshot(500));
+    later(&mut rig, 30, 3, &snapshot(500));
     assert_eq!((rig.book().quality, rig.counters().sessions), (BookQuality::Building, 2));
-    from(&mut rig, 3, &spot(501, 502));
+    later(&mut rig, 30, 3, &spot(501, 502));
+    assert_eq!(rig.book().quality, BookQuality::Good);
+}
+
+#[test]
+fn a_frame_that_both_of_two_recordings_lost_is_a_gap() {
+    let mut rig = Rig::new(&registry());
+    [snapshot(10), spot(11, 12)].iter().for_each(|frame| from(&mut rig, 0, frame));
+    from(&mut rig, 1, &spot(11, 12));
+    from(&mut rig, 1, &spot(15, 16));
+    assert_eq!((rig.book().quality, rig.counters().sessions, rig.counters().gaps), (BookQuality::Gapped, 0, 1));
+}
+
+#[test]
+fn a_newer_answer_recorded_apart_from_the_stream_keeps_the_book_in_service() {
+    let mut rig = Rig::new(&registry());
+    [snapshot(10), spot(11, 12)].iter().for_each(|frame| from(&mut rig, 0, frame));
+    from(&mut rig, 7, &snapshot(15));
+    assert_eq!((rig.book().quality, rig.counters().sessions), (BookQuality::Good, 0));
+    // What the answer holds already is dropped, and the frame that goes on from it joins.
+    from(&mut rig, 0, &spot(13, 14));
+    from(&mut rig, 0, &spot(15, 18));
+    assert_eq!((rig.book().quality, bid(&rig)), (BookQuality::Good, Some(18)));
+    assert_eq!((rig.counters().resyncs, rig.counters().outdated), (0, 1));
+    // Frames missing behind it are a gap as ever.
+    from(&mut rig, 7, &snapshot(30));
+    from(&mut rig, 0, &spot(35, 36));
+    assert_eq!((rig.book().quality, rig.counters().gaps), (BookQuality::Gapped, 1));
+}
+
+#[test]
+fn a_snapshot_whose_stream_never_comes_is_given_up() {
+    let mut rig = Rig::new(&registry());
+    from(&mut rig, 0, &snapshot(1_000_000));
+    (0..1_025).for_each(|id| from(&mut rig, 0, &spot(id + 1, id + 1)));
+    assert_eq!((rig.book().quality, rig.counters().gaps), (BookQuality::Gapped, 1), "the venue counts anew");
+    from(&mut rig, 0, &snapshot(1_025));
+    from(&mut rig, 0, &spot(1_026, 1_026));
     assert_eq!(rig.book().quality, BookQuality::Good);
 }
 

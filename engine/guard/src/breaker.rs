@@ -147,6 +147,11 @@ impl Breaker {
         (self.state != BreakerState::Closed).then(|| self.go(BreakerState::Closed, Cause::ManualReset, i64::MAX))
     }
 
+    /// A breach that has not tripped yet begins anew.
+    pub fn forget_breach(&mut self) {
+        self.breached_since = i64::MAX;
+    }
+
     fn trip(&mut self, cause: Cause) -> Transition {
         self.breached_since = i64::MAX;
         self.go(BreakerState::Tripped, cause, i64::MAX)

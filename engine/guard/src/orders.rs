@@ -33,6 +33,11 @@ impl Orders {
         Self { queue: orders.into(), begun: false }
     }
 
+    /// How many are left.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The first event has come; later calls do nothing.
     pub(crate) fn begin(&mut self, now: i64) {
         if !core::mem::replace(&mut self.begun, true) {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use tidegate_wire::Venue;
 
 use crate::rules::{Direction, RULE_COUNT, RULES, Rule, rule_index};
+use crate::thresholds::LARGEST;
 
 /// What happens after a trip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -57,29 +58,29 @@ impl Settings {
     /// The key, its value and what was expected.
     pub fn check(&self, rule: &Rule) -> Result<(), String> {
         let name = rule.name;
-        if !self.threshold.is_finite() || !self.release.is_finite() {
-            return Err(format!("rules.{name}: threshold and release must be numbers"));
+        for (key, value) in [("threshold", self.threshold), ("release", self.release)] {
+            if !(-LARGEST..=LARGEST).contains(&value) {
+                return Err(format!("rules.{name}.{key} is {value}, expected a number within +-{LARGEST}"));
+            }
         }
-        let (wrong, side) = match rule.direction {
-            Direction::Above => (self.release > self.threshold, "at or below"),
-            Direction::Below => (self.release < self.threshold, "at or above"),
-        };
-        if wrong {
+        if !rule.direction.is_good_side(self.release, self.threshold) {
+            let side = if rule.direction == Direction::Above { "at or below" } else { "at or above" };
             let (release, threshold) = (self.release, self.threshold);
             return Err(format!("rules.{name}.release is {release}, expected {side} the threshold {threshold}"));
         }
-        for (key, value) in [
+        let times = [
             ("hold_ms", self.hold_ms),
             ("cooling_ms", self.cooling_ms),
             ("probation_ms", self.probation_ms),
             ("warmup_ms", self.warmup_ms),
-        ] {
-            if value > LONGEST_MS {
-                return Err(format!("rules.{name}.{key} is {value}, expected at most {LONGEST_MS} (a day)"));
-            }
-        }
-        Ok(())
+        ];
+        check_times(&format!("rules.{name}"), &times)
     }
+}
+
+fn check_times(of: &str, times: &[(&str, u64)]) -> Result<(), String> {
+    let long = times.iter().find(|(_, ms)| *ms > LONGEST_MS);
+    long.map_or(Ok(()), |(key, ms)| Err(format!("{of}.{key} is {ms}, expected at most {LONGEST_MS} (a day)")))
 }
 
 /// What a profile file may say of a rule.
@@ -136,6 +137,22 @@ pub struct Escalation {
     pub cooling_ms: u64,
     /// How long it is on probation after that, ms.
     pub probation_ms: u64,
+}
+
+impl Escalation {
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    /// The key, its value and what was expected.
+    pub fn check(&self) -> Result<(), String> {
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            return Err(format!("escalation.share is {}, expected above 0 and at most 1", self.share));
+        }
+        if self.members == 0 {
+            return Err("escalation.members is 0, expected above 0".into());
+        }
+        check_times("escalation", &[("cooling_ms", self.cooling_ms), ("probation_ms", self.probation_ms)])
+    }
 }
 
 impl Default for Escalation {
@@ -214,12 +231,7 @@ impl Profile {
     pub fn from_file(file: &ProfileFile) -> Result<Self, ProfileError> {
         let mut profile = Self { name: file.name.clone(), escalation: file.escalation, ..Self::default() };
         profile.apply(&file.rules)?;
-        let Escalation { share, members, .. } = profile.escalation;
-        if !(share > 0.0 && share <= 1.0) || members == 0 {
-            let text =
-                format!("escalation: share is {share}, expected in (0, 1]; members is {members}, expected above 0");
-            return Err(ProfileError::Value(text));
-        }
+        profile.escalation.check().map_err(ProfileError::Value)?;
         Ok(profile)
     }
 
@@ -273,7 +285,11 @@ mod tests {
         let message = error("[rules.volatility]\nthreshold = 1.0\nrelease = 2.0");
         assert!(message.contains("rules.volatility.release is 2") && message.contains("threshold 1"), "{message}");
         assert!(error("[rules.spread]\nhold_ms = -1").contains("rules.spread.hold_ms"));
-        assert!(error("[escalation]\nshare = 1.5").contains("share is 1.5"));
+        assert!(error("[escalation]\nshare = 1.5").contains("escalation.share is 1.5"));
+        assert!(error("[escalation]\nmembers = 0").contains("escalation.members is 0"));
+        assert!(error("[escalation]\ncooling_ms = 1000000000000").contains("escalation.cooling_ms is 1000000000000"));
+        assert!(error("[rules.spread]\nthreshold = 1e10").contains("rules.spread.threshold is 10000000000"));
+        assert!(error("[rules.spread]\nthreshold = nan").contains("rules.spread.threshold is NaN"));
         assert!(error("[rules.correlation_break]\nrelease = 0.1").contains("at or above"));
         assert!(error("nonsense").contains("nonsense"));
     }

@@ -8,10 +8,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::breaker::{Breaker, Limits, Transition};
 use crate::orders::{Command, CommandError, Orders};
-use crate::profile::Profile;
+use crate::profile::{Escalation, Profile};
 use crate::rules::{ESCALATION, MANUAL, RULE_COUNT, RULES};
 use crate::scopes::Group;
-use crate::thresholds::{OutOfRange, ThresholdBoard, ThresholdSet};
+use crate::thresholds::{ThresholdBoard, ThresholdError, ThresholdSet};
 use crate::watch::Watch;
 
 /// A named set of instruments that stops as one.
@@ -62,17 +62,18 @@ enum Place {
 }
 
 impl<D: DecisionSink> GuardStage<D> {
-    /// A stage with a profile for each venue (by number) and some strategies.
+    /// A stage with a profile for each venue (by number) and some strategies. `escalation` is the engine's and the
+    /// strategies' own; venues have their profile's.
     ///
     /// # Errors
-    /// [`OutOfRange`] when a profile holds a threshold that no cell can.
+    /// [`ThresholdError`] when a profile holds a threshold that no cell can.
     pub fn new(
         registry: &Registry,
         profiles: [Profile; Venue::ALL.len()],
+        escalation: Escalation,
         strategies: &[Strategy],
         sink: D,
-    ) -> Result<Self, OutOfRange> {
-        let escalation = profiles[0].escalation;
+    ) -> Result<Self, ThresholdError> {
         let sets = registry.iter().map(|(_, i)| ThresholdSet::of_profile(&profiles[i.venue as usize]));
         let board = ThresholdBoard::new(sets)?;
         let count = |venue: Venue| registry.iter().filter(|(_, i)| i.venue == venue).count() as u32;
@@ -83,7 +84,7 @@ impl<D: DecisionSink> GuardStage<D> {
         let active = Venue::ALL.iter().filter(|venue| count(**venue) > 0).count() as u32;
         let group = |(id, s): (usize, &Strategy)| {
             // A strategy stops with its first stopped instrument: its legs belong together.
-            let first = crate::profile::Escalation { share: f64::EPSILON, members: 1, ..escalation };
+            let first = Escalation { share: f64::EPSILON, members: 1, ..escalation };
             Group::new(Scope::Strategy, id as u16, s.instruments.len() as u32, &first)
         };
         let watches = registry.iter().map(|(id, i)| Watch::new(id, i.venue, &profiles, strategies)).collect();
@@ -143,14 +144,24 @@ impl<D: DecisionSink> GuardStage<D> {
             && !self.engine.is_stopped()
     }
 
-    /// Whether a strategy may trade: neither it nor the engine is stopped.
+    /// Whether a strategy may trade: neither it nor the engine nor a venue of any of its instruments is stopped. Its
+    /// legs belong together, so what stops one stops all.
     pub fn permits_strategy(&self, strategy: usize) -> bool {
-        self.strategies.get(strategy).is_some_and(|group| !group.is_stopped()) && !self.engine.is_stopped()
+        let Some(group) = self.strategies.get(strategy) else { return false };
+        let mut members = self.watches.iter().filter(|watch| watch.strategies.contains(&strategy));
+        !group.is_stopped() && !self.engine.is_stopped() && members.all(|w| !self.venues[w.venue].is_stopped())
     }
 
-    /// State of one rule's breaker of an instrument.
+    /// State of one rule's breaker of an instrument, or of the operator's ([`MANUAL`]).
     pub fn state(&self, instrument: InstrumentId, rule: usize) -> Option<BreakerState> {
-        Some(self.watches.get(instrument.index())?.breakers.get(rule)?.state())
+        let watch = self.watches.get(instrument.index())?;
+        let manual = || (rule == usize::from(MANUAL)).then_some(&watch.manual);
+        watch.breakers.get(rule).or_else(manual).map(Breaker::state)
+    }
+
+    /// Orders whose time has not come.
+    pub fn orders_left(&self) -> usize {
+        self.orders.len()
     }
 
     /// State of a venue, a strategy or the engine.
@@ -473,7 +484,7 @@ impl<D: DecisionSink> FeatureSink for GuardStage<D> {
         self.frame = header.frame;
         if header.flags & FLAG_SESSION != 0 {
             // A new session warms up anew; breakers that are open stay open until their own rules close them.
-            self.watches[header.instrument.index()].started = false;
+            self.watches[header.instrument.index()].begin_session();
         }
         self.watch(header.instrument, body, header.event_ns);
     }

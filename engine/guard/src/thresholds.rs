@@ -10,7 +10,7 @@ use tidegate_wire::InstrumentId;
 use tidegate_wire::cell::SeqCell;
 
 use crate::profile::Profile;
-use crate::rules::RULE_COUNT;
+use crate::rules::{RULE_COUNT, RULES};
 
 /// Units of a threshold's fixed point: nine decimals.
 const UNITS: f64 = 1e9;
@@ -31,10 +31,37 @@ pub struct ThresholdSet {
     pub publisher: u64,
 }
 
-/// A value that cannot be put on the board: not finite, or beyond +-9e9.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a threshold must be finite and within +-9e9")]
-pub struct OutOfRange;
+/// Largest absolute value of a threshold: what nine decimals leave of 64 bits.
+pub const LARGEST: f64 = 9e9;
+
+/// A set that cannot be put on the board.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum ThresholdError {
+    /// A value that no cell can hold.
+    #[error("{rule}: {value} is no threshold, expected a number within +-{LARGEST}")]
+    OutOfRange {
+        /// Name of the rule.
+        rule: &'static str,
+        /// What it should have been.
+        value: f64,
+    },
+    /// It would release before it trips.
+    #[error("{rule}: release {release} is on the wrong side of the threshold {threshold}")]
+    WrongSide {
+        /// Name of the rule.
+        rule: &'static str,
+        /// Level that trips.
+        threshold: f64,
+        /// Level that releases.
+        release: f64,
+    },
+    /// Cooling must take its time.
+    #[error("the factor on cooling periods is {0}, expected a number above 0 and at most {COOLING_FACTOR_MAX}")]
+    CoolingFactor(f64),
+}
+
+/// Largest factor on cooling periods: a day becomes less than three years.
+const COOLING_FACTOR_MAX: f64 = 1_000.0;
 
 impl ThresholdSet {
     /// The static set of a profile.
@@ -47,13 +74,27 @@ impl ThresholdSet {
         }
     }
 
-    fn words(&self) -> Result<[u64; WORDS], OutOfRange> {
+    fn check(&self) -> Result<(), ThresholdError> {
+        for (rule, (&threshold, &release)) in RULES.iter().zip(self.threshold.iter().zip(&self.release)) {
+            for value in [threshold, release] {
+                if !(-LARGEST..=LARGEST).contains(&value) {
+                    return Err(ThresholdError::OutOfRange { rule: rule.name, value });
+                }
+            }
+            if !rule.direction.is_good_side(release, threshold) {
+                return Err(ThresholdError::WrongSide { rule: rule.name, threshold, release });
+            }
+        }
+        let factor = self.cooling_factor;
+        let fits = factor > 0.0 && factor <= COOLING_FACTOR_MAX;
+        if fits { Ok(()) } else { Err(ThresholdError::CoolingFactor(factor)) }
+    }
+
+    fn words(&self) -> Result<[u64; WORDS], ThresholdError> {
+        self.check()?;
         let mut words = [0; WORDS];
         let values = self.threshold.iter().chain(&self.release).chain([&self.cooling_factor]);
         for (word, value) in words.iter_mut().zip(values) {
-            if !value.is_finite() || value.abs() > 9e9 {
-                return Err(OutOfRange);
-            }
             *word = ((value * UNITS).round() as i64) as u64;
         }
         words[WORDS - 1] = self.publisher;
@@ -81,8 +122,8 @@ impl ThresholdBoard {
     /// A board with one set an instrument, at version 0.
     ///
     /// # Errors
-    /// [`OutOfRange`].
-    pub fn new(sets: impl IntoIterator<Item = ThresholdSet>) -> Result<Self, OutOfRange> {
+    /// See [`ThresholdError`].
+    pub fn new(sets: impl IntoIterator<Item = ThresholdSet>) -> Result<Self, ThresholdError> {
         let cells = sets.into_iter().map(|set| Ok(SeqCell::new(set.words()?))).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { cells: cells.into() })
     }
@@ -90,8 +131,8 @@ impl ThresholdBoard {
     /// Publishes a set for an instrument; an unknown instrument is ignored.
     ///
     /// # Errors
-    /// [`OutOfRange`]; the old set stays in force.
-    pub fn publish(&self, instrument: InstrumentId, set: &ThresholdSet) -> Result<(), OutOfRange> {
+    /// See [`ThresholdError`]; the old set stays in force.
+    pub fn publish(&self, instrument: InstrumentId, set: &ThresholdSet) -> Result<(), ThresholdError> {
         let words = set.words()?;
         if let Some(cell) = self.cells.get(instrument.index()) {
             cell.store(&words);
@@ -121,13 +162,19 @@ mod tests {
         let mut set = ThresholdSet::of_profile(&Profile::default());
         let board = ThresholdBoard::new([set]).expect("defaults fit");
         assert_eq!(board.load(InstrumentId(0)), Some((0, set)));
-        set.threshold[1] = 0.021;
+        set.threshold[1] = 0.061;
         set.publisher = 7;
         board.publish(InstrumentId(0), &set).expect("fits");
         assert_eq!((board.version(InstrumentId(0)), board.load(InstrumentId(0))), (1, Some((1, set))));
         for bad in [f64::NAN, f64::INFINITY, 1e10] {
-            set.release[0] = bad;
-            assert_eq!(board.publish(InstrumentId(0), &set), Err(OutOfRange));
+            let error = board.publish(InstrumentId(0), &ThresholdSet { release: [bad; RULE_COUNT], ..set });
+            assert!(matches!(error, Err(ThresholdError::OutOfRange { .. })), "{error:?}");
+        }
+        let error = board.publish(InstrumentId(0), &ThresholdSet { release: set.threshold.map(|t| t + 1.0), ..set });
+        assert!(matches!(error, Err(ThresholdError::WrongSide { .. })), "{error:?}");
+        for cooling_factor in [0.0, -1.0, f64::NAN, 1e4] {
+            let error = board.publish(InstrumentId(0), &ThresholdSet { cooling_factor, ..set });
+            assert!(matches!(error, Err(ThresholdError::CoolingFactor(_))), "{error:?}");
         }
         assert_eq!(board.version(InstrumentId(0)), 1);
         assert_eq!(board.load(InstrumentId(9)), None);

@@ -53,6 +53,13 @@ impl Watch {
         }
     }
 
+    /// What was measured before says nothing about what comes: rules wait for their warm-up again, and no breach goes on.
+    #[cold]
+    pub(crate) fn begin_session(&mut self) {
+        self.started = false;
+        self.breakers.iter_mut().for_each(Breaker::forget_breach);
+    }
+
     /// The instrument's first event: rules arm when their warm-up is over.
     #[cold]
     pub(crate) fn start(&mut self, now: i64, profiles: &[Profile]) {

@@ -1,5 +1,6 @@
 //! The guard stage as a whole: timers in event time, scopes, operators, moving thresholds, sessions.
 
+use tidegate_guard::profile::Escalation;
 use tidegate_guard::rules::{RULE_COUNT, rule_index, rule_name};
 use tidegate_guard::thresholds::ThresholdSet;
 use tidegate_guard::{Command, GuardStage, Profile, Strategy};
@@ -49,7 +50,8 @@ impl Harness {
     fn new() -> Self {
         let basis = Strategy { name: "basis".into(), instruments: vec![InstrumentId(0), InstrumentId(2)] };
         let profiles = Venue::ALL.map(Profile::builtin);
-        let stage = GuardStage::new(&registry(), profiles, &[basis], Log::default()).expect("shipped profiles fit");
+        let stage = GuardStage::new(&registry(), profiles, Escalation::default(), &[basis], Log::default())
+            .expect("shipped profiles fit");
         let mut harness = Self { stage, frame: 0 };
         // Nothing may be traded before its book has been seen to be good.
         assert!((0..4).all(|id| !harness.stage.permits(InstrumentId(id))));
@@ -144,6 +146,32 @@ fn venues_strategies_and_the_engine_follow_their_members() {
     assert!((0..4).all(|id| guard.stage.permits(InstrumentId(id))));
     assert!(guard.stage.permits_strategy(0));
     assert_eq!(guard.stage.group_state(Scope::Engine, 0), Some(BreakerState::Closed));
+}
+
+#[test]
+fn a_strategy_stops_with_the_venue_of_any_of_its_legs() {
+    let mut guard = Harness::new();
+    assert!(guard.stage.permits_strategy(0));
+    guard.stage.command(Command::Trip(Scope::Venue, Venue::BinanceUsdm as u16)).expect("a venue");
+    assert!(guard.stage.permits(InstrumentId(0)), "the other leg's venue goes on");
+    assert!(!guard.stage.permits_strategy(0), "but the legs belong together");
+    guard.stage.command(Command::Reset(Scope::Venue, Venue::BinanceUsdm as u16)).expect("a venue");
+    assert!(guard.stage.permits_strategy(0));
+}
+
+#[test]
+fn a_breach_does_not_outlive_its_session() {
+    let mut guard = Harness::new();
+    let empty = [(f::IMBALANCE_10, 1.0)];
+    let state =
+        |guard: &Harness| guard.stage.state(InstrumentId(0), usize::from(rule_index("imbalance").expect("a rule")));
+    guard.vector(0, 60_000, 0, &empty);
+    guard.vector(0, 60_100, FLAG_SESSION, &[]);
+    // Warm-up is over: the new session's own breach has only begun.
+    guard.vector(0, 120_000, 0, &empty);
+    assert_eq!(state(&guard), Some(BreakerState::Closed));
+    guard.vector(0, 123_000, 0, &empty);
+    assert_eq!(state(&guard), Some(BreakerState::Tripped));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tidegate_wire::event::{
     BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, Header, Mark, Quote, Status, Trade,
 };
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
-use tidegate_wire::{InstrumentId, Price, RecordKind, Registry};
+use tidegate_wire::{Instrument, InstrumentId, Price, RecordKind, Registry, Venue};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::book::Book;
@@ -18,15 +18,15 @@ use crate::features::{FeatureEngine, schema};
 /// Settings of the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarketConfig {
-    /// A book without a depth frame for this long is stale, ns of event time.
-    pub stale_after_ns: i64,
+    /// A book without a depth frame for this long is stale, ns of event time, by venue number.
+    pub stale_after_ns: [i64; Venue::ALL.len()],
     /// Compare every book with the quote stream.
     pub check_bbo: bool,
 }
 
 impl Default for MarketConfig {
     fn default() -> Self {
-        Self { stale_after_ns: 3_000_000_000, check_bbo: false }
+        Self { stale_after_ns: [3_000_000_000; Venue::ALL.len()], check_bbo: false }
     }
 }
 
@@ -61,6 +61,8 @@ struct Market {
     /// The book itself was seen to be corrupt; only a snapshot heals it.
     corrupt: bool,
     stale: bool,
+    /// Silence after which it is stale, ns.
+    patience_ns: i64,
     /// When the last depth frame came, ns of event time.
     alive_ns: i64,
     /// When it goes stale, ns of event time; `i64::MAX` while there is nothing to wait for.
@@ -87,7 +89,6 @@ impl Market {
 #[derive(Debug)]
 pub struct MarketStage<S> {
     registry: Registry,
-    config: MarketConfig,
     clock: Clock,
     markets: Vec<Market>,
     counters: MarketCounters,
@@ -101,13 +102,14 @@ pub struct MarketStage<S> {
 impl<S: FeatureSink> MarketStage<S> {
     /// A stage for all instruments of a registry.
     pub fn new(registry: &Registry, config: MarketConfig, clock: Clock, sink: S) -> Self {
-        let market = |(id, instrument): (InstrumentId, &tidegate_wire::Instrument)| Market {
+        let market = |(id, instrument): (InstrumentId, &Instrument)| Market {
             book: Book::with_window(instrument, 0),
             engine: FeatureEngine::new(instrument),
             check: config.check_bbo.then(CrossCheck::default),
             feed_quality: BookQuality::Building,
             corrupt: false,
             stale: false,
+            patience_ns: config.stale_after_ns[instrument.venue as usize],
             alive_ns: 0,
             deadline: i64::MAX,
             reference: reference(registry, id),
@@ -116,7 +118,7 @@ impl<S: FeatureSink> MarketStage<S> {
         };
         let markets = registry.iter().map(market).collect();
         let (registry, counters) = (registry.clone(), MarketCounters::default());
-        Self { registry, config, clock, markets, counters, next_deadline: i64::MAX, digest: 0, sink }
+        Self { registry, clock, markets, counters, next_deadline: i64::MAX, digest: 0, sink }
     }
 
     /// Places the ladder of an instrument around a price, so that the first snapshot does not have to on the hot path.
@@ -124,6 +126,13 @@ impl<S: FeatureSink> MarketStage<S> {
         if let (Some(market), Some(instrument)) = (self.markets.get_mut(id.index()), self.registry.get(id)) {
             market.book = Book::new(instrument, Some(price));
             market.placed = true;
+        }
+    }
+
+    /// Names the instrument that another one's returns are correlated with.
+    pub fn correlate_with(&mut self, id: InstrumentId, reference: InstrumentId) {
+        if let Some(market) = self.markets.get_mut(id.index()).filter(|_| id != reference) {
+            market.reference = Some(reference.index());
         }
     }
 
@@ -236,8 +245,8 @@ impl<S: FeatureSink> MarketStage<S> {
     /// A depth frame came: the book is alive.
     #[inline(always)]
     fn alive(&mut self, header: &Header) {
-        let deadline = header.event_ns.saturating_add(self.config.stale_after_ns);
         let market = &mut self.markets[header.instrument.index()];
+        let deadline = header.event_ns.saturating_add(market.patience_ns);
         (market.stale, market.deadline, market.alive_ns) = (false, deadline, header.event_ns);
         self.next_deadline = self.next_deadline.min(deadline);
     }
@@ -287,6 +296,8 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         let book_ticks = self.clock.ticks();
         market.engine.message(header.event_ns, Self::latency(header));
         match applied {
+            // Nothing is learnt from a book that is known to be wrong.
+            Ok(_) if market.corrupt => {}
             Ok(change) if !market.book.is_crossed() => {
                 market.engine.book(header.event_ns, &market.book, change);
                 if let Some(check) = market.check.as_mut().filter(|_| market.feed_quality == BookQuality::Good) {
@@ -294,7 +305,7 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
                 }
             }
             Ok(_) => {
-                self.counters.crossed += u64::from(!market.corrupt);
+                self.counters.crossed += 1;
                 self.corrupt(index);
             }
             Err(_) => {
@@ -417,10 +428,9 @@ fn digest(header: &Header, body: &FeatureBody) -> u64 {
     (values ^ seen.wrapping_mul(MIX)).rotate_left(29).wrapping_mul(MIX) ^ place.wrapping_mul(MIX)
 }
 
-/// The instrument to correlate with: the first other one of the same base asset, else the first other one.
+/// The instrument to correlate with unless somebody names one: the first other market of the same base asset.
 fn reference(registry: &Registry, id: InstrumentId) -> Option<usize> {
     let base = registry.get(id)?.base();
-    let others = || registry.iter().filter(move |(other, _)| *other != id);
-    let same = others().find(|(_, other)| other.base() == base);
-    same.or_else(|| others().next()).map(|(other, _)| other.index())
+    let mut others = registry.iter().filter(|(other, _)| *other != id);
+    others.find(|(_, other)| other.base() == base).map(|(other, _)| other.index())
 }

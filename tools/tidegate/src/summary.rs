@@ -10,6 +10,7 @@ use tidegate_runtime::latency::STAGES;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{DecisionLine, ReplayPlan, ReplayReport};
 use tidegate_wire::clock::TickSource;
+use tidegate_wire::decision::BreakerState;
 
 use crate::output::{duration, number_table};
 
@@ -55,6 +56,14 @@ pub(crate) struct InstrumentLine {
     pub(crate) permitted: bool,
 }
 
+/// A venue, a strategy or the engine.
+#[derive(Debug, Serialize)]
+pub(crate) struct ScopeLine {
+    pub(crate) scope: &'static str,
+    pub(crate) name: String,
+    pub(crate) state: &'static str,
+}
+
 /// One capture.
 #[derive(Debug, Serialize)]
 pub(crate) struct SourceLine {
@@ -75,6 +84,16 @@ pub(crate) struct Summary {
     pub(crate) level_changes: u64,
     pub(crate) gaps: u64,
     pub(crate) resyncs: u64,
+    /// Streams that went on in another capture after a break, so that books and features began anew.
+    pub(crate) sessions: u64,
+    /// Depth frames that waited for a snapshot, that the book had already, and that were thrown away waiting.
+    pub(crate) held_back: u64,
+    pub(crate) outdated: u64,
+    pub(crate) held_back_overflow: u64,
+    /// Snapshots loaded, not needed, and older than what waited for them.
+    pub(crate) snapshots: u64,
+    pub(crate) snapshots_unneeded: u64,
+    pub(crate) snapshots_too_old: u64,
     pub(crate) crossed: u64,
     pub(crate) stale: u64,
     pub(crate) bbo_checked: u64,
@@ -102,6 +121,8 @@ pub(crate) struct Summary {
     pub(crate) latency: BTreeMap<&'static str, Latency>,
     pub(crate) noise_floor: Option<NoiseFloor>,
     pub(crate) instruments: Vec<InstrumentLine>,
+    /// Venues, strategies and the engine whose breakers are not closed.
+    pub(crate) scopes: Vec<ScopeLine>,
     pub(crate) sources: Vec<SourceLine>,
     pub(crate) warnings: Vec<String>,
 }
@@ -118,6 +139,13 @@ impl Summary {
             level_changes: report.feed.level_changes,
             gaps: report.feed.gaps,
             resyncs: report.feed.resyncs,
+            sessions: report.feed.sessions,
+            held_back: report.feed.held_back,
+            outdated: report.feed.outdated,
+            held_back_overflow: report.feed.held_back_overflow,
+            snapshots: report.feed.snapshots,
+            snapshots_unneeded: report.feed.snapshots_unneeded,
+            snapshots_too_old: report.feed.snapshots_too_old,
             crossed: report.market.crossed,
             stale: report.market.stale,
             bbo_checked: report.market.bbo_checked,
@@ -144,6 +172,7 @@ impl Summary {
             latency: STAGES.iter().zip(&report.histograms).map(|(stage, h)| (*stage, Latency::of(h))).collect(),
             noise_floor: report.noise.clone(),
             instruments: instruments(report),
+            scopes: scopes(report),
             sources: sources(report),
             warnings: report.warnings.clone(),
         }
@@ -164,6 +193,15 @@ fn instruments(report: &ReplayReport) -> Vec<InstrumentLine> {
         permitted: i.permitted,
     };
     report.instruments.iter().map(one).collect()
+}
+
+fn scopes(report: &ReplayReport) -> Vec<ScopeLine> {
+    let one = |(scope, name, state): &(&'static str, String, BreakerState)| ScopeLine {
+        scope,
+        name: name.clone(),
+        state: state.name(),
+    };
+    report.scopes.iter().map(one).collect()
 }
 
 fn sources(report: &ReplayReport) -> Vec<SourceLine> {
@@ -200,9 +238,10 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
         s.events_per_s / 1e6
     );
     anstream::println!(
-        "  gaps {}   resyncs {}   crossed {}   stale {}   best bid/ask checked {}   mismatched {}",
+        "  gaps {}   resyncs {}   sessions {}   crossed {}   stale {}   best bid/ask checked {}   mismatched {}",
         s.gaps,
         s.resyncs,
+        s.sessions,
         s.crossed,
         s.stale,
         s.bbo_checked,
@@ -228,6 +267,9 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     });
     let header = ["instrument", "tick", "lot", "book", "levels", "gaps", "may trade", "open breakers"];
     anstream::println!("\n{}", number_table(&header, rows));
+    for scope in &s.scopes {
+        anstream::println!("  {} {} is {}", scope.scope, scope.name, scope.state);
+    }
     print_decisions(report);
     print_latency(s);
 }

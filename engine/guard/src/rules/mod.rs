@@ -28,6 +28,16 @@ pub enum Direction {
     Below,
 }
 
+impl Direction {
+    /// Whether a release level lies where the trouble is over: on the threshold, or on the side away from the trouble.
+    pub fn is_good_side(self, release: f64, threshold: f64) -> bool {
+        match self {
+            Self::Above => release <= threshold,
+            Self::Below => release >= threshold,
+        }
+    }
+}
+
 /// What a rule is.
 #[derive(Debug)]
 pub struct Rule {

@@ -230,10 +230,11 @@ impl FeatureEngine {
         }
     }
 
+    /// There is no touch any more. Where the mid has been stays known: a book that was swept empty, or rebuilt after a
+    /// gap, comes back at a price whose distance matters most of all.
     fn clear_touch(&mut self) {
         self.touch = Touch::default();
         (self.mid_halves, self.returns_of) = (0, (0, 0));
-        self.mids.iter_mut().for_each(Extremes::clear);
         self.body.mask_out(f::NEEDS_BOOK);
     }
 
@@ -316,7 +317,8 @@ impl FeatureEngine {
         let (bids, asks) = (book.bids(), book.asks());
         let (bid, ask) = (-bids.best(), asks.best());
         if bids.is_empty() || asks.is_empty() {
-            self.body.mask_out(f::NEEDS_BOOK);
+            // No mid, no bands; what was there before was masked with the touch.
+            self.band_depth = 0.0;
             return;
         }
         // Twice the mid in ticks; a band of b bp reaches mid * (1 -+ b / 10,000).
@@ -422,6 +424,8 @@ impl FeatureEngine {
         body.set(f::EFFECTIVE_SPREAD_BP, (count > 0.0).then(|| ten.sum(channel::SPREAD_SUM) / count));
         let age = (self.last_depth_ns != 0).then(|| (now - self.last_depth_ns) as f64 * 1e-6);
         body.set(f::DEPTH_AGE_MS, age);
+        let slow_depth = self.seconds.slow_depth().filter(|_| self.last_depth_ns != 0);
+        body.set(f::DEPTH_RATIO, slow_depth.map(|slow| self.band_depth / slow));
         if self.mid_halves != 0 {
             self.finish_mid(now);
         }
@@ -459,7 +463,6 @@ impl FeatureEngine {
             body.set(index, value);
         }
         let spread = body.values[f::SPREAD];
-        body.set(f::DEPTH_RATIO, self.seconds.slow_depth().map(|slow| self.band_depth / slow));
         body.set(f::SPREAD_RATIO, self.seconds.slow_spread().map(|slow| spread / slow));
     }
 }

@@ -94,9 +94,9 @@ features! {
     54 RANGE_60S "range_60s" "fraction" 1 book "The same, 60 s window.";
     55 VOLUME_10S "volume_10s" "qty" 1 tape "Traded quantity, 10 s window.";
     56 VOLUME_RATIO "volume_ratio" "ratio" 1 tape "Traded quantity a second of the 10 s window over that of the 300 s window; null until 30 s were seen.";
-    57 DEPTH_RATIO "depth_ratio" "ratio" 1 book "Quantity within 10 bp of mid, both sides, over its exponential mean of about 60 s, in which a second counts at most three times and at least a third of the mean; null until 10 s were seen.";
+    57 DEPTH_RATIO "depth_ratio" "ratio" 1 book "Quantity within 10 bp of mid, both sides, over its exponential mean of about 60 s, in which a second counts at most three times and at least a third of the mean; 0 while a side of the book is empty; null until 10 s were seen.";
     58 SPREAD_RATIO "spread_ratio" "ratio" 1 book "Spread over its exponential mean of about 60 s, kept in the same way; null until 10 s were seen.";
-    59 CORRELATION "correlation" "ratio" 1 book "Correlation of one-second mid returns with the reference instrument, last 60 s; null before 30 s or where one of them did not move.";
+    59 CORRELATION "correlation" "ratio" 1 book "Correlation of one-second mid returns with the reference instrument (the configured one, else another market of the same asset), last 60 s; null without one, before 30 s, or where one of them did not move.";
     60 MARK_BASIS_BP "mark_basis_bp" "bp" 1 book "Mid over mark price, less 1.";
     61 FUNDING_RATE "funding_rate" "fraction" 1 tape "Funding rate of the running period.";
     62 INDEX_BASIS_BP "index_basis_bp" "bp" 1 book "Mid over index price, less 1.";

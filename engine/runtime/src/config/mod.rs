@@ -9,12 +9,11 @@ pub mod layers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_feed::replay::SourceSpec;
 use tidegate_guard::Profile;
-use tidegate_guard::profile::{ProfileFile, RuleOverride};
+use tidegate_guard::profile::{Escalation, ProfileFile, RuleOverride};
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
 
@@ -34,6 +33,11 @@ pub struct Config {
     pub replay: ReplayConfig,
     /// Instruments whose definition shall not be taken from the data.
     pub instruments: Vec<InstrumentConfig>,
+    /// Instruments whose returns are correlated with a named one's, such as `"ETHUSDT.binance-usdm" =
+    /// "BTCUSDT.binance-usdm"`; others with another market of their own asset.
+    pub correlations: BTreeMap<String, String>,
+    /// When the engine and the strategies stop because of their members.
+    pub escalation: Escalation,
     /// Breaker profiles by venue name, over the shipped ones.
     pub profiles: BTreeMap<String, ProfileConfig>,
     /// Sets of instruments that stop as one.
@@ -121,6 +125,9 @@ pub struct ProfileConfig {
     /// A profile file instead of the shipped one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// When the venue stops because of its instruments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
     /// Rules that differ, by name.
     pub rules: BTreeMap<String, RuleOverride>,
 }
@@ -166,9 +173,6 @@ pub fn schema() -> serde_json::Value {
     schemars::schema_for!(Config).to_value()
 }
 
-/// Longest time of `--for`.
-pub const RUN_MAX: Duration = Duration::from_secs(365 * 86_400);
-
 impl Config {
     /// The replay that this configuration describes.
     ///
@@ -195,7 +199,10 @@ impl Config {
             decisions: Some(self.output.directory.join("decisions.jsonl")),
             hlog: Some(self.output.directory.join("latency.hlog")),
         };
+        self.escalation.check().map_err(|reason| wrong("escalation", reason))?;
         Ok(ReplayPlan {
+            escalation: self.escalation,
+            correlations: self.correlations.clone().into_iter().collect(),
             registry: self.registry(&wrong)?,
             speed,
             topology: self.engine.topology,
@@ -246,6 +253,10 @@ impl Config {
                 *profile = Profile::from_toml(&text).map_err(|error| read(error.to_string()))?;
             }
             profile.apply(&settings.rules).map_err(|error| wrong(&key, error.to_string()))?;
+            if let Some(escalation) = settings.escalation {
+                escalation.check().map_err(|reason| wrong(&key, reason))?;
+                profile.escalation = escalation;
+            }
         }
         Ok(profiles)
     }

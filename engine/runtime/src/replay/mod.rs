@@ -3,6 +3,7 @@
 //! Determinism: time comes from the frames, timers fire in event time, frames come in one order (receive time, source
 //! name, line). Topology, speed, host and wait strategy change latencies only; the digests prove it.
 
+mod names;
 mod orders;
 mod source;
 
@@ -13,11 +14,13 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use tidegate_feed::replay::{Reader, ReplayError, SourceReport, SourceSpec};
 use tidegate_feed::{Feed, FeedCounters, FeedError, discover};
-use tidegate_guard::thresholds::OutOfRange;
-use tidegate_guard::{CommandError, GuardCounters, GuardStage, Profile, Strategy};
+use tidegate_guard::profile::Escalation;
+use tidegate_guard::rules::{MANUAL, RULE_COUNT, rule_name};
+use tidegate_guard::thresholds::ThresholdError;
+use tidegate_guard::{CommandError, GuardCounters, GuardStage, Profile};
 use tidegate_market::{MarketConfig, MarketCounters, MarketStage};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::decision::{BreakerState, Decision};
+use tidegate_wire::decision::{BreakerState, Decision, Scope};
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::latency::recorder;
@@ -31,6 +34,7 @@ use crate::latency::{STAGES, Tail};
 use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe, Written};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
+use names::{correlations, strategies};
 use source::{ReplaySource, Times, take_back};
 
 pub use orders::Order;
@@ -89,6 +93,10 @@ pub struct ReplayPlan {
     pub check_bbo: bool,
     /// Profiles by venue number.
     pub profiles: [Profile; Venue::ALL.len()],
+    /// When the engine and the strategies stop because of their members.
+    pub escalation: Escalation,
+    /// Instruments whose returns are correlated with another one's, by name; others with another market of their asset.
+    pub correlations: Vec<(String, String)>,
     /// Strategies by name with instrument names (`BTCUSDT.binance-usdm`).
     pub strategies: Vec<(String, Vec<String>)>,
     /// What an operator does meanwhile.
@@ -112,6 +120,8 @@ impl ReplayPlan {
             lock_memory: false,
             check_bbo: false,
             profiles: Venue::ALL.map(Profile::builtin),
+            escalation: Escalation::default(),
+            correlations: Vec::new(),
             strategies: Vec::new(),
             orders: Vec::new(),
             outputs: Outputs::default(),
@@ -134,7 +144,7 @@ pub enum RunError {
     Feed(#[from] FeedError),
     /// A threshold is out of range.
     #[error(transparent)]
-    Threshold(#[from] OutOfRange),
+    Threshold(#[from] ThresholdError),
     /// No memory for a ring.
     #[error(transparent)]
     Ring(#[from] RegionError),
@@ -144,25 +154,17 @@ pub enum RunError {
     /// No thread.
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
-    /// A strategy names an instrument that is not there.
-    #[error("strategy {strategy:?}: instrument {instrument:?} is not in the input; it has {known}")]
-    Strategy {
-        /// The strategy.
-        strategy: String,
+    /// A strategy, a correlation or an order names something that is not there.
+    #[error("{by}: there is no {name:?}; there is {known}")]
+    Unknown {
+        /// Who names it.
+        by: String,
         /// What it names.
-        instrument: String,
+        name: String,
         /// What there is.
         known: String,
     },
-    /// An operator's order names something that is not there.
-    #[error("order {order}: there is no such name; there are {known}")]
-    Order {
-        /// The order.
-        order: String,
-        /// What there is.
-        known: String,
-    },
-    /// An operator's order for a scope without breakers.
+    /// An operator's order for a scope that does not exist.
     #[error(transparent)]
     Command(#[from] CommandError),
 }
@@ -209,6 +211,8 @@ pub struct ReplayReport {
     pub sources: Vec<SourceReport>,
     /// The instruments.
     pub instruments: Vec<InstrumentReport>,
+    /// Venues, strategies and the engine whose breakers are not closed: kind, name and state.
+    pub scopes: Vec<(&'static str, String, BreakerState)>,
     /// Wall time of the loop, s.
     pub wall_s: f64,
     /// Event time covered, s.
@@ -239,7 +243,7 @@ const OBSERVER_LINES: u64 = 1 << 16;
 /// A ring whose reader outlives its writer: nothing is given up, not even while stopping.
 fn ring(lines: u64) -> Result<(RecordWriter, RecordReader), RegionError> {
     let region = Arc::new(Region::anonymous(RegionKind::Lossless, lines)?);
-    let writer = RecordWriter::new(lossless::Writer::resume(region.clone()), Arc::default());
+    let writer = RecordWriter::new(lossless::Writer::resume(region.clone()));
     Ok((writer, RecordReader::new(lossless::Reader::resume(region))))
 }
 
@@ -250,6 +254,7 @@ struct Parts {
     feed: Feed,
     market: MarketConfig,
     prices: Vec<(InstrumentId, tidegate_wire::Price)>,
+    correlations: Vec<(InstrumentId, InstrumentId)>,
     tail: Tail,
     placement: Placement,
     stop: Arc<AtomicBool>,
@@ -277,7 +282,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let feed = Feed::new(&registry, clock)?;
     let (recorder, collector) = recorder(STAGES);
     let (decision_writer, decision_reader) = ring(DECISION_LINES)?;
-    let mut guard = GuardStage::new(&registry, plan.profiles.clone(), &strategies, decision_writer)?;
+    let mut guard = GuardStage::new(&registry, plan.profiles.clone(), plan.escalation, &strategies, decision_writer)?;
     guard.schedule(plan.orders.iter().map(|order| order.resolve(&registry, &strategies)).collect::<Result<_, _>>()?)?;
     let observers = Arc::new(Region::anonymous(RegionKind::Overwrite, OBSERVER_LINES)?);
     let staged = plan.topology == Topology::Staged;
@@ -287,7 +292,18 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let placement = placement(plan);
     let market = market_config(&plan.profiles, plan.check_bbo);
     let prices = discovery.prices;
-    let parts = Parts { registry: registry.clone(), clock, feed, market, prices, tail, placement, stop: stop.clone() };
+    let correlations = correlations(plan, &registry)?;
+    let parts = Parts {
+        registry: registry.clone(),
+        clock,
+        feed,
+        market,
+        prices,
+        correlations,
+        tail,
+        placement,
+        stop: stop.clone(),
+    };
 
     let reader = tidegate_feed::replay::start(discovery.sources, plan.read_ahead)?;
     let done = Arc::new(AtomicBool::new(false));
@@ -310,6 +326,9 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
     let stopped = stop.load(Ordering::Relaxed) && !ended.load(Ordering::Acquire);
     warnings.extend(remains.warnings.iter().cloned());
+    if remains.guard.orders_left() > 0 {
+        warnings.push(format!("{} orders were not carried out: their time did not come", remains.guard.orders_left()));
+    }
     let Times { wall_s, event_s } = spent.times(end);
     Ok(report(
         remains,
@@ -335,20 +354,21 @@ fn report(remains: Remains, written: Written, registry: &Registry, strategies: V
     let guard = &remains.guard;
     let instruments =
         registry.iter().zip(&remains.instruments).map(|((id, instrument), (quality, levels, features))| {
-            let rules = tidegate_guard::rules::RULES.iter().enumerate();
-            let open = |rule: usize| guard.state(id, rule).is_some_and(|s: BreakerState| !s.allows_trading());
+            let rules = (0..RULE_COUNT as u8).chain([MANUAL]);
+            let open = |rule: &u8| guard.state(id, usize::from(*rule)).is_some_and(|state| !state.allows_trading());
             InstrumentReport {
                 instrument: instrument.clone(),
                 quality: *quality,
                 levels: *levels,
                 gaps: remains.feed.book_counts(id),
                 features: *features,
-                open: rules.filter(|(rule, _)| open(*rule)).map(|(_, definition)| definition.name).collect(),
+                open: rules.filter(open).map(rule_name).collect(),
                 permitted: guard.permits(id),
             }
         });
     ReplayReport {
         instruments: instruments.collect(),
+        scopes: scopes(guard, &strategies),
         feed: remains.feed.counters(),
         market: remains.market,
         guard: *guard.counters(),
@@ -369,10 +389,19 @@ fn report(remains: Remains, written: Written, registry: &Registry, strategies: V
     }
 }
 
+fn scopes(guard: &Guard, strategies: &[String]) -> Vec<(&'static str, String, BreakerState)> {
+    let venues = Venue::ALL.into_iter().map(|venue| (Scope::Venue, venue as u16, venue.name().to_owned()));
+    let strategies = strategies.iter().zip(0..).map(|(name, id)| (Scope::Strategy, id, name.clone()));
+    let all = venues.chain(strategies).chain([(Scope::Engine, 0, String::new())]);
+    let state = |(scope, id, name): (Scope, u16, String)| Some((scope.name(), name, guard.group_state(scope, id)?));
+    all.filter_map(state).filter(|(_, _, state)| *state != BreakerState::Closed).collect()
+}
+
 fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
-    let Parts { registry, clock, feed, market, prices, tail, placement, stop } = parts;
+    let Parts { registry, clock, feed, market, prices, correlations, tail, placement, stop } = parts;
     let mut stage = MarketStage::new(&registry, market, clock, tail);
     prices.into_iter().for_each(|(id, price)| stage.place(id, price));
+    correlations.into_iter().for_each(|(id, reference)| stage.correlate_with(id, reference));
     let mut warnings = prepare(plan);
     source.wait_until_ahead();
     let reader = source.reader();
@@ -386,11 +415,12 @@ fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(R
 }
 
 fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
-    let Parts { registry, clock, feed, market, prices, tail, placement, stop } = parts;
+    let Parts { registry, clock, feed, market, prices, correlations, tail, placement, stop } = parts;
     let (event_writer, event_reader) = ring(EVENT_LINES)?;
     let (vector_writer, vectors) = ring(VECTOR_LINES)?;
     let mut stage = MarketStage::new(&registry, market, clock, vector_writer);
     prices.into_iter().for_each(|(id, price)| stage.place(id, price));
+    correlations.into_iter().for_each(|(id, reference)| stage.correlate_with(id, reference));
     let mut warnings = prepare(plan);
     source.wait_until_ahead();
     let reader = source.reader();
@@ -444,29 +474,14 @@ fn start_meter(plan: &ReplayPlan, placement: &Placement, warnings: &mut Vec<Stri
     }
 }
 
-/// Settings of the market stage beside these profiles: it masks a book as soon as any of them would stop trading on it.
-pub fn market_config(profiles: &[Profile], check_bbo: bool) -> MarketConfig {
-    let stale = profiles.iter().filter_map(|profile| profile.rule("stale_feed"));
-    let enabled = stale.filter(|settings| settings.enabled);
-    let shortest = enabled.map(|settings| settings.threshold).fold(f64::INFINITY, f64::min);
-    let patience = shortest.is_finite().then(|| (shortest * 1e6).ceil() as i64);
-    MarketConfig { stale_after_ns: patience.unwrap_or(MarketConfig::default().stale_after_ns), check_bbo }
-}
-
-fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, RunError> {
-    let find = |strategy: &str, name: &str| {
-        let found = registry.iter().find(|(_, instrument)| instrument.name() == name).map(|(id, _)| id);
-        found.ok_or_else(|| RunError::Strategy {
-            strategy: strategy.into(),
-            instrument: name.into(),
-            known: registry.iter().map(|(_, instrument)| instrument.name()).collect::<Vec<_>>().join(", "),
-        })
+/// Settings of the market stage beside these profiles: it masks a book when the guard stops trading on it.
+pub fn market_config(profiles: &[Profile; Venue::ALL.len()], check_bbo: bool) -> MarketConfig {
+    let default = MarketConfig::default();
+    let patience = |venue: Venue| {
+        let stale = profiles[venue as usize].rule("stale_feed").filter(|settings| settings.enabled);
+        stale.map_or(default.stale_after_ns[venue as usize], |settings| (settings.threshold * 1e6).ceil() as i64)
     };
-    let one = |(name, members): &(String, Vec<String>)| {
-        let instruments = members.iter().map(|member| find(name, member)).collect::<Result<_, _>>()?;
-        Ok(Strategy { name: name.clone(), instruments })
-    };
-    plan.strategies.iter().map(one).collect()
+    MarketConfig { stale_after_ns: Venue::ALL.map(patience), check_bbo }
 }
 
 /// Captures named on a command line.

@@ -78,7 +78,8 @@ impl Order {
             Scope::Engine => (Vec::new(), Some(0)),
         };
         let id = index.and_then(|index| u16::try_from(index).ok());
-        let unknown = || RunError::Order { order: self.to_string(), known: known.join(", ") };
+        let unknown =
+            || RunError::Unknown { by: format!("order {self}"), name: self.name.clone(), known: known.join(", ") };
         let id = id.ok_or_else(unknown)?;
         let command = if self.reset { Command::Reset(self.scope, id) } else { Command::Trip(self.scope, id) };
         Ok((i64::try_from(self.after.as_nanos()).unwrap_or(i64::MAX), command))
