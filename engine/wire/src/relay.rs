@@ -2,10 +2,8 @@
 //!
 //! The writers implement the same traits as the stages themselves, so that a pipeline does not know whether its next
 //! stage is a call or a core away. A full ring holds the writer back: it spins briefly, then yields its core to whoever
-//! may be the reader, until there is room or the pipeline is told to stop.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! may be the reader, until there is room. A writer is never told to stop, so nothing is given up: a pipeline ends from
+//! its front, and every reader outlives its writer and empties the ring.
 
 use crossbeam::utils::Backoff;
 
@@ -28,23 +26,20 @@ const PART_LEVELS: usize = (RECORD_WORDS_MAX - HEADER_WORDS - IDS_WORDS) / 2;
 #[derive(Debug)]
 pub struct RecordWriter {
     ring: lossless::Writer,
-    stop: Arc<AtomicBool>,
     scratch: Box<[u64; RECORD_WORDS_MAX]>,
-    /// Records that could not be delivered because the pipeline was stopping.
-    abandoned: u64,
     /// Times the ring was full.
     full: u64,
 }
 
 impl RecordWriter {
-    /// A writer that gives up waiting when `stop` is set.
-    pub fn new(ring: lossless::Writer, stop: Arc<AtomicBool>) -> Self {
-        Self { ring, stop, scratch: Box::new([0; RECORD_WORDS_MAX]), abandoned: 0, full: 0 }
+    /// A writer at the ring's position. The ring's reader must outlive it.
+    pub fn new(ring: lossless::Writer) -> Self {
+        Self { ring, scratch: Box::new([0; RECORD_WORDS_MAX]), full: 0 }
     }
 
-    /// Records given up because the pipeline was stopping, and times the ring was full.
-    pub const fn troubles(&self) -> (u64, u64) {
-        (self.abandoned, self.full)
+    /// Times the ring was full, so that the writer had to wait.
+    pub const fn full(&self) -> u64 {
+        self.full
     }
 
     #[inline(always)]
@@ -60,10 +55,6 @@ impl RecordWriter {
         self.full += 1;
         let backoff = Backoff::new();
         while let Err(Full) = self.ring.push(&mut self.scratch[..words]) {
-            if self.stop.load(Ordering::Relaxed) {
-                self.abandoned += 1;
-                return;
-            }
             backoff.snooze();
         }
     }
@@ -285,6 +276,8 @@ fn read<T: bytemuck::Pod>(words: &[u64]) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::ring::{Region, RegionKind};
 
@@ -345,7 +338,7 @@ mod tests {
             }
         };
         let region = Arc::new(Region::anonymous(RegionKind::Lossless, 4096).expect("a ring"));
-        let mut writer = RecordWriter::new(lossless::Writer::resume(region.clone()), Arc::default());
+        let mut writer = RecordWriter::new(lossless::Writer::resume(region.clone()));
         let mut reader = RecordReader::new(lossless::Reader::resume(region));
         let (mut direct, mut relayed) = (Log::default(), Log::default());
         play(&mut |write, log| {
@@ -354,18 +347,35 @@ mod tests {
             while reader.poll_event(&mut relayed) {}
         });
         assert_eq!(direct.0, relayed.0);
-        assert_eq!((direct.0.len(), reader.foreign(), writer.troubles()), (32, 0, (0, 0)));
+        assert_eq!((direct.0.len(), reader.foreign(), writer.full()), (32, 0, 0));
     }
 
     #[test]
-    fn a_full_ring_gives_up_only_when_told_to_stop() {
+    fn a_full_ring_holds_the_writer_until_there_is_room() {
         let region = Arc::new(Region::anonymous(RegionKind::Lossless, Region::MIN_LINES).expect("a ring"));
-        let stop = Arc::new(AtomicBool::new(true));
-        let mut writer = RecordWriter::new(lossless::Writer::resume(region), stop);
-        for _ in 0..Region::MIN_LINES {
-            writer.trade(&Header::new(RecordKind::Trade, InstrumentId(0)), &Trade::default());
-        }
-        let (abandoned, full) = writer.troubles();
-        assert_eq!((abandoned, full), (Region::MIN_LINES / 2, Region::MIN_LINES / 2));
+        let mut writer = RecordWriter::new(lossless::Writer::resume(region.clone()));
+        let mut reader = RecordReader::new(lossless::Reader::resume(region));
+        let trades = Region::MIN_LINES * 4;
+        let relayed = std::thread::scope(|scope| {
+            let reading = scope.spawn(move || {
+                // Late on purpose: the ring is full long before.
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                let mut relayed = Log::default();
+                while (relayed.0.len() as u64) < trades {
+                    if !reader.poll_event(&mut relayed) {
+                        std::thread::yield_now();
+                    }
+                }
+                relayed.0
+            });
+            for trade_id in 0..trades {
+                let trade = Trade { trade_id, ..Trade::default() };
+                writer.trade(&Header::new(RecordKind::Trade, InstrumentId(0)), &trade);
+            }
+            reading.join().expect("the reader ends")
+        });
+        assert!(writer.full() > 0);
+        let all: Vec<String> = (0..trades).map(|trade_id| format!("0 t{trade_id} 0")).collect();
+        assert_eq!(relayed, all, "nothing is given up");
     }
 }
