@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::wait::pin;
+
 /// Gaps up to this long, in ns, are the loop's own work: two clock reads and a flag.
 pub const GAP_NS_MIN: u64 = 1_000;
 
@@ -136,7 +138,7 @@ impl HiccupMeter {
         let thread = std::thread::Builder::new()
             .name(String::from("hiccup"))
             .spawn(move || {
-                let pinned = core.is_none_or(pin);
+                let pinned = core.is_none_or(|core| pin(core).is_ok());
                 if ready.send(pinned).is_ok() && pinned {
                     match mode {
                         Mode::Spin => watcher.spin(),
@@ -191,12 +193,6 @@ impl Drop for HiccupMeter {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Pins this thread. Numbers beyond the system's set of cores are refused here, because the crate panics on them.
-fn pin(core: usize) -> bool {
-    const CORES_IN_SET: usize = 1_024;
-    core < CORES_IN_SET && core_affinity::set_for_current(core_affinity::CoreId { id: core })
 }
 
 fn empty() -> Result<Histogram<u64>, hdrhistogram::CreationError> {

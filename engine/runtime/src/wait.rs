@@ -75,12 +75,16 @@ pub fn core_ids() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
 }
 
+/// Cores that fit into the system's set of cores.
+const CORES_IN_SET: usize = 1_024;
+
 /// Pins the calling thread to a core.
 ///
 /// # Errors
 /// Says which core, when the system refuses (no such core, or not in this process's set).
 pub fn pin(core: usize) -> Result<(), String> {
-    if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+    // Numbers beyond the set are refused here, because `core_affinity` panics on them.
+    if core < CORES_IN_SET && core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
         return Ok(());
     }
     Err(format!("core {core}: cannot pin a thread to it (not among this process's cores)"))
@@ -97,4 +101,22 @@ pub fn lock_memory() -> Result<(), String> {
     }
     let error = std::io::Error::last_os_error();
     Err(format!("memory cannot be locked: {error}; raise `ulimit -l` or grant CAP_IPC_LOCK"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_cannot_exist_is_an_error_and_no_panic() {
+        for core in [CORES_IN_SET, 2_000, 4_096, usize::MAX] {
+            let error = pin(core).expect_err("no such core");
+            assert!(error.contains(&format!("core {core}")), "{error}");
+        }
+        // A core of this process's own set can be had; on a thread of its own, for the pin stays.
+        if let Some(&core) = core_ids().last() {
+            let pinned = std::thread::spawn(move || pin(core)).join().expect("no panic");
+            assert_eq!(pinned, Ok(()));
+        }
+    }
 }
