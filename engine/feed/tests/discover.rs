@@ -230,3 +230,31 @@ fn a_damaged_file_gives_what_can_be_read_and_a_strange_symbol_is_an_error() {
     let missing = SourceSpec { path: captures.0.path().join("missing"), venue: None };
     assert!(matches!(discover(&[missing], &mut Registry::new()), Err(DiscoverError::Replay(_))));
 }
+
+#[test]
+fn a_configured_tick_may_be_finer_than_what_the_venue_prints() {
+    let captures = Captures::new();
+    let (small, large) =
+        (quote("ABCUSDT", "0.00012345", "1", "0.00012346"), quote("ABCUSDT", "61837.63", "1", "61838"));
+    let (small, large) = (captures.write("small", &[&small]), captures.write("large", &[&large]));
+    for (spec, decimals, expected) in [
+        (&small, 4, Some(1)),
+        (&small, 8, Some(12_345)),
+        (&small, 9, Some(123_450)),
+        (&small, 18, Some(123_450_000_000_000)),
+        (&large, 9, Some(61_837_630_000_000)),
+        // Beyond the largest mantissa, and beyond the integer: no price rather than a wrong one.
+        (&large, 12, None),
+        (&large, 18, None),
+    ] {
+        let mut registry = Registry::new();
+        let (price_scale, qty_scale) = (Scale::saturating(decimals), Scale::saturating(0));
+        let (tick, lot, contract) = (Price::from_raw(1), Qty::from_raw(1), Contract::Linear);
+        let (venue, symbol) = (Venue::BinanceSpot, "ABCUSDT".into());
+        let instrument = Instrument { venue, symbol, price_scale, qty_scale, tick, lot, contract };
+        let id = registry.add(instrument).expect("a tick of one unit");
+        let found = discover(std::slice::from_ref(spec), &mut registry).expect("a capture").prices;
+        let expected: Vec<_> = expected.map(|price| (id, Price::from_raw(price))).into_iter().collect();
+        assert_eq!(found, expected, "{decimals} decimals");
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use simd_json::Node;
-use tidegate_wire::decimal::parse;
+use tidegate_wire::decimal::{MANTISSA_MAX, parse};
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Scale, Venue};
 
@@ -101,11 +101,13 @@ impl Survey {
         })
     }
 
-    /// About where each symbol trades: a best price near the beginning.
+    /// About where each symbol trades: a best price near the beginning. `None` where none was seen, or where it does
+    /// not fit into a price of that scale.
     pub fn price(&self, symbol: &str, scale: Scale) -> Option<Price> {
-        let price =
-            self.symbols.get(symbol)?.first_price / (Scale::saturating(SURVEY_DECIMALS).units() / scale.units());
-        (price > 0).then(|| Price::from_raw(price))
+        // A configured tick may have more decimals than the venue prints: multiplied first, in a wider number.
+        let wide = i128::from(self.symbols.get(symbol)?.first_price) * i128::from(scale.units());
+        let price = i64::try_from(wide / i128::from(Scale::saturating(SURVEY_DECIMALS).units())).ok()?;
+        (1..=MANTISSA_MAX).contains(&price).then(|| Price::from_raw(price))
     }
 
     /// The instruments, with the coarsest grid that holds every number seen.
