@@ -64,6 +64,30 @@ fn each_capture_alone_is_right() {
     }
 }
 
+/// Captures by the day in their names.
+fn days(files: &[String]) -> std::collections::BTreeMap<&str, Vec<&str>> {
+    let mut days = std::collections::BTreeMap::new();
+    for file in files {
+        let day = file.rsplit(['_', '/']).next().expect("a name");
+        days.entry(day).or_insert_with(Vec::new).push(file.as_str());
+    }
+    days
+}
+
+#[test]
+fn every_day_decides_alike_at_any_pace_in_any_topology() {
+    let Some(files) = files() else { return };
+    for (day, files) in days(&files) {
+        let flat_out = replay(&files, &[]);
+        for topology in ["fused", "staged"] {
+            let paced = replay(&files, &["--speed", "200", "--topology", topology]);
+            for key in ["features_digest", "decisions_digest", "events", "decisions"] {
+                assert_eq!(flat_out[key], paced[key], "{day}, {topology}: {key}");
+            }
+        }
+    }
+}
+
 #[test]
 fn speed_changes_nothing_but_latency() {
     let Some(files) = files() else { return };

@@ -140,9 +140,23 @@ impl Synchroniser {
     /// Judges a depth frame. After [`Verdict::Held`] and [`Verdict::Gap`] hold its levels with [`Self::hold`].
     #[inline]
     pub fn delta(&mut self, ids: &DepthIds) -> Verdict {
-        match self.state {
-            State::Waiting => Verdict::Held,
-            State::Joining | State::Live => self.judge(ids),
+        if self.state == State::Waiting {
+            return Verdict::Held;
+        }
+        let most = if self.state == State::Joining { JOINING_BEHIND_MAX } else { BEHIND_MAX };
+        match self.judge(ids) {
+            Verdict::Outdated if self.behind == most => {
+                (self.behind, self.state) = (0, State::Waiting);
+                Verdict::Gap { expected: self.last, received: ids.last }
+            }
+            Verdict::Outdated => {
+                self.behind += 1;
+                Verdict::Outdated
+            }
+            verdict => {
+                self.behind = 0;
+                verdict
+            }
         }
     }
 
@@ -160,16 +174,8 @@ impl Synchroniser {
             Rule::Chained => (ids.prev == self.last, ids.last <= self.last, self.last, ids.prev),
         };
         if outdated {
-            self.behind += 1;
-            let most = if joining { JOINING_BEHIND_MAX } else { BEHIND_MAX };
-            if self.behind > most {
-                self.behind = 0;
-                self.state = State::Waiting;
-                return Verdict::Gap { expected, received };
-            }
             return Verdict::Outdated;
         }
-        self.behind = 0;
         if !continues {
             self.state = State::Waiting;
             return Verdict::Gap { expected, received };
