@@ -43,6 +43,19 @@ pub enum OutputError {
     /// The histogram log.
     #[error(transparent)]
     Hlog(#[from] HlogError),
+    /// Both files.
+    #[error("{0}; {1}")]
+    Both(Box<OutputError>, Box<OutputError>),
+}
+
+impl OutputError {
+    /// Two files that may have failed, as one error: neither hides the other.
+    fn join(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) => Some(Self::Both(Box::new(one), Box::new(other))),
+            (one, other) => one.or(other),
+        }
+    }
 }
 
 /// What the scribe knows at the end.
@@ -65,9 +78,9 @@ pub(crate) struct Scribe {
     decisions: RecordReader,
     names: Names,
     hlog: Option<LogWriter>,
-    file: Option<(PathBuf, BufWriter<File>)>,
+    hlog_error: Option<HlogError>,
+    file: Option<(PathBuf, LineFile<File>)>,
     written: Written,
-    lost: u64,
     start: Instant,
     interval_start: Instant,
     /// Whether the loop has been asked for the running interval.
@@ -85,7 +98,7 @@ impl Scribe {
     ) -> Result<Self, OutputError> {
         let open = |path: &Path| {
             let failed = |source| OutputError::Decisions { path: path.display().to_string(), source, lost: 0 };
-            Ok::<_, OutputError>((path.to_owned(), BufWriter::new(File::create(path).map_err(failed)?)))
+            Ok::<_, OutputError>((path.to_owned(), LineFile::new(File::create(path).map_err(failed)?)))
         };
         let file = outputs.decisions.as_deref().map(open).transpose()?;
         let hlog = outputs.hlog.as_ref().map(|path| LogWriter::create(path, SystemTime::now())).transpose()?;
@@ -97,9 +110,9 @@ impl Scribe {
             decisions,
             names,
             hlog,
+            hlog_error: None,
             file,
             written,
-            lost: 0,
             start: now,
             interval_start: now,
             asked: false,
@@ -137,7 +150,7 @@ impl Scribe {
                 continue;
             }
             if let Err(error) = log.write_interval(tag, start, duration, histogram) {
-                self.written.error.get_or_insert(error.into());
+                self.hlog_error = Some(error);
                 self.hlog = None;
                 return;
             }
@@ -149,19 +162,12 @@ impl Scribe {
             if self.written.decisions.len() < DECISIONS_KEPT {
                 self.written.decisions.push(decision);
             }
-            let Some((path, file)) = &mut self.file else { continue };
-            let line = self.names.line(&decision);
-            if let Err(source) = writeln!(file, "{line}") {
-                self.lost += 1;
-                let path = path.display().to_string();
-                self.written.error.get_or_insert(OutputError::Decisions { path, source, lost: 0 });
+            if let Some((_, file)) = &mut self.file {
+                file.line(self.names.line(&decision));
             }
         }
-        if let Some((path, file)) = &mut self.file
-            && let Err(source) = file.flush()
-        {
-            let path = path.display().to_string();
-            self.written.error.get_or_insert(OutputError::Decisions { path, source, lost: 0 });
+        if let Some((_, file)) = &mut self.file {
+            file.flush();
         }
     }
 
@@ -170,11 +176,54 @@ impl Scribe {
         if self.collector.collect() {
             self.write_interval();
         }
-        if let Some(OutputError::Decisions { lost, .. }) = &mut self.written.error {
-            *lost = self.lost;
-        }
+        let decisions = self.file.take().and_then(|(path, file)| {
+            let (source, lost) = file.finish()?;
+            Some(OutputError::Decisions { path: path.display().to_string(), source, lost })
+        });
+        self.written.error = OutputError::join(decisions, self.hlog_error.take().map(OutputError::from));
         self.written.histograms = self.collector.total().to_vec();
         self.written
+    }
+}
+
+/// A file of lines that knows which of them never reached it.
+struct LineFile<W: Write> {
+    out: BufWriter<W>,
+    /// Lines that the buffer did not take.
+    refused: u64,
+    /// What the system said first.
+    error: Option<std::io::Error>,
+}
+
+impl<W: Write> LineFile<W> {
+    fn new(out: W) -> Self {
+        Self { out: BufWriter::new(out), refused: 0, error: None }
+    }
+
+    fn line(&mut self, mut line: String) {
+        line.push('\n');
+        // In one piece: the buffer takes it whole or not at all.
+        if let Err(error) = self.out.write_all(line.as_bytes()) {
+            self.refused += 1;
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// What cannot be written stays in the buffer for the next time: a disk may have room again.
+    fn flush(&mut self) {
+        if let Err(error) = self.out.flush() {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// The first error and how many lines are missing; `None` when the file has them all.
+    fn finish(mut self) -> Option<(std::io::Error, u64)> {
+        self.flush();
+        // Lines still in the buffer are lost with it. It is thrown away here, or dropping it would write once more.
+        let (_, left) = self.out.into_parts();
+        let left = left.unwrap_or_default();
+        let lost = self.refused + left.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.error.filter(|_| lost > 0).map(|error| (error, lost))
     }
 }
 
@@ -267,5 +316,89 @@ impl Names {
     fn line(&self, decision: &Decision) -> String {
         // Numbers and plain strings: serialisation has nothing to fail on.
         serde_json::to_string(&self.decision(decision)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Disk<'a> {
+        room: &'a std::cell::Cell<usize>,
+        held: &'a std::cell::RefCell<Vec<u8>>,
+    }
+
+    impl Write for Disk<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let length = bytes.len().min(self.room.get());
+            if length == 0 {
+                return Err(Error::from(ErrorKind::StorageFull));
+            }
+            self.room.set(self.room.get() - length);
+            self.held.borrow_mut().extend(&bytes[..length]);
+            Ok(length)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Writes lines of 100 bytes, flushing after every tenth, onto a disk that gets `more` room after half of them.
+    /// Gives what is lost and how many whole lines the disk holds.
+    fn lost(lines: usize, room: usize, more: usize) -> (Option<(ErrorKind, u64)>, usize) {
+        let (room, held) = (std::cell::Cell::new(room), std::cell::RefCell::default());
+        let mut file = LineFile::new(Disk { room: &room, held: &held });
+        for number in 0..lines {
+            if number == lines / 2 {
+                room.set(room.get() + more);
+            }
+            file.line(format!("{number:099}"));
+            if number % 10 == 9 {
+                file.flush();
+            }
+        }
+        let lost = file.finish().map(|(error, lost)| (error.kind(), lost));
+        let whole = held.borrow().iter().filter(|&&byte| byte == b'\n').count();
+        (lost, whole)
+    }
+
+    #[test]
+    fn every_line_that_is_not_in_the_file_is_counted() {
+        let full = ErrorKind::StorageFull;
+        assert_eq!(lost(57, usize::MAX / 2, 0), (None, 57));
+        // Few lines stay in the buffer, many overflow it: both are lost.
+        assert_eq!(lost(5, 0, 0), (Some((full, 5)), 0));
+        assert_eq!(lost(1_000, 0, 0), (Some((full, 1_000)), 0));
+        // A line cut in two is a lost one.
+        assert_eq!(lost(1_000, 4_250, 0), (Some((full, 958)), 42));
+    }
+
+    #[test]
+    fn a_disk_with_room_again_gets_what_was_kept() {
+        assert_eq!(lost(40, 1_000, 1 << 20), (None, 40));
+        let (missing, whole) = lost(1_000, 1_000, 1 << 20);
+        let (_, missing) = missing.expect("more than the buffer holds");
+        assert_eq!((missing > 0, missing as usize + whole), (true, 1_000));
+    }
+
+    #[test]
+    fn no_error_hides_another() {
+        let decisions = || {
+            let source = Error::from(ErrorKind::StorageFull);
+            Some(OutputError::Decisions { path: "d.jsonl".into(), source, lost: 3 })
+        };
+        let hlog = || Some(OutputError::from(HlogError::Tag { tag: "x y".into() }));
+        assert!(OutputError::join(None, None).is_none());
+        let (one, other) = (OutputError::join(decisions(), None), OutputError::join(None, hlog()));
+        let both = OutputError::join(decisions(), hlog()).expect("both").to_string();
+        for error in [one, other] {
+            let text = error.expect("one").to_string();
+            assert!(both.contains(&text), "{both}: {text}");
+        }
+        assert!(both.contains("3 decisions were not written"), "{both}");
     }
 }
