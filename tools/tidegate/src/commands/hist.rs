@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Compare two logs: second over first, per tag and percentile.
     #[arg(long, conflicts_with = "live")]
     compare: bool,
-    /// Follow the log an engine is writing: the log, or the directory it is in.
+    /// Follow the log an engine is writing: the log, or the directory it is in (its newest log of a run).
     #[arg(long, value_name = "DIR_OR_FILE", conflicts_with_all = ["files", "svg", "html", "hgrm"])]
     live: Option<PathBuf>,
     /// With `--live`: print what there is and end.

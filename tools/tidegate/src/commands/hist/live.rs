@@ -16,7 +16,7 @@ use super::{Args, UNTAGGED, row, summaries, sums};
 use crate::exit::{Exit, failed};
 use crate::output::{Format, number_table};
 
-/// The log of a run directory.
+/// The log of a run directory; later rounds of a repeated replay write `latency.2.hlog` and so on.
 const LOG_NAME: &str = "latency.hlog";
 /// Beside the log: who writes it.
 const ENGINE_FILE: &str = "engine.json";
@@ -36,6 +36,9 @@ pub(super) fn run(args: &Args, place: &Path) -> anyhow::Result<Exit> {
     loop {
         // Asked before reading: what the writer wrote last is then still read.
         let writer = state.writer();
+        if let Some(newest) = newest_log(place) {
+            state.follow(newest);
+        }
         state.update()?;
         screen.show(&state, &writer)?;
         if once || writer == Writer::Gone {
@@ -51,7 +54,26 @@ pub(super) fn run(args: &Args, place: &Path) -> anyhow::Result<Exit> {
     }
 }
 
-/// The log meant by a file or a directory: its `latency.hlog`, or the only log in it.
+/// The log of a run directory that was written last; `None` for a file, and for a directory without such logs. A
+/// later round is the newer one where the times are equal.
+fn newest_log(place: &Path) -> Option<PathBuf> {
+    let logs = std::fs::read_dir(place).ok()?.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let round = round(entry.file_name().to_str()?)?;
+        Some((entry.metadata().ok()?.modified().ok()?, round, entry.path()))
+    });
+    logs.max().map(|(_, _, path)| path)
+}
+
+/// Which round of a run wrote a log of this name; `None` for other files.
+fn round(name: &str) -> Option<u64> {
+    if name == LOG_NAME {
+        return Some(1);
+    }
+    name.strip_prefix("latency.")?.strip_suffix(".hlog")?.parse().ok()
+}
+
+/// The log meant by a file or a directory: its newest `latency.hlog` or `latency.N.hlog`, else the only log in it.
 fn log_path(place: &Path) -> anyhow::Result<PathBuf> {
     if !place.is_dir() {
         if place.exists() {
@@ -59,9 +81,8 @@ fn log_path(place: &Path) -> anyhow::Result<PathBuf> {
         }
         return Err(failed(Exit::BadInput, format!("{}: no such file or directory", place.display())));
     }
-    let usual = place.join(LOG_NAME);
-    if usual.exists() {
-        return Ok(usual);
+    if let Some(newest) = newest_log(place) {
+        return Ok(newest);
     }
     let unreadable = |error| failed(Exit::BadInput, format!("{}: {error}", place.display()));
     let logs: Vec<PathBuf> = std::fs::read_dir(place)
@@ -148,6 +169,13 @@ impl<'a> State<'a> {
     fn new(log: PathBuf, only: &'a [String]) -> Self {
         let (total, latest) = (BTreeMap::new(), BTreeMap::new());
         Self { follower: Follower::new(log), only, total, latest, intervals: 0, broken_lines: 0 }
+    }
+
+    /// Goes over to another log, which is a session of its own: everything is counted anew.
+    fn follow(&mut self, log: PathBuf) {
+        if self.follower.path() != log {
+            *self = Self::new(log, self.only);
+        }
     }
 
     fn writer(&self) -> Writer {
@@ -297,6 +325,18 @@ mod tests {
         let usual = file(LOG_NAME);
         assert_eq!(log_path(directory.path()).unwrap(), usual);
         assert_eq!(log_path(&only).unwrap(), only);
+        // Later than everything above, whatever the file system's clock tells apart.
+        let later = std::time::SystemTime::now() + PERIOD;
+        let age =
+            |path: &Path, time| std::fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+        let (second, tenth) = (file("latency.2.hlog"), file("latency.10.hlog"));
+        file("latency.old.hlog");
+        age(&second, later);
+        assert_eq!(log_path(directory.path()).unwrap(), second, "the newest");
+        age(&tenth, later);
+        assert_eq!(log_path(directory.path()).unwrap(), tenth, "of the same time: the later round");
+        age(&usual, later + PERIOD);
+        assert_eq!(log_path(directory.path()).unwrap(), usual, "a new run in the same directory");
         assert!(log_path(Path::new("no/such/place")).is_err());
     }
 
@@ -333,6 +373,24 @@ mod tests {
         let text = text(&state, &Writer::Gone).unwrap();
         assert!(text.contains("4 intervals, the writer has ended"), "{text}");
         assert!(text.contains("latest") && text.contains("since start"), "{text}");
+    }
+
+    #[test]
+    fn the_next_round_of_a_run_is_followed_and_counted_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let begin = |name: &str, count| {
+            let mut log = LogWriter::create(directory.path().join(name), UNIX_EPOCH).unwrap();
+            log.write_interval("parse", Duration::ZERO, PERIOD, &histogram(count)).unwrap();
+        };
+        begin(LOG_NAME, 5);
+        let mut state = State::new(log_path(directory.path()).unwrap(), &[]);
+        for (name, count) in [(LOG_NAME, 5), ("latency.2.hlog", 7), ("latency.3.hlog", 2)] {
+            begin(name, count);
+            state.follow(newest_log(directory.path()).unwrap());
+            state.update().unwrap();
+            assert_eq!(state.follower.path(), directory.path().join(name));
+            assert_eq!((state.intervals, state.total["parse"].len()), (1, count));
+        }
     }
 
     #[test]
