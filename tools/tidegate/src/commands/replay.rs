@@ -125,14 +125,12 @@ pub(crate) fn conclude(summary: &Summary, report: &replay::ReplayReport) -> Resu
     if !damaged.is_empty() {
         return Err(failed(Exit::BadInput, format!("{}; what came before was replayed", damaged.join("; "))));
     }
-    if report.stopped {
-        return Ok(Exit::Interrupted);
-    }
+    // Before the interrupt: a book that was wrong was wrong, however the replay ended.
     if summary.bbo_mismatch > 0 {
         let text = format!("{} of {} best bids and asks differ", summary.bbo_mismatch, summary.bbo_checked);
         return Err(failed(Exit::Failure, text));
     }
-    Ok(Exit::Ok)
+    Ok(if report.stopped { Exit::Interrupted } else { Exit::Ok })
 }
 
 /// Exit code of a replay that did not run.
@@ -140,9 +138,7 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
     let exit = match &error {
         RunError::Discover(_) | RunError::Replay(_) | RunError::Feed(_) => Exit::BadInput,
         RunError::Output(_) => Exit::Io,
-        RunError::Threshold(_) | RunError::Strategy { .. } | RunError::Order { .. } | RunError::Command(_) => {
-            Exit::Config
-        }
+        RunError::Threshold(_) | RunError::Unknown { .. } | RunError::Command(_) => Exit::Config,
         RunError::Ring(_) | RunError::Thread(_) => Exit::Failure,
     };
     failed(exit, error.to_string())
