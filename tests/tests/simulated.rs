@@ -1,6 +1,6 @@
 //! The simulated market through the whole engine: what the recorded days show, on any machine, and the regimes besides.
 
-use tidegate_tests::{json, market};
+use tidegate_tests::{json, market, tidegate};
 
 fn replay(files: &[String], more: &[&str]) -> serde_json::Value {
     let mut args = vec!["replay", "--check-bbo", "--format", "json", "--input"];
@@ -80,4 +80,23 @@ fn an_operator_stops_and_starts_the_engine_at_the_same_place_in_every_run() {
     assert_eq!(causes, ["manual-trip", "manual-reset"]);
     let times: Vec<_> = manual.iter().map(|line| line["event_ns"].as_i64().expect("a time")).collect();
     assert_eq!(times[1] - times[0], 15_000_000_000);
+}
+
+#[test]
+fn faults_are_named_in_the_log_with_what_was_missing() {
+    let (_dir, files) = market(1, 120);
+    let mut args = vec!["replay", "--log-format", "json", "--input"];
+    args.extend(files.iter().map(String::as_str));
+    let output = tidegate(&args);
+    assert!(output.status.success());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<serde_json::Value> = errors.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let named = |what: &str| -> Vec<&serde_json::Value> {
+        lines.iter().filter(|line| line["message"].as_str().is_some_and(|m| m.starts_with(what))).collect()
+    };
+    let [gap] = named("gap")[..] else { panic!("one gap: {errors}") };
+    assert!(gap["received"].as_u64() > gap["expected"].as_u64() && gap["level"] == "WARN", "{gap}");
+    assert!(gap["book"].as_str().is_some_and(|book| book.contains("binance")), "{gap}");
+    assert!(!named("stale").is_empty(), "{errors}");
+    assert_eq!(named("breaker").len(), 0, "decisions are information, and a replay prints them anyway");
 }

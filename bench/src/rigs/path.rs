@@ -121,7 +121,7 @@ impl<'a> Rig<'a> {
             one(&mut self.guard, &mut times[GUARD], inbox, (session, pass), watch, || ());
             one(&mut self.tail, &mut times[TAIL], inbox, (session, pass), watch, || ());
             for (decisions, count) in self.decisions.iter_mut().zip(&mut self.decided) {
-                *count += std::iter::from_fn(|| decisions.poll_decision()).count() as u64;
+                *count += std::iter::from_fn(|| decisions.poll_told()).count() as u64;
             }
             let Some(naive) = self.naive(report, name, pass) else { return };
             self.check(report, name, naive);

@@ -1,7 +1,7 @@
 //! The guard stage: feature vectors in, decisions out.
 
 use tidegate_wire::decision::{BreakerState, Cause, Decision, DecisionSink, Scope};
-use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header};
+use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header, Status};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 use xxhash_rust::xxh3::xxh3_64;
@@ -492,5 +492,9 @@ impl<D: DecisionSink> FeatureSink for GuardStage<D> {
     fn heartbeat(&mut self, header: &Header) {
         self.advance(header.event_ns);
         self.frame = header.frame;
+    }
+
+    fn status(&mut self, header: &Header, status: &Status) {
+        self.sink.status(header, status);
     }
 }

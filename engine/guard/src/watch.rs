@@ -53,7 +53,7 @@ impl Watch {
         }
     }
 
-    /// What was measured before says nothing about what comes: rules wait for their warm-up again, and no breach goes on.
+    /// What was measured before says nothing about what comes: rules wait for their warm-up again, no breach goes on.
     #[cold]
     pub(crate) fn begin_session(&mut self) {
         self.started = false;

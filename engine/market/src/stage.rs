@@ -231,6 +231,9 @@ impl<S: FeatureSink> MarketStage<S> {
                     event_ns: deadline,
                     ..Header::new(RecordKind::Features, InstrumentId(index as u16))
                 };
+                if first {
+                    self.tell(&timer, BookQuality::Stale);
+                }
                 self.publish(&timer, 0, 0);
             }
         }
@@ -247,8 +250,18 @@ impl<S: FeatureSink> MarketStage<S> {
     fn alive(&mut self, header: &Header) {
         let market = &mut self.markets[header.instrument.index()];
         let deadline = header.event_ns.saturating_add(market.patience_ns);
-        (market.stale, market.deadline, market.alive_ns) = (false, deadline, header.event_ns);
+        let was_stale = core::mem::replace(&mut market.stale, false);
+        (market.deadline, market.alive_ns) = (deadline, header.event_ns);
         self.next_deadline = self.next_deadline.min(deadline);
+        if was_stale && self.markets[header.instrument.index()].quality() == BookQuality::Good {
+            self.tell(header, BookQuality::Good);
+        }
+    }
+
+    /// Tells whoever keeps a log that a book changed its quality for a reason that the feed does not know.
+    #[cold]
+    fn tell(&mut self, header: &Header, quality: BookQuality) {
+        self.sink.status(header, &Status { quality: quality as u64, expected: 0, received: 0 });
     }
 
     /// Ends an event: completes the vector and hands it on.
@@ -271,10 +284,14 @@ impl<S: FeatureSink> MarketStage<S> {
 
     /// The book is corrupt: out of service until a snapshot.
     #[cold]
-    fn corrupt(&mut self, index: usize) {
-        self.markets[index].corrupt = true;
-        if let Some(check) = &mut self.markets[index].check {
+    fn corrupt(&mut self, header: &Header) {
+        let market = &mut self.markets[header.instrument.index()];
+        let first = !core::mem::replace(&mut market.corrupt, true);
+        if let Some(check) = &mut market.check {
             check.forget_book();
+        }
+        if first {
+            self.tell(header, BookQuality::Crossed);
         }
     }
 
@@ -306,11 +323,11 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
             }
             Ok(_) => {
                 self.counters.crossed += 1;
-                self.corrupt(index);
+                self.corrupt(header);
             }
             Err(_) => {
                 self.counters.off_grid += 1;
-                self.corrupt(index);
+                self.corrupt(header);
             }
         }
         self.publish(header, taken, book_ticks);
@@ -326,18 +343,21 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
             self.place(header.instrument, best.price);
         }
         let market = &mut self.markets[index];
-        market.corrupt = false;
+        let was_corrupt = core::mem::replace(&mut market.corrupt, false);
         let loaded = market.book.load(&depth);
         let book_ticks = self.clock.ticks();
         market.engine.message(header.event_ns, None);
         if loaded.is_err() {
             self.counters.off_grid += 1;
-            self.corrupt(index);
+            self.corrupt(header);
         } else if market.book.is_crossed() {
             self.counters.crossed += 1;
-            self.corrupt(index);
+            self.corrupt(header);
         } else {
             market.engine.snapshot(header.event_ns, &market.book);
+            if was_corrupt && self.markets[index].quality() == BookQuality::Good {
+                self.tell(header, BookQuality::Good);
+            }
         }
         self.publish(header, taken, book_ticks);
     }
@@ -393,6 +413,7 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
             }
         }
         let book_ticks = self.clock.ticks();
+        self.sink.status(header, status);
         self.publish(header, taken, book_ticks);
     }
 

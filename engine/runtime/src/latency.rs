@@ -2,7 +2,7 @@
 
 use tidegate_guard::GuardStage;
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{FLAG_BUFFERED, Header};
+use tidegate_wire::event::{FLAG_BUFFERED, Header, Status};
 use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink};
 use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
@@ -84,5 +84,9 @@ impl FeatureSink for Tail {
     fn heartbeat(&mut self, header: &Header) {
         self.guard.heartbeat(header);
         self.recorder.poll();
+    }
+
+    fn status(&mut self, header: &Header, status: &Status) {
+        self.guard.status(header, status);
     }
 }

@@ -17,6 +17,7 @@ pub mod extract;
 pub mod hiccup;
 pub mod hlog;
 pub mod host;
+mod journal;
 pub mod latency;
 pub mod pipeline;
 pub mod replay;

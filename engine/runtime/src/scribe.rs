@@ -13,10 +13,11 @@ use tidegate_guard::rules::rule_name;
 use tidegate_wire::decision::{BreakerState, Cause, Decision, Scope};
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::latency::Collector;
-use tidegate_wire::relay::RecordReader;
+use tidegate_wire::relay::{RecordReader, Told};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::hlog::{HlogError, LogWriter};
+use crate::journal;
 
 /// Where a pipeline's records go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,7 +159,15 @@ impl Scribe {
     }
 
     fn drain(&mut self) {
-        while let Some(decision) = self.decisions.poll_decision() {
+        while let Some(told) = self.decisions.poll_told() {
+            let decision = match told {
+                Told::Decision(decision) => decision,
+                Told::Status(header, status) => {
+                    journal::status(&self.names, &header, &status);
+                    continue;
+                }
+            };
+            journal::decision(&self.names.decision(&decision));
             if self.written.decisions.len() < DECISIONS_KEPT {
                 self.written.decisions.push(decision);
             }
@@ -279,6 +288,11 @@ impl Names {
     /// Names of a registry's instruments and of strategies.
     pub fn new(registry: &Registry, strategies: Vec<String>) -> Self {
         Self { instruments: registry.iter().map(|(_, i)| i.name()).collect(), strategies }
+    }
+
+    /// Name of an instrument.
+    pub(crate) fn instrument(&self, id: InstrumentId) -> &str {
+        self.instruments.get(id.index()).map_or("unknown", String::as_str)
     }
 
     /// A decision with its names.

@@ -204,7 +204,7 @@ impl BookQuality {
     }
 }
 
-/// A book's quality as the feed sees it.
+/// A change of a book's quality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Status {

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::event::{BookQuality, HEADER_WORDS, Header};
+use crate::event::{BookQuality, HEADER_WORDS, Header, Status};
 
 /// Room for features in a vector; one mask word covers them.
 pub const FEATURE_SLOTS: usize = 64;
@@ -76,6 +76,8 @@ pub trait FeatureSink {
     fn features(&mut self, header: &Header, body: &FeatureBody);
     /// Time passed and no vector came.
     fn heartbeat(&mut self, header: &Header);
+    /// A book changed its quality; the vector that shows it follows. Only those who keep a log want to know.
+    fn status(&mut self, _header: &Header, _status: &Status) {}
 }
 
 /// Header and body as one record.

@@ -144,6 +144,10 @@ impl FeatureSink for RecordWriter {
         self.record(RecordKind::Features, header, body);
     }
 
+    fn status(&mut self, header: &Header, status: &Status) {
+        self.record(RecordKind::Status, header, status);
+    }
+
     fn heartbeat(&mut self, header: &Header) {
         self.record(RecordKind::Heartbeat, header, &[0u64; 0]);
     }
@@ -158,6 +162,19 @@ impl DecisionSink for RecordWriter {
         };
         self.record(RecordKind::Decision, &header, decision);
     }
+
+    fn status(&mut self, header: &Header, status: &Status) {
+        self.record(RecordKind::Status, header, status);
+    }
+}
+
+/// What a pipeline tells its recorder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Told {
+    /// A breaker changed its state.
+    Decision(Decision),
+    /// A book changed its quality.
+    Status(Header, Status),
 }
 
 /// The reading end: puts depth frames together again and calls the next stage.
@@ -242,20 +259,23 @@ impl RecordReader {
                 sink.features(&header, bytemuck::from_bytes(bytemuck::cast_slice(body)));
             }
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
+            Some(RecordKind::Status) => sink.status(&header, &read(body)),
             _ => self.foreign += 1,
         }
         true
     }
 
-    /// The next decision, if there is one.
-    pub fn poll_decision(&mut self) -> Option<Decision> {
-        let words = self.ring.pop(&mut self.buf)?;
-        let (header, body) = split(words);
-        if RecordKind::from_repr(header.kind) == Some(RecordKind::Decision) {
-            return Some(read(body));
+    /// The next decision or change of a book's quality, if there is one.
+    pub fn poll_told(&mut self) -> Option<Told> {
+        loop {
+            let words = self.ring.pop(&mut self.buf)?;
+            let (header, body) = split(words);
+            match RecordKind::from_repr(header.kind) {
+                Some(RecordKind::Decision) => return Some(Told::Decision(read(body))),
+                Some(RecordKind::Status) => return Some(Told::Status(header, read(body))),
+                _ => self.foreign += 1,
+            }
         }
-        self.foreign += 1;
-        None
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod commands;
 mod exit;
+mod logging;
 mod output;
 mod parquet_file;
 mod plot;
@@ -16,6 +17,7 @@ use clap::{CommandFactory, Parser};
 use tidegate_runtime::alloc::{CountingAllocator, declare_installed};
 
 use exit::{Exit, Failed};
+use logging::{LogFormat, Logs};
 
 /// Counts what hot loops allocate; everything else passes through.
 #[global_allocator]
@@ -30,6 +32,9 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
     2  wrong arguments          130  ended by SIGINT or SIGTERM
    65  unusable input")]
 struct Cli {
+    /// Log lines on stderr: text on a terminal, else JSON. `TIDEGATE_LOG` filters them (default: warn; run: info)
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -63,6 +68,14 @@ fn main() -> ExitCode {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     declare_installed();
     let cli = Cli::parse();
+    let level = if matches!(cli.command, Command::Run(_)) { "info" } else { "warn" };
+    let _logs = match Logs::begin(cli.log_format, level) {
+        Ok(logs) => logs,
+        Err(message) => {
+            anstream::eprintln!("error: {message}");
+            return Exit::Config.into();
+        }
+    };
     let result = match &cli.command {
         Command::Replay(args) => commands::replay::run(args),
         Command::Run(args) => commands::run::run(args),

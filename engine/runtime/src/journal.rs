@@ -1,0 +1,44 @@
+//! What happened, as log lines for people and collectors: books that lose and regain trust, breakers that change.
+//!
+//! Written on the scribe's thread from records; nothing on a hot thread formats or waits. Faults are warnings, the rest
+//! is information.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header, Status};
+use tracing::{info, warn};
+
+use crate::scribe::{DecisionLine, Names};
+
+/// Event time as people read it: RFC 3339, UTC, nanoseconds.
+fn at(event_ns: i64) -> humantime::Rfc3339Timestamp {
+    humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(event_ns.max(0) as u64))
+}
+
+/// A book changed its quality.
+pub(crate) fn status(names: &Names, header: &Header, status: &Status) {
+    let (at, frame, book) = (at(header.event_ns), header.frame, names.instrument(header.instrument));
+    let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default();
+    match quality {
+        BookQuality::Gapped => {
+            let (expected, received) = (status.expected, status.received);
+            warn!(%at, frame, book, expected, received, "gap: updates are missing, out of service until a snapshot");
+        }
+        BookQuality::Crossed => {
+            warn!(%at, frame, book, "corrupt: crossed, or a price off the grid; out of service until a snapshot");
+        }
+        BookQuality::Stale => warn!(%at, frame, book, "stale: no depth frame for longer than the profile allows"),
+        BookQuality::Building if header.flags & FLAG_SESSION != 0 => {
+            info!(%at, frame, book, "session: the stream goes on after a break, the book begins anew");
+        }
+        BookQuality::Building => info!(%at, frame, book, "building: waits for a snapshot"),
+        BookQuality::Good => info!(%at, frame, book, "good"),
+    }
+}
+
+/// A breaker changed its state.
+pub(crate) fn decision(line: &DecisionLine) {
+    let (at, frame, scope, name, rule) = (at(line.event_ns), line.frame, line.scope, &*line.name, line.rule);
+    let (from, to, cause, value) = (line.from, line.to, line.cause, line.value);
+    info!(%at, frame, scope, name, rule, from, to, cause, value, "breaker");
+}
