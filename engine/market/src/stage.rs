@@ -315,8 +315,8 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         match applied {
             // Nothing is learnt from a book that is known to be wrong.
             Ok(_) if market.corrupt => {}
-            Ok(change) if !market.book.is_crossed() => {
-                market.engine.book(header.event_ns, &market.book, change);
+            Ok(removed) if !market.book.is_crossed() => {
+                market.engine.book(header.event_ns, &market.book, removed);
                 if let Some(check) = market.check.as_mut().filter(|_| market.feed_quality == BookQuality::Good) {
                     check.book(depth.ids.last, market.book.best_bid(), market.book.best_ask());
                 }

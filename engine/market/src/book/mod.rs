@@ -12,15 +12,6 @@ const WINDOW_MIN: usize = 1 << 12;
 /// Most ticks of a ladder window: 8 MiB a side, of which only touched lines cost anything.
 const WINDOW_MAX: usize = 1 << 20;
 
-/// Quantities that went and came in one frame, within the reach of the top levels before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Quantity added at existing or new levels, mantissa.
-    pub added: i64,
-    /// Quantity taken away, mantissa.
-    pub removed: i64,
-}
-
 /// A level whose price is not a multiple of the instrument's tick: the definition is out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffGrid;
@@ -69,20 +60,20 @@ impl Book {
         if price.raw() % self.tick == 0 { Ok(price.raw() / self.tick) } else { Err(OffGrid) }
     }
 
-    /// Applies changed levels.
+    /// Applies changed levels. Gives the quantity that was taken away within the reach of the top levels before.
     ///
     /// # Errors
     /// [`OffGrid`] at the first price that is no multiple of the tick; the book must then be rebuilt.
     #[inline]
-    pub fn apply(&mut self, depth: &Depth<'_>) -> Result<Change, OffGrid> {
-        let mut change = Change::default();
+    pub fn apply(&mut self, depth: &Depth<'_>) -> Result<Qty, OffGrid> {
+        let mut removed = 0;
         let reach = self.top_bids.reach();
         let mut nearest = NO_KEY;
         for level in depth.bids {
             let key = -self.tick_of(level.price)?;
             let old = self.bids.set(key, level.qty.raw());
             nearest = nearest.min(key);
-            change.count(key <= reach, level.qty.raw() - old);
+            removed += if key <= reach { (old - level.qty.raw()).max(0) } else { 0 };
         }
         if nearest <= reach {
             self.top_bids = self.bids.top();
@@ -93,13 +84,13 @@ impl Book {
             let key = self.tick_of(level.price)?;
             let old = self.asks.set(key, level.qty.raw());
             nearest = nearest.min(key);
-            change.count(key <= reach, level.qty.raw() - old);
+            removed += if key <= reach { (old - level.qty.raw()).max(0) } else { 0 };
         }
         if nearest <= reach {
             self.top_asks = self.asks.top();
         }
         self.last_id = depth.ids.last;
-        Ok(change)
+        Ok(Qty::from_raw(removed))
     }
 
     /// Replaces the book.
@@ -197,14 +188,5 @@ impl Book {
     /// All asks, best first.
     pub fn iter_asks(&self) -> impl Iterator<Item = Level> + '_ {
         self.asks.iter().map(|(key, qty)| self.level(key, qty))
-    }
-}
-
-impl Change {
-    #[inline(always)]
-    fn count(&mut self, within_reach: bool, difference: i64) {
-        let difference = if within_reach { difference } else { 0 };
-        self.added += difference.max(0);
-        self.removed -= difference.min(0);
     }
 }

@@ -17,11 +17,11 @@ use tape::{Roll, Vpin};
 use tidegate_wire::decimal::POW10;
 use tidegate_wire::event::{MARK_DECIMALS, Mark, Quote, RATE_DECIMALS, Trade};
 use tidegate_wire::feature::FeatureBody;
-use tidegate_wire::{Instrument, Level};
+use tidegate_wire::{Instrument, Level, Qty};
 use touch::{MicroPrice, Touch, micro_state, net};
 use window::{Extremes, Window, channel};
 
-use crate::book::{Book, Change, TOP, Top};
+use crate::book::{Book, TOP, Top};
 
 /// Levels of the multi-level order-flow imbalance and of top depth.
 const MULTI: usize = 5;
@@ -198,11 +198,11 @@ impl FeatureEngine {
         }
     }
 
-    /// The book changed.
+    /// The book changed; `removed` was taken away near the touch.
     #[inline]
-    pub fn book(&mut self, now: i64, book: &Book, change: Change) {
+    pub fn book(&mut self, now: i64, book: &Book, removed: Qty) {
         self.last_depth_ns = now;
-        self.add(channel::REMOVED, change.removed as f64 * self.qty_unit);
+        self.add(channel::REMOVED, removed.raw() as f64 * self.qty_unit);
         if let (Some(bid), Some(ask)) = (book.best_bid(), book.best_ask()) {
             if book.last_id() >= self.touch.update_id {
                 self.set_touch(now, Touch { update_id: book.last_id(), bid, ask });
@@ -219,7 +219,7 @@ impl FeatureEngine {
     pub fn snapshot(&mut self, now: i64, book: &Book) {
         self.clear_touch();
         (self.bids, self.asks) = (multi(book, true), multi(book, false));
-        self.book(now, book, Change::default());
+        self.book(now, book, Qty::ZERO);
     }
 
     /// The best bid and ask by the quote stream.
