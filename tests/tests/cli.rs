@@ -74,9 +74,53 @@ fn wrong_arguments_end_with_2_and_unwritable_files_with_74() {
     let output = tidegate(&["replay", "--input", &files[0], "--decisions", &nowhere]);
     assert_eq!(output.status.code(), Some(74), "{}", stderr(&output));
     assert!(stderr(&output).contains(&nowhere));
-    // A full disk: everything decided is still on the screen, and the exit code says that the file is not whole.
-    let full = tidegate(&["replay", "--input", &files[0], "--hlog", "/dev/full"]);
+    // A full disk: a log without its header is refused at the start; decisions that cannot be written are counted, all
+    // is still on the screen, and the exit code says that the file is not whole.
+    let replay = |option: &str| tidegate(&["replay", "--input", &files[0], "--format", "json", option, "/dev/full"]);
+    let full = replay("--hlog");
     assert_eq!(full.status.code(), Some(74), "{}", stderr(&full));
+    assert!(stderr(&full).contains("/dev/full"), "{}", stderr(&full));
+    let full = replay("--decisions");
+    assert_eq!(full.status.code(), Some(74), "{}", stderr(&full));
+    let summary: serde_json::Value = serde_json::from_slice(&full.stdout).expect("a summary");
+    let decided = summary["decisions"].as_u64().expect("a count");
+    assert!(decided > 0, "{summary}");
+    let counted = format!("; {decided} decisions were not written");
+    assert!(stderr(&full).contains("/dev/full") && stderr(&full).contains(&counted), "{}", stderr(&full));
+}
+
+#[test]
+fn a_core_that_cannot_exist_is_a_warning() {
+    let (_dir, files) = market(6, 5);
+    for topology in ["fused", "staged"] {
+        let args = ["replay", "--input", &files[0], "--topology", topology, "--cores", "2000,4096", "--format", "json"];
+        let output = tidegate(&args);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stderr(&output).contains("warning: core 2000: cannot pin"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_wrong_best_price_is_told_however_the_run_ends() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let quote = r#"{"u":4,"s":"ABCUSDT","b":"99.5","B":"2.0","a":"100.5","A":"1.0"}"#;
+    let depth = r#"{"e":"depthUpdate","E":1,"s":"ABCUSDT","U":3,"u":3,"b":[["100.0","2.0"]],"a":[]}"#;
+    let next = &depth.replace('3', "4");
+    let snapshot = r#"{"lastUpdateId":2,"bids":[["100.0","1.0"]],"asks":[["100.5","1.0"]]}"#;
+    // The venue's own best bid differs from the book's at once; the capture goes on for a minute.
+    let frames = [(0, snapshot), (1, depth), (2, next), (3, quote), (60_000, quote)];
+    let line = |(ms, frame): &(i64, &str)| format!("{} {frame}\n", 1_790_000_000_000_000_000 + ms * 1_000_000);
+    let path = dir.path().join("capture");
+    std::fs::write(&path, frames.iter().map(line).collect::<String>()).expect("written");
+    let config = dir.path().join("tidegate.toml");
+    let text = format!(
+        "[[sources]]\npath = {path:?}\n[engine]\ncheck_bbo = true\n[output]\ndirectory = {:?}\n",
+        dir.path().join("out")
+    );
+    std::fs::write(&config, text).expect("written");
+    let output = tidegate(&["run", "--config", &config.display().to_string(), "--for", "1s"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 of 1 best bids and asks differ"), "{}", stderr(&output));
 }
 
 #[test]
