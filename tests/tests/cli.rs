@@ -76,7 +76,11 @@ fn wrong_arguments_end_with_2_and_unwritable_files_with_74() {
     assert!(stderr(&output).contains(&nowhere));
     // A full disk: a log without its header is refused at the start; decisions that cannot be written are counted, all
     // is still on the screen, and the exit code says that the file is not whole.
-    let replay = |option: &str| tidegate(&["replay", "--input", &files[0], "--format", "json", option, "/dev/full"]);
+    let orders = ["--operator", "1s:trip:engine", "--operator", "2s:reset:engine"];
+    let replay = |option: &str| {
+        let args = ["replay", "--input", &files[0], "--format", "json", option, "/dev/full"];
+        tidegate(&[&args[..], &orders].concat())
+    };
     let full = replay("--hlog");
     assert_eq!(full.status.code(), Some(74), "{}", stderr(&full));
     assert!(stderr(&full).contains("/dev/full"), "{}", stderr(&full));
