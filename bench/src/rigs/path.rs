@@ -14,7 +14,7 @@ use crossbeam::channel::{Receiver, unbounded};
 use tidegate_market::MarketStage;
 use tidegate_runtime::latency::Tail;
 use tidegate_wire::event::EventSink;
-use tidegate_wire::relay::RecordReader;
+use tidegate_wire::relay::{RecordReader, Told};
 
 use crate::peers::naive::{Naive, Vector};
 use crate::recorded::Recorded;
@@ -121,7 +121,8 @@ impl<'a> Rig<'a> {
             one(&mut self.guard, &mut times[GUARD], inbox, (session, pass), watch, || ());
             one(&mut self.tail, &mut times[TAIL], inbox, (session, pass), watch, || ());
             for (decisions, count) in self.decisions.iter_mut().zip(&mut self.decided) {
-                *count += std::iter::from_fn(|| decisions.poll_told()).count() as u64;
+                let told = std::iter::from_fn(|| decisions.poll_told());
+                *count += told.filter(|told| matches!(told, Told::Decision(_))).count() as u64;
             }
             let Some(naive) = self.naive(report, name, pass) else { return };
             self.check(report, name, naive);

@@ -152,6 +152,9 @@ impl FeatureSink for Guarded {
     fn heartbeat(&mut self, header: &Header) {
         self.guard.heartbeat(header);
     }
+    fn status(&mut self, header: &Header, status: &Status) {
+        self.guard.status(header, status);
+    }
 }
 
 impl Guarded {
