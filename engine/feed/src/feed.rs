@@ -2,8 +2,8 @@
 
 use tidegate_wire::clock::{Clock, EventClock};
 use tidegate_wire::event::{
-    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION, Header,
-    Status,
+    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION, FLAG_SPARE,
+    Header, Status,
 };
 use tidegate_wire::{InstrumentId, RecordKind, Registry, Venue};
 
@@ -279,6 +279,13 @@ impl<S: EventSink> Emitter<'_, S> {
         self.sink.delta(&self.header, depth);
     }
 
+    fn emit_snapshot(&mut self, ids: &DepthIds, decoder: &Decoder, flags: u8) {
+        self.header.kind = RecordKind::Snapshot as u8;
+        self.header.flags = FLAG_FIRST | FLAG_LAST | flags;
+        let levels = decoder.levels();
+        self.sink.snapshot(&self.header, Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() });
+    }
+
     #[cold]
     fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
         // A recording often begins with its snapshot: one from a new source that is newer than the book replaces it.
@@ -298,27 +305,16 @@ impl<S: EventSink> Emitter<'_, S> {
                 self.counters.snapshots_too_old += 1;
                 return;
             }
-            SnapshotVerdict::Refresh => {
-                self.counters.snapshots += 1;
-                self.counters.events += 1;
-                self.header.kind = RecordKind::Snapshot as u8;
-                self.header.flags = FLAG_FIRST | FLAG_LAST;
-                let levels = decoder.levels();
-                self.sink.snapshot(&self.header, Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() });
-                return;
-            }
             SnapshotVerdict::Unneeded => {
                 self.counters.snapshots_unneeded += 1;
+                self.emit_snapshot(ids, decoder, FLAG_SPARE);
                 return;
             }
             SnapshotVerdict::Load => {}
         }
         self.counters.snapshots += 1;
         self.counters.events += 1;
-        self.header.kind = RecordKind::Snapshot as u8;
-        self.header.flags = FLAG_FIRST | FLAG_LAST;
-        let levels = decoder.levels();
-        self.sink.snapshot(&self.header, Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() });
+        self.emit_snapshot(ids, decoder, 0);
         let (held, emitted) = (book.sync.held(), self.counters.deltas);
         let mut joined = false;
         let gap = book.sync.release(|verdict, venue_ns, depth| {

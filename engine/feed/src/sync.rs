@@ -62,9 +62,7 @@ pub enum SnapshotVerdict {
     Load,
     /// Older than every held frame: ask for another one.
     TooOld,
-    /// It says what the book should be at this very moment: load it, nothing else changes. Heals a corrupt book.
-    Refresh,
-    /// The book is good without it.
+    /// The sequence goes on without it; only a book that is corrupt though its sequence is whole may want it.
     Unneeded,
 }
 
@@ -201,7 +199,6 @@ impl Synchroniser {
     /// Judges a snapshot by its own update id. After [`SnapshotVerdict::Load`] call [`Self::release`].
     pub fn snapshot(&mut self, id: u64) -> SnapshotVerdict {
         match self.state {
-            State::Live if id == self.last => return SnapshotVerdict::Refresh,
             State::Live => return SnapshotVerdict::Unneeded,
             State::Joining if id <= self.last => return SnapshotVerdict::Unneeded,
             State::Joining | State::Waiting => {}

@@ -64,13 +64,3 @@ fn ids_that_start_anew_are_a_gap_and_not_an_endless_repetition() {
         assert_eq!(book.snapshot(200), SnapshotVerdict::Load, "and any snapshot heals it");
     }
 }
-
-#[test]
-fn a_snapshot_of_this_very_moment_refreshes_a_live_book() {
-    let mut book = Synchroniser::new(Rule::Chained);
-    assert_eq!(book.snapshot(10), SnapshotVerdict::Load);
-    assert_eq!(book.delta(&DepthIds { first: 9, last: 12, prev: 8 }), Verdict::Join);
-    assert_eq!(book.snapshot(11), SnapshotVerdict::Unneeded);
-    assert_eq!(book.snapshot(12), SnapshotVerdict::Refresh);
-    assert_eq!(book.state(), State::Live);
-}

@@ -367,6 +367,7 @@ fn an_old_answer_recorded_apart_from_the_stream_does_not_end_the_session() {
     // A second answer, late: the stream is already past it, so it must not put the book back.
     from(&mut rig, 0, &snapshot(15));
     assert_eq!((rig.book().quality, bid(&rig), rig.counters().snapshots_unneeded), (BookQuality::Good, Some(20), 1));
+    assert_eq!(rig.sink.spares, 1, "a book that is corrupt though its sequence is whole may want it");
     from(&mut rig, 1, &spot(21, 22));
     assert_eq!((rig.book().quality, bid(&rig)), (BookQuality::Good, Some(22)));
     assert_eq!((rig.counters().sessions, rig.counters().gaps), (0, 0));

@@ -13,6 +13,7 @@ pub mod bars;
 pub mod book;
 pub mod crosscheck;
 pub mod features;
+mod repair;
 mod stage;
 
 pub use stage::{MarketConfig, MarketCounters, MarketStage};

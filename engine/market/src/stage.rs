@@ -5,7 +5,8 @@
 
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{
-    BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, Header, Mark, Quote, Status, Trade,
+    BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, FLAG_SPARE, Header, Mark, Quote, Status,
+    Trade,
 };
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::{Instrument, InstrumentId, Price, RecordKind, Registry, Venue};
@@ -14,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::book::Book;
 use crate::crosscheck::CrossCheck;
 use crate::features::{FeatureEngine, schema};
+use crate::repair::Repair;
 
 /// Settings of the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,7 @@ struct Market {
     feed_quality: BookQuality,
     /// The book itself was seen to be corrupt; only a snapshot heals it.
     corrupt: bool,
+    repair: Repair,
     stale: bool,
     /// Silence after which it is stale, ns.
     patience_ns: i64,
@@ -108,6 +111,7 @@ impl<S: FeatureSink> MarketStage<S> {
             check: config.check_bbo.then(CrossCheck::default),
             feed_quality: BookQuality::Building,
             corrupt: false,
+            repair: Repair::new(),
             stale: false,
             patience_ns: config.stale_after_ns[instrument.venue as usize],
             alive_ns: 0,
@@ -284,14 +288,24 @@ impl<S: FeatureSink> MarketStage<S> {
 
     /// The book is corrupt: out of service until a snapshot.
     #[cold]
-    fn corrupt(&mut self, header: &Header) {
+    fn corrupt(&mut self, header: &Header, before: u64) {
         let market = &mut self.markets[header.instrument.index()];
         let first = !core::mem::replace(&mut market.corrupt, true);
+        market.repair.begin(before);
         if let Some(check) = &mut market.check {
             check.forget_book();
         }
         if first {
             self.tell(header, BookQuality::Crossed);
+        }
+    }
+
+    #[cold]
+    fn count_damage(&mut self, off_grid: bool) {
+        if off_grid {
+            self.counters.off_grid += 1;
+        } else {
+            self.counters.crossed += 1;
         }
     }
 
@@ -309,34 +323,41 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         self.alive(header);
         let index = header.instrument.index();
         let market = &mut self.markets[index];
+        if market.corrupt {
+            // Nothing is learnt from a book that is known to be wrong.
+            market.repair.hold(&depth);
+            market.engine.message(header.event_ns, Self::latency(header));
+            self.publish(header, taken, taken);
+            return;
+        }
+        let before = market.book.last_id();
         let applied = market.book.apply(&depth);
         let book_ticks = self.clock.ticks();
         market.engine.message(header.event_ns, Self::latency(header));
         match applied {
-            // Nothing is learnt from a book that is known to be wrong.
-            Ok(_) if market.corrupt => {}
             Ok(removed) if !market.book.is_crossed() => {
                 market.engine.book(header.event_ns, &market.book, removed);
                 if let Some(check) = market.check.as_mut().filter(|_| market.feed_quality == BookQuality::Good) {
                     check.book(depth.ids.last, market.book.best_bid(), market.book.best_ask());
                 }
             }
-            Ok(_) => {
-                self.counters.crossed += 1;
-                self.corrupt(header);
-            }
-            Err(_) => {
-                self.counters.off_grid += 1;
-                self.corrupt(header);
+            damage => {
+                self.count_damage(damage.is_err());
+                self.corrupt(header, before);
+                self.markets[index].repair.hold(&depth);
             }
         }
         self.publish(header, taken, book_ticks);
     }
 
     fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
+        let index = header.instrument.index();
+        let spare = header.flags & FLAG_SPARE != 0;
+        if spare && !(self.markets[index].corrupt && self.markets[index].repair.joins(depth.ids.last)) {
+            return EventSink::heartbeat(self, header);
+        }
         let taken = self.begin(header);
         self.alive(header);
-        let index = header.instrument.index();
         if !self.markets[index].placed
             && let Some(best) = depth.bids.first().or(depth.asks.first())
         {
@@ -344,15 +365,17 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         }
         let market = &mut self.markets[index];
         let was_corrupt = core::mem::replace(&mut market.corrupt, false);
-        let loaded = market.book.load(&depth);
+        let mut loaded = market.book.load(&depth);
+        if spare {
+            let mut behind = market.repair.behind(depth.ids.last);
+            loaded = loaded.and_then(|()| behind.try_for_each(|held| market.book.apply(&held).map(drop)));
+        }
         let book_ticks = self.clock.ticks();
         market.engine.message(header.event_ns, None);
-        if loaded.is_err() {
-            self.counters.off_grid += 1;
-            self.corrupt(header);
-        } else if market.book.is_crossed() {
-            self.counters.crossed += 1;
-            self.corrupt(header);
+        if loaded.is_err() || market.book.is_crossed() {
+            let held = if spare { market.repair.newest() } else { 0 };
+            self.count_damage(loaded.is_err());
+            self.corrupt(header, held.max(depth.ids.last));
         } else {
             market.engine.snapshot(header.event_ns, &market.book);
             if was_corrupt && self.markets[index].quality() == BookQuality::Good {

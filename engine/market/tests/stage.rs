@@ -4,7 +4,9 @@ use tidegate_market::bars::{BarBuilder, BarRule};
 use tidegate_market::features::schema as f;
 use tidegate_market::{MarketConfig, MarketStage};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{BookQuality, Depth, DepthIds, EventSink, FLAG_SESSION, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{
+    BookQuality, Depth, DepthIds, EventSink, FLAG_SESSION, FLAG_SPARE, Header, Mark, Quote, Status, Trade,
+};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, RecordKind, Registry, Scale, Venue};
@@ -122,6 +124,44 @@ fn a_crossed_book_is_out_of_service_until_a_snapshot() {
     good(&mut market, 0, 30);
     assert_eq!(last(&market).1.book_quality(), BookQuality::Good);
     assert_eq!(market.counters().crossed, 1);
+}
+
+/// A snapshot that the sequence does not need.
+fn spare(stage: &mut MarketStage<Log>, at_ms: i64, update: u64, bids: &[Level], asks: &[Level]) {
+    let header = Header { flags: FLAG_SPARE, ..header(0, at_ms) };
+    stage.snapshot(&header, Depth { ids: DepthIds { first: update, last: update, prev: 0 }, bids, asks });
+}
+
+#[test]
+fn a_corrupt_book_is_healed_by_a_snapshot_older_than_the_stream() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    let (bids, asks) = ([level(999, 5), level(998, 9)], [level(1001, 5), level(1002, 7)]);
+    // While the book is good nobody needs it.
+    spare(&mut market, 5, 1, &bids, &asks);
+    assert_eq!(market.counters().vectors, 2);
+    delta(&mut market, 0, 10, 2, &[level(1001, 3)], &[]);
+    assert_eq!(market.quality(InstrumentId(0)), BookQuality::Crossed);
+    delta(&mut market, 0, 20, 3, &[level(1001, 0), level(998, 9)], &[]);
+    delta(&mut market, 0, 30, 4, &[level(997, 4)], &[level(1002, 0)]);
+    // One from before the damage would miss a frame that was never applied.
+    spare(&mut market, 35, 0, &bids, &asks);
+    assert_eq!(market.quality(InstrumentId(0)), BookQuality::Crossed);
+    // This one holds updates 1 to 3; the fourth was held back for it.
+    spare(&mut market, 40, 3, &bids, &asks);
+    assert_eq!(market.quality(InstrumentId(0)), BookQuality::Good);
+    let book = market.book(InstrumentId(0)).expect("a book");
+    let prices = |levels: Vec<Level>| levels.iter().map(|level| level.price.raw()).collect::<Vec<_>>();
+    assert_eq!(prices(book.iter_bids().collect()), [999, 998, 997]);
+    assert_eq!((prices(book.iter_asks().collect()), book.last_id()), (vec![1001], 4));
+    delta(&mut market, 0, 50, 5, &[level(999, 6)], &[]);
+    assert_eq!((last(&market).1.get(f::MID), market.counters().crossed), (Some(100.0), 1));
+    // A snapshot that is itself crossed heals nothing, and the next one does.
+    delta(&mut market, 0, 60, 6, &[level(1001, 3)], &[]);
+    spare(&mut market, 70, 6, &[level(1003, 1)], &asks);
+    assert_eq!((market.quality(InstrumentId(0)), market.counters().crossed), (BookQuality::Crossed, 3));
+    spare(&mut market, 80, 6, &bids, &asks);
+    assert_eq!(market.quality(InstrumentId(0)), BookQuality::Good);
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub const FLAG_SELL: u8 = 4;
 pub const FLAG_BUFFERED: u8 = 8;
 /// A new session of the stream begins: what came before says nothing about what comes.
 pub const FLAG_SESSION: u8 = 16;
+/// A snapshot that the sequence does not need: only a book that is known to be wrong uses it.
+pub const FLAG_SPARE: u8 = 32;
 
 /// What every record begins with: 56 bytes, the payload of one ring line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]

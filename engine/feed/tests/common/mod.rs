@@ -15,7 +15,7 @@ use tidegate_feed::frame::{FrameMeta, FrameMut, PADDING};
 use tidegate_feed::replay::{self, CaptureReader, Captured, SourceReport, SourceSpec};
 use tidegate_feed::{Feed, FeedCounters};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{BookQuality, Depth, EventSink, Header, Level, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{BookQuality, Depth, EventSink, FLAG_SPARE, Header, Level, Mark, Quote, Status, Trade};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 /// A folder of recorded material outside the repository; `None` after saying loudly that a test is skipped.
@@ -175,6 +175,8 @@ pub(crate) struct Books {
     pub(crate) quotes: Vec<Quote>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) heartbeats: u64,
+    /// Snapshots that the sequence did not need.
+    pub(crate) spares: u64,
 }
 
 impl Books {
@@ -199,6 +201,10 @@ impl EventSink for Books {
     }
 
     fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
+        if header.flags & FLAG_SPARE != 0 {
+            self.spares += 1;
+            return;
+        }
         let book = self.book(header);
         book.bids.clear();
         book.asks.clear();
