@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tidegate_guard::rules::RULES;
 use tidegate_runtime::hiccup::NoiseFloor;
+use tidegate_runtime::hlog::Summary as Figures;
 use tidegate_runtime::latency::STAGES;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{DecisionLine, ReplayPlan, ReplayReport};
@@ -271,7 +272,7 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
         anstream::println!("  {} {} is {}", scope.scope, scope.name, scope.state);
     }
     print_decisions(report);
-    print_latency(s);
+    print_latency(s, report);
 }
 
 fn print_decisions(report: &ReplayReport) {
@@ -301,20 +302,16 @@ fn print_decisions(report: &ReplayReport) {
     }
 }
 
-fn print_latency(summary: &Summary) {
-    let rows = STAGES.iter().filter_map(|stage| summary.latency.get_key_value(stage)).map(|(stage, l)| {
-        // A percentile needs samples beyond it to mean anything.
-        let deep = |ns: u64, least: u64| if l.count >= least { duration(ns) } else { "-".into() };
-        vec![
-            (*stage).into(),
-            duration(l.p50_ns),
-            duration(l.p90_ns),
-            duration(l.p99_ns),
-            deep(l.p999_ns, 10_000),
-            deep(l.p9999_ns, 100_000),
-            duration(l.max_ns),
-            l.count.to_string(),
-        ]
+fn print_latency(summary: &Summary, report: &ReplayReport) {
+    let rows = STAGES.iter().zip(&report.histograms).map(|(stage, histogram)| {
+        // A percentile that too few samples cannot show is left out.
+        let figures = Figures::of(histogram);
+        let cell = |ns: Option<u64>| ns.map_or("-".into(), duration);
+        let percentiles = [figures.p50_ns, figures.p90_ns, figures.p99_ns, figures.p999_ns, figures.p9999_ns];
+        let mut row = vec![(*stage).to_owned()];
+        row.extend(percentiles.into_iter().chain([figures.max_ns]).map(cell));
+        row.push(figures.count.to_string());
+        row
     });
     let header = ["stage", "p50", "p90", "p99", "p99.9", "p99.99", "max", "count"];
     anstream::println!("\nLatency by stage\n{}", number_table(&header, rows));

@@ -33,9 +33,11 @@ pub(super) fn run(args: &Args, place: &Path) -> anyhow::Result<Exit> {
     // A table for a pipe is printed once: nobody watches it. JSON lines are made to be piped, so they go on.
     let once = args.once || (args.format == Format::Table && !screen.is_terminal);
     let mut state = State::new(log, &args.tags);
+    let mut before = Writer::Unknown;
     loop {
         // Asked before reading: what the writer wrote last is then still read.
-        let writer = state.writer();
+        let writer = state.writer().after(before);
+        before = writer;
         if let Some(newest) = newest_log(place) {
             state.follow(newest);
         }
@@ -120,6 +122,11 @@ impl Writer {
             return Self::Unknown;
         }
         if is_running(pid) { Self::Running { pid } } else { Self::Gone }
+    }
+
+    /// A clean end takes the file with it: whoever was running and is not to be found any more is gone.
+    fn after(self, before: Self) -> Self {
+        if self == Self::Unknown && before != Self::Unknown { Self::Gone } else { self }
     }
 
     fn word(self) -> &'static str {
@@ -350,7 +357,12 @@ mod tests {
         assert_eq!(Writer::of(&log), Writer::Unknown);
         let pid = std::process::id();
         std::fs::write(&engine, format!("{{\"pid\": {pid}}}")).unwrap();
-        assert_eq!(Writer::of(&log), Writer::Running { pid: pid.into() });
+        let running = Writer::Running { pid: pid.into() };
+        assert_eq!(Writer::of(&log), running);
+        assert_eq!(
+            (Writer::Unknown.after(running), Writer::Unknown.after(Writer::Unknown)),
+            (Writer::Gone, Writer::Unknown)
+        );
         // Above the largest process number a kernel gives out.
         std::fs::write(&engine, "{\"pid\": 4194305}").unwrap();
         assert_eq!(Writer::of(&log), Writer::Gone);
