@@ -88,7 +88,7 @@ fn a_damaged_frame_is_noticed_and_the_next_snapshot_heals_its_book() {
         |topology| json(&["replay", "--input", &path, "--check-bbo", "--topology", topology, "--format", "json"]);
     let fused = replay("fused");
     assert_eq!((&fused["crossed"], &fused["gaps"], &fused["bbo_mismatch"]), (&1.into(), &whole["gaps"], &0.into()));
-    assert_eq!((&fused["instruments"][0]["quality"], &fused["snapshots_unneeded"]), (&"good".into(), &1.into()));
+    assert_eq!((&fused["instruments"][0]["quality"], &fused["healed"]), (&"good".into(), &1.into()));
     for side in ["bid_levels", "ask_levels"] {
         assert_eq!(fused["instruments"][0][side], whole["instruments"][0][side], "{side}");
     }

@@ -28,7 +28,7 @@ struct Book {
     quality: BookQuality,
     /// Whether it was good before: the next time counts as a resync.
     was_good: bool,
-    /// When the last depth frame that carried the book on came, ns of event time.
+    /// When the last frame of the source that carries the book came, ns of event time; 0 before the first.
     carried_ns: i64,
     /// Source of the last depth frame, and of the last trade.
     depth_source: u16,
@@ -54,8 +54,11 @@ pub struct Feed {
 /// Heartbeats for frames without events come at most this often, ns of event time.
 const BEAT_NS: i64 = 100_000_000;
 
-/// Silence after which a source is taken to have ended when another one goes on, ns of event time.
-const SILENCE_NS: i64 = 1_000_000_000;
+/// Silence after which a source is taken to have ended when another one goes on, ns of event time: longer than any
+/// stream in use pauses.
+const SILENCE_NS: i64 = 5_000_000_000;
+/// Silence after which another source's newer snapshot replaces a book, ns of event time.
+const PAUSE_NS: i64 = 1_000_000_000;
 
 impl Feed {
     /// A feed for all instruments of a registry.
@@ -240,11 +243,19 @@ impl<S: EventSink> Emitter<'_, S> {
             return;
         }
         let levels = decoder.levels();
-        let goes_on = book.depth_source == self.source || !self.is_silent(book);
+        let goes_on = !self.takes_over(book, SILENCE_NS);
+        if !goes_on && book.sync.state() == State::Waiting {
+            // What was held back belongs to a recording that has ended.
+            book.sync.restart();
+            self.session(book);
+        }
         let verdict = book.sync.delta(ids);
         // A second capture of the same stream lags behind: only what carries the book on names its source.
         if verdict != Verdict::Outdated {
-            (book.depth_source, book.carried_ns) = (self.source, self.header.event_ns);
+            book.depth_source = self.source;
+        }
+        if book.depth_source == self.source {
+            book.carried_ns = self.header.event_ns;
         }
         match verdict {
             Verdict::Apply => self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0),
@@ -288,17 +299,15 @@ impl<S: EventSink> Emitter<'_, S> {
 
     #[cold]
     fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
-        // A recording often begins with its snapshot: one from a new source that is newer than the book replaces it.
-        // After a silence of the old source that is the beginning of a session; while it goes on, the book stays in
-        // service, for answers to requests may be recorded apart from the stream. One that is no newer begins nothing.
-        let newer = ids.last > book.sync.last();
-        if book.depth_source != self.source && book.sync.state() != State::Waiting && newer {
-            let silent = self.is_silent(book);
+        // A recording often begins with its snapshot: one from a new source that is newer than the book replaces it when
+        // the old source has paused; after a longer silence that is a session. While the old source goes on it is an
+        // answer that was recorded apart from its stream. One that is no newer begins nothing.
+        let newer = ids.last > book.sync.last() || book.sync.state() == State::Waiting;
+        if newer && self.takes_over(book, SILENCE_NS) {
             book.sync.restart();
-            if silent {
-                book.depth_source = self.source;
-                self.session(book);
-            }
+            self.session(book);
+        } else if newer && self.takes_over(book, PAUSE_NS) && book.sync.state() != State::Waiting {
+            book.sync.restart();
         }
         match book.sync.snapshot(ids.last) {
             SnapshotVerdict::TooOld => {
@@ -310,7 +319,7 @@ impl<S: EventSink> Emitter<'_, S> {
                 self.emit_snapshot(ids, decoder, FLAG_SPARE);
                 return;
             }
-            SnapshotVerdict::Load => {}
+            SnapshotVerdict::Load => (book.depth_source, book.carried_ns) = (self.source, self.header.event_ns),
         }
         self.counters.snapshots += 1;
         self.counters.events += 1;
@@ -332,11 +341,12 @@ impl<S: EventSink> Emitter<'_, S> {
         }
     }
 
-    /// Whether the source that carried the book has fallen silent: a hole after that lies between two recordings, one
-    /// before it in the stream itself.
+    /// Whether this frame is of another source than the one that carried the book, which has been silent for so long: a
+    /// hole after that lies between two recordings, one before it in the stream itself.
     #[inline(always)]
-    fn is_silent(&self, book: &Book) -> bool {
-        self.header.event_ns - book.carried_ns > SILENCE_NS
+    fn takes_over(&self, book: &Book, silence_ns: i64) -> bool {
+        let silence = self.header.event_ns - book.carried_ns;
+        book.depth_source != self.source && book.carried_ns != 0 && silence > silence_ns
     }
 
     fn became_good(&mut self, book: &mut Book) {

@@ -330,20 +330,39 @@ fn a_frame_that_both_of_two_recordings_lost_is_a_gap() {
 }
 
 #[test]
-fn a_newer_answer_recorded_apart_from_the_stream_keeps_the_book_in_service() {
+fn a_newer_answer_recorded_apart_from_the_stream_changes_nothing_while_the_stream_goes_on() {
     let mut rig = Rig::new(&registry());
-    [snapshot(10), spot(11, 12)].iter().for_each(|frame| from(&mut rig, 0, frame));
-    from(&mut rig, 7, &snapshot(15));
-    assert_eq!((rig.book().quality, rig.counters().sessions), (BookQuality::Good, 0));
-    // What the answer holds already is dropped, and the frame that goes on from it joins.
-    from(&mut rig, 0, &spot(13, 14));
-    from(&mut rig, 0, &spot(15, 18));
-    assert_eq!((rig.book().quality, bid(&rig)), (BookQuality::Good, Some(18)));
-    assert_eq!((rig.counters().resyncs, rig.counters().outdated), (0, 1));
-    // Frames missing behind it are a gap as ever.
-    from(&mut rig, 7, &snapshot(30));
-    from(&mut rig, 0, &spot(35, 36));
+    [snapshot(10), spot(11, 12)].iter().for_each(|frame| later(&mut rig, 100, 0, frame));
+    later(&mut rig, 101, 7, &snapshot(15));
+    assert_eq!((rig.book().quality, rig.sink.spares), (BookQuality::Good, 1));
+    later(&mut rig, 101, 0, &spot(13, 14));
+    assert_eq!((rig.book().quality, bid(&rig)), (BookQuality::Good, Some(14)));
+    assert_eq!((rig.counters().sessions, rig.counters().gaps), (0, 0));
+}
+
+#[test]
+fn a_recording_that_begins_soon_after_another_with_a_snapshot_carries_the_book_on() {
+    let mut rig = Rig::new(&registry());
+    [snapshot(10), spot(11, 12)].iter().for_each(|frame| later(&mut rig, 100, 0, frame));
+    later(&mut rig, 102, 1, &snapshot(30));
+    later(&mut rig, 102, 1, &spot(31, 32));
+    assert_eq!((rig.book().quality, bid(&rig)), (BookQuality::Good, Some(32)));
+    assert_eq!((rig.counters().sessions, rig.counters().gaps, rig.counters().resyncs), (0, 0, 0));
+    // Without a snapshot of its own the hole is a gap: two seconds are no end.
+    later(&mut rig, 104, 2, &spot(90, 91));
     assert_eq!((rig.book().quality, rig.counters().gaps), (BookQuality::Gapped, 1));
+}
+
+#[test]
+fn a_recording_that_begins_long_after_an_unhealed_gap_is_a_session() {
+    let mut rig = Rig::new(&registry());
+    [snapshot(10), spot(11, 12), spot(15, 16)].iter().for_each(|frame| later(&mut rig, 100, 0, frame));
+    assert_eq!(rig.book().quality, BookQuality::Gapped);
+    // The exchange counts anew: what was held back must not stand in the way.
+    later(&mut rig, 9_000, 1, &spot(3, 4));
+    assert_eq!((rig.counters().sessions, rig.book().quality), (1, BookQuality::Building));
+    later(&mut rig, 9_000, 1, &snapshot(3));
+    assert_eq!((rig.book().quality, bid(&rig), rig.counters().resyncs), (BookQuality::Good, Some(4), 0));
 }
 
 #[test]

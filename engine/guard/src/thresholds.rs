@@ -86,7 +86,8 @@ impl ThresholdSet {
             }
         }
         let factor = self.cooling_factor;
-        let fits = factor > 0.0 && factor <= COOLING_FACTOR_MAX;
+        // Above 0 after rounding, too.
+        let fits = factor * UNITS >= 1.0 && factor <= COOLING_FACTOR_MAX;
         if fits { Ok(()) } else { Err(ThresholdError::CoolingFactor(factor)) }
     }
 
@@ -172,7 +173,7 @@ mod tests {
         }
         let error = board.publish(InstrumentId(0), &ThresholdSet { release: set.threshold.map(|t| t + 1.0), ..set });
         assert!(matches!(error, Err(ThresholdError::WrongSide { .. })), "{error:?}");
-        for cooling_factor in [0.0, -1.0, f64::NAN, 1e4] {
+        for cooling_factor in [0.0, -1.0, 1e-10, f64::NAN, 1e4] {
             let error = board.publish(InstrumentId(0), &ThresholdSet { cooling_factor, ..set });
             assert!(matches!(error, Err(ThresholdError::CoolingFactor(_))), "{error:?}");
         }

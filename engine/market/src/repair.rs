@@ -8,7 +8,7 @@
 use tidegate_wire::Level;
 use tidegate_wire::event::{Depth, DepthIds};
 
-/// Frames that can be held; at one each 100 ms, half a minute of waiting for a snapshot.
+/// Frames that can be held; at one each 100 ms, 25 s of waiting for a snapshot, or about 10 s of frames with 80 levels.
 const FRAMES: usize = 256;
 /// Levels of those frames.
 const LEVELS: usize = 8 * 1024;

@@ -41,6 +41,8 @@ pub struct MarketCounters {
     pub crossed: u64,
     /// Frames with a price off the instrument's grid.
     pub off_grid: u64,
+    /// Corrupt books that a snapshot healed.
+    pub healed: u64,
     /// Books that went stale.
     pub stale: u64,
     /// Comparisons of a book with the quote stream at the same update id.
@@ -326,11 +328,15 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         if market.corrupt {
             // Nothing is learnt from a book that is known to be wrong.
             market.repair.hold(&depth);
+        }
+        let before = market.book.last_id();
+        // A snapshot that healed the book may be ahead of the stream: what it says already must not be put back.
+        if market.corrupt || depth.ids.last < before {
             market.engine.message(header.event_ns, Self::latency(header));
+            market.engine.depth_came(header.event_ns);
             self.publish(header, taken, taken);
             return;
         }
-        let before = market.book.last_id();
         let applied = market.book.apply(&depth);
         let book_ticks = self.clock.ticks();
         market.engine.message(header.event_ns, Self::latency(header));
@@ -378,6 +384,7 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
             self.corrupt(header, held.max(depth.ids.last));
         } else {
             market.engine.snapshot(header.event_ns, &market.book);
+            self.counters.healed += u64::from(was_corrupt);
             if was_corrupt && self.markets[index].quality() == BookQuality::Good {
                 self.tell(header, BookQuality::Good);
             }
@@ -436,7 +443,11 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
             }
         }
         let book_ticks = self.clock.ticks();
-        self.sink.status(header, status);
+        // The sequence may be good again and the book still wrong: what heals it tells.
+        let wrong = self.markets[header.instrument.index()].quality() == BookQuality::Crossed;
+        if !wrong {
+            self.sink.status(header, status);
+        }
         self.publish(header, taken, book_ticks);
     }
 

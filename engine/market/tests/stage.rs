@@ -160,8 +160,38 @@ fn a_corrupt_book_is_healed_by_a_snapshot_older_than_the_stream() {
     delta(&mut market, 0, 60, 6, &[level(1001, 3)], &[]);
     spare(&mut market, 70, 6, &[level(1003, 1)], &asks);
     assert_eq!((market.quality(InstrumentId(0)), market.counters().crossed), (BookQuality::Crossed, 3));
-    spare(&mut market, 80, 6, &bids, &asks);
+    // Nor does one that is ahead of the stream get undone by the frames it holds already.
+    spare(&mut market, 80, 8, &bids, &asks);
+    assert_eq!((market.quality(InstrumentId(0)), market.counters().healed), (BookQuality::Good, 2));
+    delta(&mut market, 0, 90, 7, &[level(1001, 3)], &[]);
     assert_eq!(market.quality(InstrumentId(0)), BookQuality::Good);
+    delta(&mut market, 0, 100, 9, &[level(999, 1)], &[]);
+    let book = market.book(InstrumentId(0)).expect("a book");
+    assert_eq!((book.last_id(), book.best_bid().map(|level| level.qty.raw())), (9, Some(1)));
+    // Frames came all the while: only their content was not used.
+    assert_eq!(last(&market).1.get(f::DEPTH_AGE_MS), Some(0.0));
+}
+
+#[test]
+fn frames_that_a_corrupt_book_does_not_use_still_show_that_its_stream_is_alive() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    delta(&mut market, 0, 10, 2, &[level(1001, 3)], &[]);
+    (1..50).for_each(|n| delta(&mut market, 0, 10 + n * 100, 2 + n as u64, &[level(900, n)], &[]));
+    let body = last(&market).1;
+    assert_eq!((body.book_quality(), body.get(f::DEPTH_AGE_MS)), (BookQuality::Crossed, Some(0.0)));
+}
+
+#[test]
+fn a_quote_from_before_a_side_was_swept_does_not_bring_it_back() {
+    let mut market = stage(&["BTCUSDT"]);
+    good(&mut market, 0, 0);
+    delta(&mut market, 0, 10, 500, &[level(999, 0), level(998, 0)], &[]);
+    let quote = |update_id| Quote { update_id, bid: level(999, 5), ask: level(1001, 5) };
+    market.quote(&header(0, 20), &quote(499));
+    assert_eq!(last(&market).1.get(f::MID), None);
+    market.quote(&header(0, 30), &quote(501));
+    assert_eq!(last(&market).1.get(f::MID), Some(100.0));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What happened, as log lines for people and collectors: books that lose and regain trust, breakers that change.
 //!
-//! Written on the scribe's thread from records; nothing on a hot thread formats or waits. Faults are warnings, the rest
-//! is information.
+//! Written on the scribe's thread from records, so that no hot thread formats. Faults are warnings, the rest is
+//! information.
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header, Status};
 use tracing::{info, warn};
 
@@ -37,7 +38,11 @@ pub(crate) fn status(names: &Names, header: &Header, status: &Status) {
 }
 
 /// A breaker changed its state.
-pub(crate) fn decision(line: &DecisionLine) {
+pub(crate) fn decision(names: &Names, decision: &Decision) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let line: DecisionLine = names.decision(decision);
     let (at, frame, scope, name, rule) = (at(line.event_ns), line.frame, line.scope, &*line.name, line.rule);
     let (from, to, cause, value) = (line.from, line.to, line.cause, line.value);
     info!(%at, frame, scope, name, rule, from, to, cause, value, "breaker");

@@ -167,7 +167,7 @@ impl Scribe {
                     continue;
                 }
             };
-            journal::decision(&self.names.decision(&decision));
+            journal::decision(&self.names, &decision);
             if self.written.decisions.len() < DECISIONS_KEPT {
                 self.written.decisions.push(decision);
             }

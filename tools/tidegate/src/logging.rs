@@ -17,7 +17,10 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Writes what is left when it goes, and says how many lines could not be written.
+/// Lines that wait for a slow stderr; more are dropped and counted.
+const LINES: usize = 4096;
+
+/// Writes what is left when it goes, for a second at most, and says how many lines were dropped before.
 pub(crate) struct Logs {
     // Flushes when it is dropped.
     _worker: WorkerGuard,
@@ -35,7 +38,8 @@ impl Logs {
             format!("TIDEGATE_LOG={filter:?}: {error}; expected a level such as warn, or TARGET=LEVEL pairs")
         })?;
         let terminal = std::io::stderr().is_terminal();
-        let (writer, worker) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
+        let (writer, worker) =
+            NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).finish(std::io::stderr());
         let dropped = writer.error_counter();
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
         let json = format == LogFormat::Json || format == LogFormat::Auto && !terminal;

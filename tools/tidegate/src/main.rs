@@ -63,9 +63,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // A closed pipe (`tidegate ... | head`) ends the process quietly, as it does every other tool.
-    // SAFETY: nothing else runs yet; SIG_DFL is always a valid disposition.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    signals::broken_pipes_end(true);
     declare_installed();
     let cli = Cli::parse();
     let level = if matches!(cli.command, Command::Run(_)) { "info" } else { "warn" };

@@ -96,6 +96,8 @@ pub(crate) struct Summary {
     pub(crate) snapshots_unneeded: u64,
     pub(crate) snapshots_too_old: u64,
     pub(crate) crossed: u64,
+    /// Corrupt books that a snapshot healed.
+    pub(crate) healed: u64,
     pub(crate) stale: u64,
     pub(crate) bbo_checked: u64,
     pub(crate) bbo_mismatch: u64,
@@ -148,6 +150,7 @@ impl Summary {
             snapshots_unneeded: report.feed.snapshots_unneeded,
             snapshots_too_old: report.feed.snapshots_too_old,
             crossed: report.market.crossed,
+            healed: report.market.healed,
             stale: report.market.stale,
             bbo_checked: report.market.bbo_checked,
             bbo_mismatch: report.market.bbo_mismatch,

@@ -5,12 +5,14 @@
 //! and
 //! `ln` comes from `libm`, so the same events give the same bits on every machine.
 
+mod levels;
 pub mod schema;
 mod second;
 mod tape;
 mod touch;
 mod window;
 
+use levels::{MULTI, Multi, div_ceil, div_floor, multi, slope};
 use schema as f;
 use second::{Sample, Seconds};
 use tape::{Roll, Vpin};
@@ -21,10 +23,8 @@ use tidegate_wire::{Instrument, Level, Qty};
 use touch::{MicroPrice, Touch, micro_state, net};
 use window::{Extremes, Window, channel};
 
-use crate::book::{Book, TOP, Top};
+use crate::book::{Book, TOP};
 
-/// Levels of the multi-level order-flow imbalance and of top depth.
-const MULTI: usize = 5;
 /// Reach of the depth bands from mid, bp; their features lie side by side, bids before asks.
 const BANDS_BP: [i64; 4] = [5, 10, 25, 50];
 /// The band whose depth is watched over time.
@@ -33,9 +33,6 @@ const BAND_10BP: usize = 1;
 const SECOND_NS: i64 = 1_000_000_000;
 /// Weight of a new message in the latency mean: about 32 messages.
 const LATENCY_WEIGHT: f64 = 1.0 / 32.0;
-
-/// The best levels of one side, as [`net`] compares them.
-type Multi = [(i64, i64); MULTI];
 
 /// Everything the feature vector of one instrument needs.
 #[derive(Debug)]
@@ -198,17 +195,26 @@ impl FeatureEngine {
         }
     }
 
+    /// A depth frame came, used or not.
+    #[inline(always)]
+    pub fn depth_came(&mut self, now: i64) {
+        self.last_depth_ns = now;
+    }
+
     /// The book changed; `removed` was taken away near the touch.
     #[inline]
     pub fn book(&mut self, now: i64, book: &Book, removed: Qty) {
-        self.last_depth_ns = now;
+        self.depth_came(now);
         self.add(channel::REMOVED, removed.raw() as f64 * self.qty_unit);
         if let (Some(bid), Some(ask)) = (book.best_bid(), book.best_ask()) {
             if book.last_id() >= self.touch.update_id {
                 self.set_touch(now, Touch { update_id: book.last_id(), bid, ask });
             }
         } else {
+            // A quote from before this must not bring the touch back.
+            let newest = self.touch.update_id.max(book.last_id());
             self.clear_touch();
+            self.touch.update_id = newest;
         }
         self.multi_level(book);
         self.imbalances(book);
@@ -465,44 +471,4 @@ impl FeatureEngine {
         let spread = body.values[f::SPREAD];
         body.set(f::SPREAD_RATIO, self.seconds.slow_spread().map(|slow| spread / slow));
     }
-}
-
-/// The best levels of a side as `(price, qty)`, larger price better; absent levels have no quantity.
-#[inline(always)]
-fn multi(book: &Book, bids: bool) -> Multi {
-    let top = if bids { book.top_bids() } else { book.top_asks() };
-    core::array::from_fn(|i| if i < top.len { (-top.keys[i], top.qtys[i]) } else { (i64::MIN, 0) })
-}
-
-/// Least-squares slope through the origin of cumulated quantity over distance from `origin` (twice a key), per half
-/// tick. In two lanes so that additions overlap; the order is fixed.
-#[inline(always)]
-fn slope(top: &Top, origin: i64) -> f64 {
-    let (mut cumulated, mut xy, mut xx) = (0, [0.0; 2], [0.0; 2]);
-    for pair in 0..TOP / 2 {
-        for lane in 0..2 {
-            let i = 2 * pair + lane;
-            let distance = if i < top.len { (2 * top.keys[i] - origin) as f64 } else { 0.0 };
-            cumulated += top.qtys[i];
-            xy[lane] += distance * cumulated as f64;
-            xx[lane] += distance * distance;
-        }
-    }
-    (xy[0] + xy[1]) / (xx[0] + xx[1])
-}
-
-/// `mid2 * parts / 20,000` rounded down. In 128 bits, unless the product surely fits 64: a wide division costs.
-#[inline(always)]
-fn div_floor(mid2: i64, parts: i64) -> i64 {
-    if mid2.unsigned_abs() < 1 << 48 {
-        (mid2 * parts).div_euclid(20_000)
-    } else {
-        (i128::from(mid2) * i128::from(parts)).div_euclid(20_000) as i64
-    }
-}
-
-/// The same rounded up.
-#[inline(always)]
-fn div_ceil(mid2: i64, parts: i64) -> i64 {
-    -div_floor(-mid2, parts)
 }

@@ -479,7 +479,9 @@ pub fn market_config(profiles: &[Profile; Venue::ALL.len()], check_bbo: bool) ->
     let default = MarketConfig::default();
     let patience = |venue: Venue| {
         let stale = profiles[venue as usize].rule("stale_feed").filter(|settings| settings.enabled);
-        stale.map_or(default.stale_after_ns[venue as usize], |settings| (settings.threshold * 1e6).ceil() as i64)
+        stale.map_or(default.stale_after_ns[venue as usize], |settings| {
+            (settings.threshold.max(0.0) * 1e6).ceil() as i64
+        })
     };
     MarketConfig { stale_after_ns: Venue::ALL.map(patience), check_bbo }
 }

@@ -72,7 +72,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
 }
 
 fn session(plan: &ReplayPlan, stop: &Arc<AtomicBool>, format: Format) -> Result<Exit> {
-    let report = replay::run(plan, stop).map_err(exit_code)?;
+    signals::broken_pipes_end(false);
+    let report = replay::run(plan, stop);
+    signals::broken_pipes_end(true);
+    let report = report.map_err(exit_code)?;
     let summary = Summary::of(&report, plan);
     match format {
         Format::Json => print_json(&summary)?,
