@@ -299,9 +299,9 @@ impl<S: EventSink> Emitter<'_, S> {
 
     #[cold]
     fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
-        // A recording often begins with its snapshot: one from a new source that is newer than the book replaces it when
-        // the old source has paused; after a longer silence that is a session. While the old source goes on it is an
-        // answer that was recorded apart from its stream. One that is no newer begins nothing.
+        // A recording often begins with its snapshot: one from a new source that is newer than the book replaces it
+        // when the old source has paused; after a longer silence that is a session. While the old source goes on it is
+        // an answer that was recorded apart from its stream. One that is no newer begins nothing.
         let newer = ids.last > book.sync.last() || book.sync.state() == State::Waiting;
         if newer && self.takes_over(book, SILENCE_NS) {
             book.sync.restart();

@@ -18,8 +18,8 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// What a write to a closed pipe does: ends the process quietly, as with every other tool (`tidegate ... | head`), or is
-/// an error like any other, for an engine must outlive whoever reads its log.
+/// What a write to a closed pipe does: ends the process quietly, as with every other tool (`tidegate ... | head`), or
+/// is an error like any other, for an engine must outlive whoever reads its log.
 pub(crate) fn broken_pipes_end(end: bool) {
     let disposition = if end { libc::SIG_DFL } else { libc::SIG_IGN };
     // SAFETY: both are always valid dispositions.
