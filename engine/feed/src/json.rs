@@ -9,12 +9,17 @@ use tidegate_wire::{Level, Price, Qty, Scale};
 
 use crate::frame::{FrameMut, PADDING};
 
-/// How numbers are read: by vectors where the CPU has them, else byte by byte.
+/// How numbers and strings are read: by vectors where the CPU has them, else byte by byte.
 pub(crate) trait Numbers {
     /// The decimal at `bytes[at..]`: mantissa and length.
     fn decimal(cursor: &Cursor<'_>, scale: Scale) -> Option<(i64, usize)>;
     /// The unsigned integer at `bytes[at..]`: value and length.
     fn integer(cursor: &Cursor<'_>) -> Option<(u64, usize)>;
+    /// Length of the plain string that ends at the next quote; `None` where it must be looked at byte by byte.
+    #[inline(always)]
+    fn string(_: &Cursor<'_>) -> Option<usize> {
+        None
+    }
     /// The level `["price","qty"]` at `bytes[at..]`: both mantissas and the length, brackets included. `None` where the
     /// level must be read number by number.
     #[inline(always)]
@@ -57,6 +62,23 @@ impl Numbers for Vector {
         // SAFETY: as above.
         let fast = unsafe { tidegate_wire::decimal::simd::integer(cursor.pointer()) };
         fast.or_else(|| Scalar::integer(cursor))
+    }
+
+    #[inline(always)]
+    fn string(cursor: &Cursor<'_>) -> Option<usize> {
+        // SAFETY: 64 bytes are readable from the cursor; only built for CPUs with AVX2.
+        let (quotes, odd) = unsafe {
+            use core::arch::x86_64::*;
+            let bytes = _mm256_loadu_si256(cursor.pointer().cast());
+            let is = |byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8));
+            // As signed bytes, control characters and everything beyond ASCII are below the space.
+            let low = _mm256_cmpgt_epi8(_mm256_set1_epi8(b' ' as i8), bytes);
+            let odd = _mm256_or_si256(low, _mm256_or_si256(is(b'\\'), is(0x7f)));
+            (_mm256_movemask_epi8(is(b'"')) as u32, _mm256_movemask_epi8(odd) as u32)
+        };
+        // An odd byte before the first quote: somebody else must look. Both masks empty: it is longer than a look.
+        let first = quotes & quotes.wrapping_neg();
+        (first != 0 && odd & (first - 1) == 0).then(|| first.trailing_zeros() as usize)
     }
 
     /// One 32-byte look finds all four quotes, so where the next level begins does not wait for any digit.
@@ -202,8 +224,13 @@ impl<'a> Cursor<'a> {
 
     /// A plain string after its opening quote; moves past the closing one.
     #[inline(always)]
-    pub(crate) fn string(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn string<R: Numbers>(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest();
+        if let Some(length) = R::string(self) {
+            // A quote behind the end of the frame is none.
+            self.skip(length + 1)?;
+            return rest.get(..length);
+        }
         let mut length = 0;
         loop {
             match *rest.get(length)? {
@@ -222,7 +249,7 @@ impl<'a> Cursor<'a> {
         match self.peek::<1>()[0] {
             b'"' => {
                 self.skip(1)?;
-                self.string().map(|_| ())
+                self.string::<Scalar>().map(|_| ())
             }
             b'0'..=b'9' => self.integer::<Scalar>().map(|_| ()),
             b't' => self.expect(b"true"),

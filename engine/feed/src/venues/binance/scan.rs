@@ -81,7 +81,7 @@ unsafe fn scan_vector(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut 
 #[inline(always)]
 fn scan_with<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Outcome {
     let mut cursor = Cursor::new(frame);
-    let Some((kind, wrapped)) = sniff(&mut cursor) else { return Outcome::OtherKind };
+    let Some((kind, wrapped)) = sniff::<R>(&mut cursor) else { return Outcome::OtherKind };
     match kind {
         Kind::Depth => depth::<R>(cursor, wrapped, symbols, levels).into(),
         Kind::Quote => quote::<R>(cursor, wrapped, symbols).into(),
@@ -92,7 +92,7 @@ fn scan_with<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &m
 
 /// The kind of a frame by its stream name, or by its first key where it comes bare. Leaves the cursor at the payload.
 #[inline(always)]
-fn sniff(cursor: &mut Cursor<'_>) -> Option<(Kind, bool)> {
+fn sniff<R: Numbers>(cursor: &mut Cursor<'_>) -> Option<(Kind, bool)> {
     if !cursor.eat(b"{\"stream\":\"") {
         let kind = match &cursor.peek::<12>() {
             b"{\"e\":\"depthU" => Kind::Depth,
@@ -104,7 +104,7 @@ fn sniff(cursor: &mut Cursor<'_>) -> Option<(Kind, bool)> {
         };
         return Some((kind, false));
     }
-    let name = cursor.string()?;
+    let name = cursor.string::<R>()?;
     let channel = name.iter().position(|b| *b == b'@')?;
     let kind = match &name[channel + 1..] {
         b"bookTicker" => Kind::Quote,
@@ -120,7 +120,7 @@ fn sniff(cursor: &mut Cursor<'_>) -> Option<(Kind, bool)> {
 
 /// A key of one or two bytes as a number; 0 for any longer one. Leaves the cursor at the value.
 #[inline(always)]
-fn key(cursor: &mut Cursor<'_>) -> Option<u16> {
+fn key<R: Numbers>(cursor: &mut Cursor<'_>) -> Option<u16> {
     let [quote, a, b, c, d] = cursor.peek::<5>();
     if quote != b'"' {
         return None;
@@ -136,7 +136,7 @@ fn key(cursor: &mut Cursor<'_>) -> Option<u16> {
         return Some(u16::from(a) << 8 | u16::from(b));
     }
     cursor.skip(1)?;
-    cursor.string()?;
+    cursor.string::<R>()?;
     cursor.expect(b":")?;
     Some(0)
 }
@@ -163,10 +163,10 @@ const KEY_PREV: u16 = (b'p' as u16) << 8 | b'u' as u16;
 
 /// A quoted symbol, looked up.
 #[inline(always)]
-fn symbol<'t>(cursor: &mut Cursor<'_>, symbols: &'t SymbolTable) -> Option<&'t Entry> {
+fn symbol<'t, R: Numbers>(cursor: &mut Cursor<'_>, symbols: &'t SymbolTable) -> Option<&'t Entry> {
     cursor.expect(b"\"")?;
     let bytes = cursor.peek::<24>();
-    let text = cursor.string()?;
+    let text = cursor.string::<R>()?;
     symbols.find_padded(&bytes, text.len())
 }
 
@@ -260,7 +260,7 @@ impl<'t> Head<'t> {
             }
             KEY_SYMBOL => {
                 self.once(S)?;
-                self.entry = Some(symbol(cursor, self.symbols)?);
+                self.entry = Some(symbol::<R>(cursor, self.symbols)?);
                 Some(())
             }
             _ => cursor.skip_scalar(),
@@ -287,7 +287,7 @@ fn depth<R: Numbers>(
     let (mut head, mut ids) = (Head::new(symbols), DepthIds::default());
     cursor.expect(b"{")?;
     loop {
-        match key(&mut cursor)? {
+        match key::<R>(&mut cursor)? {
             KEY_FIRST => ids.first = head.integer::<R>(FIRST, &mut cursor)?,
             KEY_LAST => ids.last = head.integer::<R>(LAST, &mut cursor)?,
             KEY_PREV => ids.prev = head.integer::<R>(PREV, &mut cursor)?,
@@ -315,7 +315,7 @@ fn quote<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTabl
     let (mut head, mut quote) = (Head::new(symbols), Quote::default());
     cursor.expect(b"{")?;
     loop {
-        match key(&mut cursor)? {
+        match key::<R>(&mut cursor)? {
             KEY_LAST => quote.update_id = head.integer::<R>(LAST, &mut cursor)?,
             KEY_BID => quote.bid.price = head.price::<R>(BID, &mut cursor)?,
             KEY_BID_QTY => quote.bid.qty = head.qty::<R>(BID_QTY, &mut cursor)?,
@@ -335,7 +335,7 @@ fn trade<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, aggregate: bool, sym
     let (mut head, mut trade, mut transact, mut sell) = (Head::new(symbols), Trade::default(), 0, false);
     cursor.expect(b"{")?;
     loop {
-        match key(&mut cursor)? {
+        match key::<R>(&mut cursor)? {
             KEY_TRANSACT => transact = head.integer::<R>(TRANSACT, &mut cursor)?,
             KEY_ASK if aggregate => trade.trade_id = head.integer::<R>(ID, &mut cursor)?,
             KEY_ID if !aggregate => trade.trade_id = head.integer::<R>(ID, &mut cursor)?,
