@@ -7,6 +7,9 @@
 //! digest. A book that is not good masks every feature that depends on it; a masked value is absent, never zero in
 //! meaning. [`features::schema`] defines each feature with its unit and source.
 //!
+//! A book that is corrupt although its sequence is whole (crossed, or a price off the grid) holds its frames back until
+//! a snapshot heals it; the feed need not know.
+//!
 //! [`crosscheck`] compares the rebuilt book with the venue's own best bid and ask; [`bars`] cuts the tape into bars.
 
 pub mod bars;

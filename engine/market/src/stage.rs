@@ -290,7 +290,9 @@ impl<S: FeatureSink> MarketStage<S> {
 
     /// The book is corrupt: out of service until a snapshot.
     #[cold]
-    fn corrupt(&mut self, header: &Header, before: u64) {
+    fn corrupt(&mut self, header: &Header, off_grid: bool, before: u64) {
+        let counter = if off_grid { &mut self.counters.off_grid } else { &mut self.counters.crossed };
+        *counter += 1;
         let market = &mut self.markets[header.instrument.index()];
         let first = !core::mem::replace(&mut market.corrupt, true);
         market.repair.begin(before);
@@ -299,15 +301,6 @@ impl<S: FeatureSink> MarketStage<S> {
         }
         if first {
             self.tell(header, BookQuality::Crossed);
-        }
-    }
-
-    #[cold]
-    fn count_damage(&mut self, off_grid: bool) {
-        if off_grid {
-            self.counters.off_grid += 1;
-        } else {
-            self.counters.crossed += 1;
         }
     }
 
@@ -348,8 +341,7 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
                 }
             }
             damage => {
-                self.count_damage(damage.is_err());
-                self.corrupt(header, before);
+                self.corrupt(header, damage.is_err(), before);
                 self.markets[index].repair.hold(&depth);
             }
         }
@@ -380,8 +372,7 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         market.engine.message(header.event_ns, None);
         if loaded.is_err() || market.book.is_crossed() {
             let held = if spare { market.repair.newest() } else { 0 };
-            self.count_damage(loaded.is_err());
-            self.corrupt(header, held.max(depth.ids.last));
+            self.corrupt(header, loaded.is_err(), held.max(depth.ids.last));
         } else {
             market.engine.snapshot(header.event_ns, &market.book);
             self.counters.healed += u64::from(was_corrupt);

@@ -195,7 +195,7 @@ pub enum BookQuality {
     Gapped = 2,
     /// No depth frame for longer than the profile allows.
     Stale = 3,
-    /// Best bid at or above best ask: corrupt until a resync.
+    /// Best bid at or above best ask, or a price off the grid: corrupt until a snapshot.
     Crossed = 4,
 }
 

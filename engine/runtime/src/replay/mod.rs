@@ -26,7 +26,7 @@ use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::latency::recorder;
 use tidegate_wire::relay::{RecordReader, RecordWriter};
 use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
-use tidegate_wire::{Instrument, InstrumentId, Registry, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Price, Registry, Venue};
 
 use crate::alloc;
 use crate::hiccup::{HiccupMeter, Mode, NoiseFloor};
@@ -252,12 +252,26 @@ struct Parts {
     registry: Registry,
     clock: Clock,
     feed: Feed,
-    market: MarketConfig,
-    prices: Vec<(InstrumentId, tidegate_wire::Price)>,
-    correlations: Vec<(InstrumentId, InstrumentId)>,
+    market: MarketParts,
     tail: Tail,
     placement: Placement,
     stop: Arc<AtomicBool>,
+}
+
+/// What the market stage is built from, whatever takes its vectors.
+struct MarketParts {
+    config: MarketConfig,
+    prices: Vec<(InstrumentId, Price)>,
+    correlations: Vec<(InstrumentId, InstrumentId)>,
+}
+
+impl MarketParts {
+    fn build<S: FeatureSink>(&self, registry: &Registry, clock: Clock, sink: S) -> MarketStage<S> {
+        let mut stage = MarketStage::new(registry, self.config, clock, sink);
+        self.prices.iter().for_each(|(id, price)| stage.place(*id, *price));
+        self.correlations.iter().for_each(|(id, reference)| stage.correlate_with(*id, *reference));
+        stage
+    }
 }
 
 /// What a pipeline left, whatever its topology.
@@ -290,20 +304,12 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
     let placement = placement(plan);
-    let market = market_config(&plan.profiles, plan.check_bbo);
-    let prices = discovery.prices;
-    let correlations = correlations(plan, &registry)?;
-    let parts = Parts {
-        registry: registry.clone(),
-        clock,
-        feed,
-        market,
-        prices,
-        correlations,
-        tail,
-        placement,
-        stop: stop.clone(),
+    let market = MarketParts {
+        config: market_config(&plan.profiles, plan.check_bbo),
+        prices: discovery.prices,
+        correlations: correlations(plan, &registry)?,
     };
+    let parts = Parts { registry: registry.clone(), clock, feed, market, tail, placement, stop: stop.clone() };
 
     let reader = tidegate_feed::replay::start(discovery.sources, plan.read_ahead)?;
     let done = Arc::new(AtomicBool::new(false));
@@ -398,10 +404,8 @@ fn scopes(guard: &Guard, strategies: &[String]) -> Vec<(&'static str, String, Br
 }
 
 fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
-    let Parts { registry, clock, feed, market, prices, correlations, tail, placement, stop } = parts;
-    let mut stage = MarketStage::new(&registry, market, clock, tail);
-    prices.into_iter().for_each(|(id, price)| stage.place(id, price));
-    correlations.into_iter().for_each(|(id, reference)| stage.correlate_with(id, reference));
+    let Parts { registry, clock, feed, market, tail, placement, stop } = parts;
+    let stage = market.build(&registry, clock, tail);
     let mut warnings = prepare(plan);
     source.wait_until_ahead();
     let reader = source.reader();
@@ -415,12 +419,10 @@ fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(R
 }
 
 fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
-    let Parts { registry, clock, feed, market, prices, correlations, tail, placement, stop } = parts;
+    let Parts { registry, clock, feed, market, tail, placement, stop } = parts;
     let (event_writer, event_reader) = ring(EVENT_LINES)?;
     let (vector_writer, vectors) = ring(VECTOR_LINES)?;
-    let mut stage = MarketStage::new(&registry, market, clock, vector_writer);
-    prices.into_iter().for_each(|(id, price)| stage.place(id, price));
-    correlations.into_iter().for_each(|(id, reference)| stage.correlate_with(id, reference));
+    let stage = market.build(&registry, clock, vector_writer);
     let mut warnings = prepare(plan);
     source.wait_until_ahead();
     let reader = source.reader();
