@@ -1,0 +1,154 @@
+"""The `tidegate-models` command."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tidegate_models import paths, registry, repository
+from tidegate_models.artifact import Artifact
+from tidegate_models.verify import verify
+
+_EXAMPLES = """\
+examples:
+  tidegate-models data                                   data sets from recorded captures and simulated markets
+  tidegate-models train breaker-tuner                    needs the train extra
+  tidegate-models evaluate breaker-tuner                 writes models/reports/breaker-tuner/
+  tidegate-models export breaker-tuner                   the next version, under onnx/
+  tidegate-models export breaker-tuner --untrained --seed 7 --version 2 --out /tmp/repo
+  tidegate-models verify onnx/breaker-tuner/1
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; gives the exit code: 0 good, 1 refused or failed, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (repository.RepositoryError, FileNotFoundError, registry.MissingExtraError, ValueError, RuntimeError) as error:
+        print(f"tidegate-models: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tidegate-models",
+        description="Training, evaluation and export of the models that the Tidegate engine loads.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, description=about)
+        command.set_defaults(command=run)
+        return command
+
+    data = add("data", _data, "Make data sets with the engine, or take them from the cache")
+    _data_options(data)
+    train = add("train", _train, "Train a model on its data sets")
+    train.add_argument("model", choices=registry.NAMES)
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--fresh", action="store_true", help="start anew even if a checkpoint is there")
+    train.add_argument("--work", type=Path, default=None, help="where the trained model goes (default: run/models)")
+    _data_options(train)
+    evaluate = add("evaluate", _evaluate, "Score a trained model out of sample and write its report")
+    evaluate.add_argument("model", choices=registry.NAMES)
+    evaluate.add_argument("--seed", type=int, default=1)
+    evaluate.add_argument("--work", type=Path, default=None)
+    evaluate.add_argument("--reports", type=Path, default=None, help="default: models/reports")
+    _data_options(evaluate)
+    export = add("export", _export, "Write a version to the model repository")
+    export.add_argument("model", choices=registry.NAMES)
+    export.add_argument("--version", type=int, default=None, help="default: one above the highest")
+    export.add_argument("--out", type=Path, default=None, help="the repository (default: onnx)")
+    export.add_argument("--work", type=Path, default=None)
+    export.add_argument("--untrained", action="store_true", help="random weights from --seed: a variant for tests")
+    export.add_argument("--seed", type=int, default=1)
+    export.add_argument("--key", type=Path, default=None, help="Ed25519 private key: also write contract.json.sig")
+    export.add_argument("--created", default=None, metavar="RFC3339", help="date in the contract (default: now)")
+    export.add_argument("--keep-current", action="store_true", help="do not put the version in force")
+    check = add("verify", _verify, "Check version folders: hashes, contract, graph, golden cases")
+    check.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: all under onnx")
+    return parser
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", type=Path, default=None, help="the tidegate binary (default: looked for)")
+    parser.add_argument("--cache", type=Path, default=None, help="default: ~/.cache/tidegate/models")
+    parser.add_argument("--recorded", type=Path, default=None, help="recorded data (default: TIDEGATE_DATA)")
+
+
+def _data(options: argparse.Namespace) -> int:
+    registry.data_sets(registry.DataOptions.of(options))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    work = options.work or paths.work_folder()
+    artifact = registry.train(options.model, registry.DataOptions.of(options), options.seed, work, options.fresh)
+    print(f"{options.model}: trained, {len(artifact.model)} bytes, in {artifact.save(work)}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    work = options.work or paths.work_folder()
+    reports = options.reports or paths.reports_folder()
+    artifact = Artifact.load(work, options.model)
+    metrics = registry.evaluate(artifact, registry.DataOptions.of(options), options.seed, work, reports)
+    artifact.with_metrics(metrics).save(work)
+    print(f"{options.model}: report in {reports / options.model}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    out = options.out or paths.model_repository()
+    if options.untrained:
+        artifact = registry.untrained(options.model, options.seed)
+    else:
+        artifact = Artifact.load(options.work or paths.work_folder(), options.model)
+    version = options.version or repository.next_version(out, artifact.name)
+    created = datetime.datetime.fromisoformat(options.created) if options.created else None
+    folder = repository.publish(
+        out,
+        artifact.name,
+        version,
+        artifact.spec,
+        artifact.model,
+        artifact.golden_inputs,
+        key_file=options.key,
+        created=created,
+        make_current=not options.keep_current,
+    )
+    return _print_verdicts([folder])
+
+
+def _verify(options: argparse.Namespace) -> int:
+    root = paths.model_repository()
+    folders = options.folders or [
+        root / name / str(version)
+        for name in sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+        for version in repository.versions(root, name)
+    ]
+    return _print_verdicts(folders)
+
+
+def _print_verdicts(folders: Sequence[Path]) -> int:
+    bad = 0
+    for folder in folders:
+        verdict = verify(folder.resolve())
+        if verdict.good:
+            print(f"good     {folder}  {verdict.golden_cases} golden cases, largest difference {verdict.largest_difference:.2g}")
+            continue
+        bad += 1
+        for reason in verdict.reasons:
+            print(f"refused  {folder}  {reason}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

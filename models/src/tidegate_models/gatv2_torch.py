@@ -1,0 +1,110 @@
+"""The tuner's network in PyTorch Geometric, and the export of its decomposition. Needs the `train` extra."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import FunctionProto, helper
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.nn import GATv2Conv
+
+from tidegate_models import gatv2
+from tidegate_models.onnx_tools import strip
+
+
+class GatV2Net(nn.Module):
+    """Two GATv2 layers and a head whose quantiles cannot cross.
+
+    Takes `x [nodes,24]`, `edge_index [2,edges]` (row 0 sources, row 1 targets) and `edge_attr [edges,8]`; gives
+    `y [nodes,15]`, column `3 t + q` for quantile `q` of target `t`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        shape = {"heads": gatv2.HEADS, "edge_dim": gatv2.EDGE_COLUMNS, "add_self_loops": False}
+        self.conv1 = GATv2Conv(gatv2.NODE_COLUMNS, gatv2.WIDTH // gatv2.HEADS, **shape)
+        self.conv2 = GATv2Conv(gatv2.WIDTH, gatv2.WIDTH // gatv2.HEADS, **shape)
+        self.head = nn.Linear(gatv2.WIDTH, gatv2.OUTPUTS)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        x = functional.elu(self.conv1(x, edge_index, edge_attr))
+        x = functional.elu(self.conv2(x, edge_index, edge_attr))
+        steps = functional.softplus(self.head(x)).view(-1, gatv2.TARGETS, gatv2.QUANTILES)
+        return steps.cumsum(2).view(-1, gatv2.OUTPUTS)
+
+    def weights(self) -> gatv2.Weights:
+        """Copies of the parameters by the names of the file format."""
+        return {name: value.detach().numpy().astype(np.float32).copy() for name, value in self.state_dict().items()}
+
+    @classmethod
+    def from_weights(cls, weights: gatv2.Weights) -> GatV2Net:
+        """A network with these parameters."""
+        net = cls()
+        net.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+        return net
+
+
+def exported_body() -> FunctionProto:
+    """What PyTorch's exporter makes of the network, as a function of inputs and weights.
+
+    The exporter merges equal initialisers, so the traced network has weights that all differ; that each is still there
+    and holds what it should is checked.
+    """
+    net = GatV2Net.from_weights(gatv2.random_weights(1)).eval()
+    nodes, edges = torch.export.Dim("nodes", min=2), torch.export.Dim("edges", min=2)
+    graph = gatv2.random_graph(5, 17, np.random.default_rng(1))
+    arguments = tuple(torch.from_numpy(graph[name]) for name in gatv2.GRAPH_INPUTS)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "traced.onnx"
+        torch.onnx.export(
+            net,
+            arguments,
+            str(path),
+            input_names=list(gatv2.GRAPH_INPUTS),
+            output_names=["y"],
+            dynamic_shapes=({0: nodes}, {1: edges}, {0: edges}),
+            opset_version=gatv2.OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        traced = onnx.load(path)
+    opsets = {entry.domain: entry.version for entry in traced.opset_import}
+    if opsets.get("") != gatv2.OPSET:
+        raise RuntimeError(f"the exporter wrote opset {opsets}, asked for {gatv2.OPSET}")
+    strip(traced)
+    initialisers = {tensor.name: tensor for tensor in traced.graph.initializer}
+    for name, value in net.weights().items():
+        if name not in initialisers:
+            raise RuntimeError(f"the exporter lost the weight {name}")
+        if not np.array_equal(onnx.numpy_helper.to_array(initialisers[name]), value):
+            raise RuntimeError(f"the exporter changed the weight {name}")
+    constants = [
+        helper.make_node("Constant", [], [name], value=tensor)
+        for name, tensor in initialisers.items()
+        if name not in gatv2.WEIGHT_SHAPES
+    ]
+    for node in traced.graph.node:
+        # The exporter's order of attributes changes from run to run.
+        attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+        del node.attribute[:]
+        node.attribute.extend(attributes)
+    return helper.make_function(
+        gatv2.DOMAIN,
+        gatv2.OPERATOR,
+        [*gatv2.GRAPH_INPUTS, *gatv2.WEIGHT_SHAPES],
+        ["y"],
+        [*constants, *traced.graph.node],
+        [helper.make_opsetid("", gatv2.OPSET)],
+        attributes=["heads", "quantiles"],
+    )
+
+
+def body_text() -> str:
+    """The text that `gatv2.BODY_FILE` holds."""
+    return onnx.printer.to_text(exported_body()) + "\n"

@@ -1,0 +1,64 @@
+"""The models of this package by name, and what each command does for them.
+
+To add a model: write a module with `train`, `evaluate` and `untrained`, and add its name to `_families`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidegate_models import paths
+from tidegate_models.artifact import Artifact
+
+_FAMILIES = {
+    "breaker-tuner": "tidegate_models.tuner.family",
+}
+NAMES = tuple(_FAMILIES)
+
+
+class MissingExtraError(Exception):
+    """Something needs a package that is not installed, and what to install."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where data comes from."""
+
+    engine: Path | None
+    cache: Path
+    recorded: Path
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> DataOptions:
+        """From a command's options."""
+        return cls(options.engine, options.cache or paths.cache_folder(), options.recorded or paths.recorded_data())
+
+
+def _family(name: str) -> Any:
+    return importlib.import_module(_FAMILIES[name])
+
+
+def data_sets(data: DataOptions) -> None:
+    """Makes all data sets."""
+
+
+def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> Artifact:
+    """Trains a model."""
+    artifact: Artifact = _family(name).train(name, data, seed, work, fresh)
+    return artifact
+
+
+def evaluate(artifact: Artifact, data: DataOptions, seed: int, work: Path, reports: Path) -> dict[str, float]:
+    """Scores a model, writes its report and gives its key figures."""
+    metrics: dict[str, float] = _family(artifact.name).evaluate(artifact, data, seed, work, reports)
+    return metrics
+
+
+def untrained(name: str, seed: int) -> Artifact:
+    """A model of the right form with random contents."""
+    artifact: Artifact = _family(name).untrained(name, seed)
+    return artifact

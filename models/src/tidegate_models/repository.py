@@ -1,0 +1,166 @@
+"""The model repository: versions are written whole or not at all, and never changed."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidegate_models import contract
+from tidegate_models.runtime import Array, run, session
+
+MODEL_FILE = "model.onnx"
+CONTRACT_FILE = "contract.json"
+GOLDEN_FILE = "golden.json"
+SIGNATURE_FILE = "contract.json.sig"
+CURRENT_FILE = "CURRENT"
+LEAST_GOLDEN_CASES = 8
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
+
+
+class RepositoryError(Exception):
+    """A version that cannot be written, and why."""
+
+
+def tensor_json(value: Array) -> dict[str, Any]:
+    """A tensor, row-major. Floats have the fewest digits that give the same float32 back."""
+    if value.dtype == np.float32:
+        flat: list[Any] = [float(np.format_float_positional(v, unique=True)) for v in value.reshape(-1)]
+    else:
+        flat = [int(v) for v in value.reshape(-1)]
+    return {"shape": list(value.shape), "data": flat}
+
+
+def golden_json(model: bytes, cases: Sequence[dict[str, Array]]) -> bytes:
+    """Inputs with what stock ONNX Runtime gives for them."""
+    if len(cases) < LEAST_GOLDEN_CASES:
+        raise RepositoryError(f"{len(cases)} golden cases, expected at least {LEAST_GOLDEN_CASES}")
+    opened = session(model)
+    rows = []
+    for inputs in cases:
+        outputs = run(opened, inputs)
+        if not all(np.isfinite(value).all() for value in outputs.values()):
+            raise RepositoryError("a golden case has an output that is not finite")
+        rows.append(
+            {
+                "inputs": {name: tensor_json(value) for name, value in inputs.items()},
+                "outputs": {name: tensor_json(value) for name, value in outputs.items()},
+            }
+        )
+    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
+    return f'{{"cases":[\n{lines}\n]}}\n'.encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sign(key_file: Path, message: bytes) -> bytes:
+    """Ed25519 signature in base64. The key file is PEM (PKCS 8) or 32 raw bytes in base64."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError as error:
+        raise RepositoryError("signing needs the `sign` extra: pip install 'tidegate-models[sign]'") from error
+    content = key_file.read_bytes()
+    if content.lstrip().startswith(b"-----BEGIN"):
+        key = load_pem_private_key(content, password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise RepositoryError(f"{key_file}: not an Ed25519 private key")
+    else:
+        key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(content.strip(), validate=True))
+    return base64.b64encode(key.sign(message)) + b"\n"
+
+
+def publish(
+    root: Path,
+    name: str,
+    version: int,
+    spec: contract.ModelSpec,
+    model: bytes,
+    golden_inputs: Sequence[dict[str, Array]],
+    *,
+    key_file: Path | None = None,
+    created: datetime.datetime | None = None,
+    make_current: bool = True,
+) -> Path:
+    """Writes `root/name/version`, a folder that the engine never sees in part; gives its path."""
+    if not _NAME.fullmatch(name):
+        raise RepositoryError(f"{name!r} is no model name: lower-case letters, digits and hyphens")
+    if version < 1:
+        raise RepositoryError(f"version {version}: versions count from 1")
+    folder = root / name / str(version)
+    if folder.exists():
+        raise RepositoryError(f"{folder} is there already; a version is never changed")
+    if len(model) > contract.MAX_MODEL_BYTES:
+        raise RepositoryError(f"the graph has {len(model)} bytes, more than {contract.MAX_MODEL_BYTES}")
+    contents = {MODEL_FILE: model, GOLDEN_FILE: golden_json(model, golden_inputs)}
+    files = {
+        file: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for file, content in contents.items()
+    }
+    moment = (created or datetime.datetime.now(datetime.UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = json.dumps(contract.to_json(spec, name, version, moment, files), indent=1, allow_nan=False) + "\n"
+    contents[CONTRACT_FILE] = text.encode()
+    if key_file is not None:
+        contents[SIGNATURE_FILE] = sign(key_file, contents[CONTRACT_FILE])
+
+    hidden = root / name / f".{version}.tmp"
+    if hidden.exists():
+        shutil.rmtree(hidden)
+    hidden.mkdir(parents=True)
+    try:
+        for file, content in contents.items():
+            _write(hidden / file, content)
+        _sync_folder(hidden)
+        hidden.rename(folder)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
+    _sync_folder(folder.parent)
+    if make_current:
+        set_current(root, name, version)
+    return folder
+
+
+def set_current(root: Path, name: str, version: int) -> None:
+    """Puts a version in force."""
+    pointer = root / name / CURRENT_FILE
+    temporary = pointer.with_name(f".{CURRENT_FILE}.tmp")
+    _write(temporary, f"{version}\n".encode())
+    temporary.replace(pointer)
+    _sync_folder(pointer.parent)
+
+
+def versions(root: Path, name: str) -> list[int]:
+    """Versions that are there, lowest first."""
+    folder = root / name
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.is_dir() and entry.name.isdecimal())
+
+
+def next_version(root: Path, name: str) -> int:
+    """The number after the highest."""
+    return max(versions(root, name), default=0) + 1

@@ -1,0 +1,1 @@
+"""The breaker tuner: quantiles of what the breaker rules will measure, from the market graph."""
