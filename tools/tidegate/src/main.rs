@@ -4,6 +4,7 @@
 
 mod commands;
 mod exit;
+mod graph_file;
 mod logging;
 mod output;
 mod parquet_file;

@@ -19,12 +19,16 @@ use tidegate_wire::Registry;
 use tidegate_wire::event::{Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 
-/// Rows of a row group.
-const GROUP_ROWS: usize = 64 * 1024;
+use crate::graph_file::FeatureFiles;
 
-fn writer(path: &Path, schema: &Arc<Schema>) -> Result<ArrowWriter<File>> {
+/// Where a file's metadata holds the hash of the feature schema.
+const FEATURES_SCHEMA: &str = "tidegate.features_schema";
+/// Rows of a row group.
+pub(crate) const GROUP_ROWS: usize = 64 * 1024;
+
+pub(crate) fn writer(path: &Path, schema: &Arc<Schema>, key: &str, hash: String) -> Result<ArrowWriter<File>> {
     let file = File::create(path).with_context(|| path.display().to_string())?;
-    let metadata = vec![KeyValue::new("tidegate.features_schema".into(), schema_hash_hex())];
+    let metadata = vec![KeyValue::new(key.into(), hash)];
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
         .set_key_value_metadata(Some(metadata))
@@ -33,7 +37,7 @@ fn writer(path: &Path, schema: &Arc<Schema>) -> Result<ArrowWriter<File>> {
 }
 
 /// A field whose metadata holds unit and definition.
-fn field(name: &str, kind: DataType, nullable: bool, unit: &str, about: &str) -> Field {
+pub(crate) fn field(name: &str, kind: DataType, nullable: bool, unit: &str, about: &str) -> Field {
     let metadata = [("unit", unit), ("about", about)].map(|(key, value)| (key.to_owned(), value.to_owned()));
     Field::new(name, kind, nullable).with_metadata(std::collections::HashMap::from(metadata))
 }
@@ -73,7 +77,7 @@ impl VectorFile {
         let schema = Arc::new(Schema::new(fields));
         Ok(Self {
             path: path.to_owned(),
-            writer: writer(path, &schema)?,
+            writer: writer(path, &schema, FEATURES_SCHEMA, schema_hash_hex())?,
             schema,
             names: Vec::new(),
             every_ns,
@@ -179,7 +183,7 @@ impl BarFile {
             float("value", "quote", "value traded"),
             field("trades", DataType::UInt64, false, "", "number of trades"),
         ]));
-        let writer = writer(path, &schema)?;
+        let writer = writer(path, &schema, FEATURES_SCHEMA, schema_hash_hex())?;
         let (bars, names) = (Vec::new(), Vec::new());
         Ok(Self { path: path.to_owned(), rule, writer, schema, bars, names, rows: 0, failed: None })
     }
@@ -231,13 +235,13 @@ impl BarFile {
 
 /// The market stage with a bar builder an instrument beside it.
 pub(crate) struct BarTee {
-    stage: MarketStage<VectorFile>,
+    stage: MarketStage<FeatureFiles>,
     builders: Vec<BarBuilder>,
     file: Option<BarFile>,
 }
 
 impl BarTee {
-    pub(crate) fn new(stage: MarketStage<VectorFile>, mut file: Option<BarFile>, registry: &Registry) -> Self {
+    pub(crate) fn new(stage: MarketStage<FeatureFiles>, mut file: Option<BarFile>, registry: &Registry) -> Self {
         let builders = match &mut file {
             Some(file) => {
                 file.names = registry.iter().map(|(_, instrument)| instrument.name()).collect();
@@ -249,7 +253,7 @@ impl BarTee {
     }
 
     /// The stage, and the number of bars written. The last, unfinished bars are not written.
-    pub(crate) fn finish(self) -> Result<(MarketStage<VectorFile>, u64)> {
+    pub(crate) fn finish(self) -> Result<(MarketStage<FeatureFiles>, u64)> {
         let bars = self.file.map_or(Ok(0), BarFile::finish)?;
         Ok((self.stage, bars))
     }

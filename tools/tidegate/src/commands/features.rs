@@ -8,12 +8,14 @@ use tidegate_guard::Profile;
 use tidegate_market::MarketStage;
 use tidegate_market::bars::BarRule;
 use tidegate_market::features::schema::{FEATURES, schema_hash_hex};
+use tidegate_market::graph::schema::schema as graph_schema;
 use tidegate_runtime::extract::extract;
 use tidegate_runtime::replay::{market_config, sources};
 use tidegate_wire::{Registry, Venue};
 
 use crate::commands::replay::exit_code;
 use crate::exit::{Exit, failed};
+use crate::graph_file::{FeatureFiles, GraphFiles};
 use crate::output::{Format, number_table, print_json};
 use crate::parquet_file::{BarFile, BarTee, VectorFile};
 
@@ -25,10 +27,11 @@ use crate::parquet_file::{BarFile, BarTee, VectorFile};
 #[command(after_help = "EXAMPLES:
   tidegate features                                              the schema: names, units, definitions
   tidegate features --input btcusdt.gz --out features.parquet
-  tidegate features --input btcusdt.gz --out f.parquet --every-ms 100 --bars bars.parquet --bar time:60")]
+  tidegate features --input btcusdt.gz --out f.parquet --every-ms 100 --bars bars.parquet --bar time:60
+  tidegate features --input *.gz --graph nodes.parquet --graph-edges edges.parquet --graph-every-ms 500")]
 pub(crate) struct Args {
     /// Captures: FILE, or VENUE=FILE
-    #[arg(long, num_args = 1.., value_name = "FILE", requires = "out")]
+    #[arg(long, num_args = 1.., value_name = "FILE")]
     input: Vec<String>,
     /// Parquet file for the vectors
     #[arg(long, value_name = "FILE", requires = "input")]
@@ -42,6 +45,15 @@ pub(crate) struct Args {
     /// What ends a bar: time:SECONDS, volume:QUANTITY or dollar:VALUE
     #[arg(long, default_value = "time:60", value_name = "RULE", value_parser = bar_rule)]
     bar: BarRule,
+    /// Parquet file for the nodes of the market graph at regular moments
+    #[arg(long, value_name = "FILE", requires = "graph_edges", requires = "input")]
+    graph: Option<PathBuf>,
+    /// Parquet file for its edges
+    #[arg(long, value_name = "FILE", requires = "graph")]
+    graph_edges: Option<PathBuf>,
+    /// Event time between two graphs, milliseconds
+    #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    graph_every_ms: u64,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -70,15 +82,26 @@ struct Written {
     bars: u64,
     vectors: u64,
     frames: u64,
+    moments: u64,
     features_digest: String,
     features_schema: String,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
-    let Some(out) = &args.out else { return list(args.format) };
+    if args.input.is_empty() {
+        return list(args.format);
+    }
+    if args.out.is_none() && args.bars.is_none() && args.graph.is_none() {
+        return Err(failed(Exit::Failure, "nothing to write: say --out, --bars or --graph with a file"));
+    }
     let inputs = sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
     let io = |error: anyhow::Error| failed(Exit::Io, format!("{error:#}"));
-    let vectors = VectorFile::create(out, args.every_ms as i64 * 1_000_000).map_err(io)?;
+    let every_ns = args.every_ms as i64 * 1_000_000;
+    let vectors = args.out.as_ref().map(|out| VectorFile::create(out, every_ns)).transpose().map_err(io)?;
+    let graph_every_ns = args.graph_every_ms as i64 * 1_000_000;
+    let graph = args.graph.as_ref().zip(args.graph_edges.as_ref());
+    let graph = graph.map(|(nodes, edges)| GraphFiles::create(nodes, edges, graph_every_ns)).transpose();
+    let graph = graph.map_err(io)?;
     let bars = args.bars.as_ref().map(|path| BarFile::create(path, args.bar)).transpose().map_err(io)?;
     let terminal = std::io::stderr().is_terminal();
     let progress = move |frames: u64| {
@@ -90,10 +113,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         &inputs,
         Registry::new(),
         |registry, prices, clock| {
-            let mut vectors = vectors;
-            vectors.name_instruments(registry);
+            let mut files = FeatureFiles { vectors, graph };
+            files.name_instruments(registry);
             let config = market_config(&Venue::ALL.map(Profile::builtin), false);
-            let mut stage = MarketStage::new(registry, config, clock, vectors);
+            let mut stage = MarketStage::new(registry, config, clock, files);
             prices.iter().for_each(|(id, price)| stage.place(*id, *price));
             BarTee::new(stage, bars, registry)
         },
@@ -105,7 +128,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     }
     let (stage, bars) = extracted.sink.finish().map_err(io)?;
     let (digest, vectors) = (stage.digest(), stage.counters().vectors);
-    let rows = stage.into_sink().finish().map_err(io)?;
+    let (rows, moments) = stage.into_sink().finish().map_err(io)?;
     let damaged: Vec<_> = extracted.sources.iter().filter_map(|source| source.damaged.clone()).collect();
     let written = Written {
         schema: "tidegate.features.v1",
@@ -113,13 +136,19 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         bars,
         vectors,
         frames: extracted.feed.counters().frames,
+        moments,
         features_digest: format!("{digest:016x}"),
         features_schema: schema_hash_hex(),
     };
     match args.format {
         Format::Json => print_json(&written)?,
         Format::Table => {
-            anstream::println!("{rows} rows of {vectors} vectors to {}", out.display());
+            if let Some(path) = &args.out {
+                anstream::println!("{rows} rows of {vectors} vectors to {}", path.display());
+            }
+            if let Some(path) = &args.graph {
+                anstream::println!("{moments} graphs to {}", path.display());
+            }
             if let Some(path) = &args.bars {
                 anstream::println!("{bars} bars to {}", path.display());
             }
@@ -138,7 +167,8 @@ fn list(format: Format) -> Result<Exit> {
             });
             let features: Vec<_> = features.collect();
             let (schema, hash) = ("tidegate.features.v1", schema_hash_hex());
-            print_json(&serde_json::json!({ "schema": schema, "hash": hash, "features": features }))?;
+            let graph = graph_schema();
+            print_json(&serde_json::json!({ "schema": schema, "hash": hash, "features": features, "graph": graph }))?;
         }
         Format::Table => {
             let rows = FEATURES.iter().enumerate();
