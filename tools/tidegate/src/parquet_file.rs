@@ -13,10 +13,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use tidegate_market::MarketStage;
-use tidegate_market::bars::{Bar, BarBuilder, BarRule};
+use tidegate_market::bars::{Bar as BuiltBar, BarBuilder, BarRule};
 use tidegate_market::features::schema::{FEATURES, schema_hash_hex};
 use tidegate_wire::Registry;
-use tidegate_wire::event::{Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{Bar, Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 
 /// Rows of a row group.
@@ -157,7 +157,7 @@ pub(crate) struct BarFile {
     rule: BarRule,
     writer: ArrowWriter<File>,
     schema: Arc<Schema>,
-    bars: Vec<(usize, Bar)>,
+    bars: Vec<(usize, BuiltBar)>,
     names: Vec<String>,
     rows: u64,
     failed: Option<anyhow::Error>,
@@ -184,7 +184,7 @@ impl BarFile {
         Ok(Self { path: path.to_owned(), rule, writer, schema, bars, names, rows: 0, failed: None })
     }
 
-    fn push(&mut self, instrument: usize, bar: Bar) {
+    fn push(&mut self, instrument: usize, bar: BuiltBar) {
         self.bars.push((instrument, bar));
         if self.bars.len() == GROUP_ROWS && self.failed.is_none() {
             self.failed = self.flush().err();
@@ -193,10 +193,10 @@ impl BarFile {
 
     fn flush(&mut self) -> Result<()> {
         let bars = std::mem::take(&mut self.bars);
-        let int = |get: fn(&Bar) -> i64| {
+        let int = |get: fn(&BuiltBar) -> i64| {
             Arc::new(arrow_array::Int64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef
         };
-        let float = |get: fn(&Bar) -> f64| {
+        let float = |get: fn(&BuiltBar) -> f64| {
             Arc::new(arrow_array::Float64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef
         };
         let names = bars.iter().map(|(instrument, _)| self.names[*instrument].as_str());
@@ -290,6 +290,10 @@ impl EventSink for BarTee {
 
     fn mark(&mut self, header: &Header, mark: &Mark) {
         self.stage.mark(header, mark);
+    }
+
+    fn bar(&mut self, header: &Header, bar: &Bar) {
+        self.stage.bar(header, bar);
     }
 
     fn status(&mut self, header: &Header, status: &Status) {

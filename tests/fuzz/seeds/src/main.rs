@@ -48,7 +48,7 @@ fn main() -> std::io::Result<()> {
         }
     }
     for (index, text) in ODD.iter().enumerate() {
-        for venue in Venue::ALL {
+        for venue in [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::BinanceCoinm] {
             write(&decode, &format!("seed-odd-{index}-{venue}"), &[&[venue as u8], text.as_bytes()].concat())?;
         }
     }
