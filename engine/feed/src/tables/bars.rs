@@ -5,7 +5,7 @@ use tidegate_wire::{Price, Qty};
 
 use crate::counters::Reason;
 use crate::symbols::Entry;
-use crate::tables::fields::{columns, integer, mantissa};
+use crate::tables::fields::{columns, integer, mantissa, stamp_ns};
 
 /// Length of a BitMEX bucket of these files, ns.
 const MINUTE_NS: i64 = 60_000_000_000;
@@ -13,22 +13,22 @@ const MINUTE_NS: i64 = 60_000_000_000;
 /// Begin and end of a kline, ns since the epoch. Binance's files are in milliseconds; spot's since 2025 in microseconds.
 pub(crate) fn kline_times(row: &[u8]) -> Option<(i64, i64)> {
     let columns: [&[u8]; 12] = columns(row)?;
-    let (open, close) = (columns[0], columns[6]);
-    let unit = match open.len() {
-        13 => 1_000_000,
-        16 => 1_000,
+    let (digits, unit_ns) = match columns[0].len() {
+        13 => (13, 1_000_000),
+        16 => (16, 1_000),
         _ => return None,
     };
-    let (start, last) = (integer(open)?, integer(close)?);
-    let end = last.checked_add(1)?;
-    (start < end && close.len() == open.len()).then_some((start * unit, end * unit))
+    let start = stamp_ns(columns[0], digits, unit_ns)?;
+    // The last moment that belongs to the bar.
+    let end = stamp_ns(columns[6], digits, unit_ns)?.checked_add(unit_ns)?;
+    (start < end).then_some((start, end))
 }
 
 /// Begin and end of a BitMEX bucket, ns since the epoch; the file stamps its begin, in seconds.
 pub(crate) fn bucket_times(row: &[u8]) -> Option<(i64, i64)> {
     let columns: [&[u8]; 6] = columns(row)?;
-    let start = integer(columns[0]).filter(|_| columns[0].len() == 10)? * 1_000_000_000;
-    Some((start, start + MINUTE_NS))
+    let start = stamp_ns(columns[0], 10, 1_000_000_000)?;
+    Some((start, start.checked_add(MINUTE_NS)?))
 }
 
 /// `open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore`.

@@ -20,7 +20,7 @@ use tidegate_wire::{Level, Price, Qty};
 use crate::counters::Reason;
 use crate::symbols::Entry;
 use crate::tables::coinbase::Sides;
-use crate::tables::fields::mantissa;
+use crate::tables::fields::{mantissa, stamp_ns};
 
 /// Kinds of rows.
 const KINDS: [&str; 5] = ["order_created", "order_changed", "order_deleted", "trade", "order_book"];
@@ -31,7 +31,7 @@ pub(crate) fn split(row: &[u8]) -> Option<(i64, &'static str, &[u8])> {
     let rest = rest.strip_prefix(b" ")?;
     let kind = KINDS.into_iter().find(|kind| rest.starts_with(kind.as_bytes()))?;
     let json = rest[kind.len()..].strip_prefix(b" ").filter(|json| json.starts_with(b"{"))?;
-    Some((super::fields::integer(stamp)? * 1_000_000, kind, json))
+    Some((stamp_ns(stamp, 13, 1_000_000)?, kind, json))
 }
 
 #[derive(Deserialize)]
@@ -134,7 +134,9 @@ impl Orders {
 
     fn changed(&mut self, id: u64, order: Order, sides: &mut Sides) {
         // What an unknown order had before is unknown too: its level stays as the recorded books have it.
-        let Some(before) = self.orders.insert(id, order) else { return };
+        let Some(before) = self.orders.insert(id, order) else {
+            return self.filled(Fill { id, bid: order.bid, qty: None });
+        };
         if before.price == order.price && before.bid == order.bid {
             self.add(order, order.qty - before.qty, sides);
             if order.qty < before.qty {
@@ -178,8 +180,7 @@ impl Orders {
         sides.push(order.bid, level(order.price, qty));
     }
 
-    /// Trades name no side and no order. The aggressor is the newer of the two orders that lost just that quantity;
-    /// where one of them is from before the recording it is the other. Where neither is known, the tick rule decides.
+    /// Trades name neither side nor orders, but follow what became of both: [`Self::aggressor_sold`].
     fn trade(&mut self, at_ns: i64, json: &[u8], entry: &Entry) -> Result<Said, Reason> {
         let row: TradeRow<'_> = serde_json::from_slice(json).map_err(|_| Reason::BadField)?;
         let price = mantissa(row.price.get().as_bytes(), entry.price_scale)?;
@@ -187,16 +188,25 @@ impl Orders {
         if qty == 0 || price == 0 {
             return Err(Reason::BadField);
         }
-        let newest = self.fills.iter().filter(|fill| fill.qty == Some(qty)).max_by_key(|fill| fill.id).copied();
-        let sell = match newest {
-            Some(fill) => !fill.bid,
-            None if price != self.last_price && self.last_price != 0 => price < self.last_price,
-            None => self.last_sell,
-        };
-        self.fills.retain(|fill| fill.qty != Some(qty));
+        let sell = self.aggressor_sold(price, qty);
+        self.fills.retain(|fill| fill.qty.is_some_and(|filled| filled != qty));
         (self.last_price, self.last_sell) = (price, sell);
         let (price, qty) = (Price::from_raw(price), Qty::from_raw(qty));
         Ok(Said::Trade(Trade { price, qty, trade_id: row.id, transact_ns: at_ns }, sell))
+    }
+
+    /// Of the two orders that lost just what was traded, the newer one is the aggressor's. An order from before the
+    /// recording is the older one; where one order alone lost that much, the other was never published, as happens to
+    /// takers. Where none did, the tick rule decides: Lee, Ready, Inferring trade direction (1991).
+    fn aggressor_sold(&self, price: i64, qty: i64) -> bool {
+        let mut matched = self.fills.iter().filter(|fill| fill.qty == Some(qty));
+        let Some(newest) = matched.clone().max_by_key(|fill| fill.id) else {
+            let moved = self.last_price != 0 && price != self.last_price;
+            return if moved { price < self.last_price } else { self.last_sell };
+        };
+        let old_maker = self.fills.iter().any(|fill| fill.qty.is_none() && fill.bid != newest.bid);
+        let newest_is_maker = matched.nth(1).is_none() && !old_maker;
+        newest.bid == newest_is_maker
     }
 
     fn book(&mut self, json: &[u8], entry: &Entry, sides: &mut Sides) -> Result<Said, Reason> {

@@ -83,6 +83,11 @@ pub(crate) fn integer(text: &[u8]) -> Option<i64> {
     core::str::from_utf8(text).ok().filter(|_| digits).and_then(|text| text.parse().ok())
 }
 
+/// A stamp of `digits` digits in units of `unit_ns`, as ns since the Unix epoch.
+pub(crate) fn stamp_ns(text: &[u8], digits: usize, unit_ns: i64) -> Option<i64> {
+    integer(text).filter(|_| text.len() == digits)?.checked_mul(unit_ns)
+}
+
 /// `2018-04-24T03:52:17.202Z` or `2020-01-01 03:00:00[.000]` as ns since the Unix epoch, read as UTC; none before it.
 pub(crate) fn time_ns(text: &[u8]) -> Option<i64> {
     let text = text.strip_suffix(b"Z").unwrap_or(text);

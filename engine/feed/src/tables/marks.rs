@@ -3,7 +3,7 @@
 use tidegate_wire::event::{MARK_DECIMALS, Mark, RATE_DECIMALS};
 
 use crate::counters::Reason;
-use crate::tables::fields::{columns, integer, rounded, time_ns};
+use crate::tables::fields::{columns, rounded, stamp_ns, time_ns};
 
 /// Hours these funding series are ahead of UTC: the script that wrote them ran in Moscow time (checked against the
 /// venue's own stamps, and every stamp less three hours is a funding time).
@@ -32,8 +32,8 @@ pub(crate) fn funding_symbol(row: &[u8]) -> impl Iterator<Item = char> + '_ {
 /// When an entry `ms,value` of a list was known, ns since the epoch.
 pub(crate) fn list_time(row: &[u8], daily: bool) -> Option<i64> {
     let columns: [&[u8]; 2] = columns(row)?;
-    let ns = integer(columns[0]).filter(|_| columns[0].len() == 13)? * 1_000_000;
-    Some(if daily { ns + DAY_NS } else { ns })
+    let ns = stamp_ns(columns[0], 13, 1_000_000)?;
+    if daily { ns.checked_add(DAY_NS) } else { Some(ns) }
 }
 
 /// The funding of a row, a fraction.
@@ -50,7 +50,7 @@ pub(super) fn funding_percent(row: &[u8], at_ns: i64) -> Result<Mark, Reason> {
 
 /// A rate with the time at which the next one is due: without it a mark has no funding. No price comes with it.
 fn rate(funding: i64, at_ns: i64) -> Result<Mark, Reason> {
-    let sane = funding.abs() <= FUNDING_MAX;
+    let sane = (-FUNDING_MAX..=FUNDING_MAX).contains(&funding);
     let next_funding_ns = at_ns.saturating_add(FUNDING_EVERY_NS);
     if sane { Ok(Mark { mark: 0, index: 0, funding, next_funding_ns }) } else { Err(Reason::BadField) }
 }

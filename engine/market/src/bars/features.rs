@@ -151,7 +151,13 @@ impl BarFeatures {
             let last = *self.back(0);
             let (zero, close) = (|known: Option<f64>| known.map(|_| 0.0), last.close);
             for _ in 0..missing {
-                self.push(Kept { high: close, low: close, volume: zero(last.volume), bought: zero(last.bought), ..last });
+                self.push(Kept {
+                    high: close,
+                    low: close,
+                    volume: zero(last.volume),
+                    bought: zero(last.bought),
+                    ..last
+                });
             }
         }
         self.end_ns = bar.end_ns;

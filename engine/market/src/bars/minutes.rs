@@ -224,13 +224,7 @@ impl BarMarkets {
 
     /// A mark message: funding of its instrument, or an index for all instruments that look at it. Their bars that have
     /// ended before do not know of it.
-    pub fn mark(
-        &mut self,
-        id: InstrumentId,
-        now_ns: i64,
-        mark: &Mark,
-        out: &mut impl FnMut(InstrumentId, &Finished),
-    ) {
+    pub fn mark(&mut self, id: InstrumentId, now_ns: i64, mark: &Mark, out: &mut impl FnMut(InstrumentId, &Finished)) {
         let points = mark.index as f64 / POW10[MARK_DECIMALS as usize] as f64;
         for (index, minutes) in self.minutes.iter_mut().enumerate().filter(|(_, m)| m.index == Some(id)) {
             if let Some(finished) = minutes.advance(now_ns) {
