@@ -40,16 +40,17 @@ pub(crate) struct BarFile {
 
 impl BarFile {
     pub(crate) fn create(path: &Path, rule: BarRule) -> Result<Self> {
+        let price = |name: &str, about: &str| field(name, DataType::Float64, false, "quote", about);
         let float = |name: &str, unit: &str, about: &str| field(name, DataType::Float64, true, unit, about);
         let mut fields = vec![
             field("start_ns", DataType::Int64, false, "ns", "first trade, or begin of the interval"),
             field("end_ns", DataType::Int64, false, "ns", "last trade, or end of the interval: when the bar was known"),
             field("instrument", DataType::Utf8, false, "", "symbol.venue"),
             field("origin", DataType::Utf8, false, "", "venue: its own bar; trades or mids: built from those"),
-            float("open", "quote", "first price"),
-            float("high", "quote", "highest price"),
-            float("low", "quote", "lowest price"),
-            float("close", "quote", "last price"),
+            price("open", "first price"),
+            price("high", "highest price"),
+            price("low", "lowest price"),
+            price("close", "last price"),
             float("volume", "qty", "quantity traded; null in bars of mids"),
             float("bought", "qty", "of that, bought by aggressors; null where the venue does not say"),
             float("value", "quote", "value traded; null unless built from trades"),

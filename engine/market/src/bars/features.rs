@@ -96,8 +96,25 @@ impl Default for Recursive {
     }
 }
 
-/// A value with the time at which it was known, ns since the epoch.
-type Known = Option<(i64, f64)>;
+/// The last two values with the times at which they were known, ns since the epoch; the newest first.
+///
+/// What becomes known in the very moment in which a bar ends is not part of it, whichever of both came first: two, so
+/// that the one before still counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known([Option<(i64, f64)>; 2]);
+
+impl Known {
+    const fn see(&mut self, at_ns: i64, value: f64) {
+        let again = matches!(self.0[0], Some((last_ns, _)) if last_ns == at_ns);
+        self.0 = [Some((at_ns, value)), if again { self.0[1] } else { self.0[0] }];
+    }
+
+    /// The newest value from before `end_ns`, unless it is older than `patience_ns`.
+    fn before(&self, end_ns: i64, patience_ns: i64) -> Option<f64> {
+        let (at_ns, value) = self.0.into_iter().flatten().find(|(at_ns, _)| *at_ns < end_ns)?;
+        (end_ns - at_ns <= patience_ns).then_some(value)
+    }
+}
 
 /// Incremental features of one instrument's one-minute bars.
 #[derive(Clone, Debug)]
@@ -115,19 +132,19 @@ pub struct BarFeatures {
 impl Default for BarFeatures {
     fn default() -> Self {
         let (ring, recursive) = ([Kept::default(); KEPT], Recursive::default());
-        Self { ring, seen: 0, end_ns: 0, recursive, funding: None, dvol: None }
+        Self { ring, seen: 0, end_ns: 0, recursive, funding: Known::default(), dvol: Known::default() }
     }
 }
 
 impl BarFeatures {
     /// Takes note of a funding rate, a fraction.
     pub const fn funding(&mut self, at_ns: i64, rate: f64) {
-        self.funding = Some((at_ns, rate));
+        self.funding.see(at_ns, rate);
     }
 
     /// Takes note of a volatility index, in percentage points a year.
     pub const fn dvol(&mut self, at_ns: i64, points: f64) {
-        self.dvol = Some((at_ns, points));
+        self.dvol.see(at_ns, points);
     }
 
     /// Forgets all bars: what comes is not their continuation. Funding and index stay known.
@@ -278,10 +295,7 @@ impl BarFeatures {
         vector.set(f::MINUTE_OF_DAY_COS, Some(libm::cos(day)));
         vector.set(f::MINUTE_OF_WEEK_SIN, Some(libm::sin(week)));
         vector.set(f::MINUTE_OF_WEEK_COS, Some(libm::cos(week)));
-        let fresh = |known: Known, patience_ns: i64| {
-            known.filter(|(at, _)| self.end_ns - at <= patience_ns).map(|(_, value)| value)
-        };
-        vector.set(f::FUNDING_RATE, fresh(self.funding, FUNDING_NS));
-        vector.set(f::DVOL, fresh(self.dvol, DVOL_NS).map(|points| points / 100.0));
+        vector.set(f::FUNDING_RATE, self.funding.before(self.end_ns, FUNDING_NS));
+        vector.set(f::DVOL, self.dvol.before(self.end_ns, DVOL_NS).map(|points| points / 100.0));
     }
 }

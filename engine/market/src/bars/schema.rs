@@ -61,8 +61,8 @@ features! {
     24 MINUTE_OF_DAY_COS "minute_of_day_cos" "ratio" 1 "Cosine of it.";
     25 MINUTE_OF_WEEK_SIN "minute_of_week_sin" "ratio" 1 "Sine of the angle of the bar's end in the week, which begins on Monday 00:00 UTC.";
     26 MINUTE_OF_WEEK_COS "minute_of_week_cos" "ratio" 1 "Cosine of it.";
-    27 FUNDING_RATE "funding_rate" "fraction" 1 "Last funding rate of the instrument known at the bar's end; null without one or when it is older than a day.";
-    28 DVOL "dvol" "fraction/year" 1 "Last value of Deribit's volatility index of the base asset over 100, of bitcoin's where the asset has none; null without one or when it is older than three days.";
+    27 FUNDING_RATE "funding_rate" "fraction" 1 "Last funding rate of the instrument known before the bar's end; null without one or when it is older than a day.";
+    28 DVOL "dvol" "fraction/year" 1 "Last value of Deribit's volatility index of the base asset over 100, of bitcoin's where the asset has none, known before the bar's end; null without one or when it is older than three days.";
 }
 
 /// SHA-256 over `index:name:unit:version` lines: models name the schema they were trained on by it.
