@@ -58,7 +58,7 @@ impl CaptureReader {
             let recv_ns = match known {
                 Some(ns) => ns,
                 None if self.format == Format::CoinbaseBook => 0,
-                // The row of a book must not vanish: the decoder cannot read it either, and notices that one is missing.
+                // The row of a book must not vanish: the decoder cannot read it either, and leaves a gap for it.
                 None if self.format.is_depth() && self.last_ns != 0 => self.last_ns,
                 None => {
                     self.bad_lines += 1;

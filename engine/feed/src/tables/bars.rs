@@ -10,7 +10,8 @@ use crate::tables::fields::{columns, integer, mantissa, stamp_ns};
 /// Length of a BitMEX bucket of these files, ns.
 const MINUTE_NS: i64 = 60_000_000_000;
 
-/// Begin and end of a kline, ns since the epoch. Binance's files are in milliseconds; spot's since 2025 in microseconds.
+/// Begin and end of a kline, ns since the epoch. Binance's files are in milliseconds; those of spot in microseconds
+/// since 2025.
 pub(crate) fn kline_times(row: &[u8]) -> Option<(i64, i64)> {
     let columns: [&[u8]; 12] = columns(row)?;
     let (digits, unit_ns) = match columns[0].len() {

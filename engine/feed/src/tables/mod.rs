@@ -7,8 +7,8 @@
 //! | Binance klines, BitMEX buckets | a bar a row | bars, at their end |
 //! | funding, volatility index | a value a row | marks, when they were known |
 //!
-//! A row is handed through like a frame, as it was recorded; [`names`] finds out whose it is, [`Decoder`] reads it. These
-//! are cold sources: clarity over speed, and every number exact or refused.
+//! A row is handed through like a frame, as it was recorded; [`names`] finds out whose it is, [`Decoder`] reads it.
+//! These are cold sources: clarity over speed, and every number exact or refused.
 
 mod bars;
 mod bitstamp;
