@@ -23,6 +23,10 @@ pub(crate) fn columns<const N: usize>(row: &[u8]) -> Option<[&[u8]; N]> {
 /// Scripts print binary fractions with all their noise (`0.11244000000000001`): what lies behind the decimals a venue
 /// quotes is no information.
 pub(crate) fn rounded(text: &[u8], decimals: u8) -> Result<i64, Reason> {
+    i64::try_from(rounded_wide(text, decimals)?).map_err(|_| Reason::Overflow)
+}
+
+fn rounded_wide(text: &[u8], decimals: u8) -> Result<i128, Reason> {
     let (negative, unsigned) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
     let split = unsigned.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(unsigned.len());
     let exponent = match unsigned.get(split + 1..) {
@@ -53,23 +57,17 @@ pub(crate) fn rounded(text: &[u8], decimals: u8) -> Result<i64, Reason> {
         }
         _ => 0,
     };
-    i64::try_from(if negative { -scaled } else { scaled }).map_err(|_| Reason::Overflow)
+    Ok(if negative { -scaled } else { scaled })
 }
 
 /// A price or quantity >= 0 at an instrument's scale: read at [`DECIMALS`], then exact or [`Reason::OffGrid`].
 pub(super) fn mantissa(text: &[u8], scale: Scale) -> Result<i64, Reason> {
-    // A large number fits a coarse scale though not a fine one: its eighth decimals are zeros.
-    let (decimals, wanted) = (DECIMALS.max(scale.decimals()), scale.decimals());
-    let value = match rounded(text, wanted) {
-        Ok(value) if wanted == decimals => value,
-        Ok(value) => {
-            let unit = 10i64.pow(u32::from(decimals - wanted));
-            let exact = rounded(text, decimals).is_ok_and(|fine| value.checked_mul(unit) == Some(fine));
-            // Beyond what eight decimals can hold nothing is fractional in these files.
-            if exact || value.checked_mul(unit).is_none() { value } else { return Err(Reason::OffGrid) }
-        }
-        Err(reason) => return Err(reason),
-    };
+    let finer = DECIMALS.saturating_sub(scale.decimals());
+    let (unit, fine) = (10i128.pow(u32::from(finer)), rounded_wide(text, scale.decimals() + finer)?);
+    if fine % unit != 0 {
+        return Err(Reason::OffGrid);
+    }
+    let value = i64::try_from(fine / unit).map_err(|_| Reason::Overflow)?;
     match value {
         _ if value < 0 => Err(Reason::BadField),
         _ if value >= MANTISSA_MAX => Err(Reason::Overflow),
@@ -160,6 +158,8 @@ mod tests {
         assert_eq!(mantissa(b"9170.510000000001", scale(2)), Ok(917_051));
         assert_eq!(mantissa(b"9170.515", scale(2)), Err(Reason::OffGrid));
         assert_eq!(mantissa(b"9999999999", scale(2)), Ok(999_999_999_900));
+        assert_eq!(mantissa(b"123456789012345", scale(0)), Ok(123_456_789_012_345));
+        assert_eq!(mantissa(b"123456789012345.5", scale(0)), Err(Reason::OffGrid));
         assert_eq!(mantissa(b"0.5", scale(12)), Ok(500_000_000_000));
         assert_eq!(mantissa(b"-1", scale(2)), Err(Reason::BadField));
         assert_eq!(mantissa(b"10000000000000000", scale(2)), Err(Reason::Overflow));
