@@ -25,7 +25,7 @@ impl CaptureReader {
     pub(super) fn begin_list(&mut self) -> Result<(), ReplayError> {
         let format = names::list_format(&self.name, self.venue).ok_or_else(|| {
             self.unknown(
-                "a list does not tell what it holds: say deribit=FILE (volatility) or binance-usdm=FILE (funding)",
+                "no capture, or a list that does not tell what it holds: say deribit=FILE (volatility) or binance-usdm=FILE (funding)",
             )
         })?;
         let mut text = std::mem::take(&mut self.buffer);
