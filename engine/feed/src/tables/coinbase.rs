@@ -1,8 +1,8 @@
 //! Coinbase's full book, flattened to rows: one opening snapshot, then changes with absolute sizes.
 //!
 //! `side,price,size[,time]`. No sequence ids exist: nothing can notice a row that the recorder lost, and the ids of the
-//! events count frames as they are read. Only a row that is there and cannot be read leaves a hole in that count, and the
-//! book goes out of service like after any gap.
+//! events count frames as they are read. Only a row that is there and cannot be read leaves a hole in that count, and
+//! the book goes out of service like after any gap.
 
 use tidegate_wire::{Level, Price, Qty};
 
