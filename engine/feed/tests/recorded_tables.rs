@@ -41,7 +41,7 @@ fn five_hours_of_bitstamp() {
     let Replayed { rig, reports, .. } = played(&[spec(&folder.join("2015-05-01.log.xz"))]);
     let counters = rig.counters();
     assert_eq!((reports[0].frames, counters.trades, counters.gaps), (56_000, 575, 0));
-    // Every recorded book but the first was compared; 97.4 % showed the very levels that the orders added up to.
+    // Every recorded book but the first was compared; 97.4 % showed what the one before and the orders since add up to.
     assert_eq!((counters.books_checked, counters.snapshots + counters.snapshots_unneeded), (5_010, 5_011));
     assert!(counters.books_agreed >= 4_880, "{} agree", counters.books_agreed);
 }
