@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 
 /// Where nodes with a kernel of ours are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum On {
+pub enum On {
     /// In the function body that the file carries, by ONNX Runtime's own operators.
     Body,
     /// In the kernel.
