@@ -45,12 +45,18 @@ print(json.dumps([onnxruntime.__version__, float(max(differences))]), flush=True
 
 random = np.random.default_rng(1)
 pools = {}
+
+
+def vary(values):
+    """Variants of an array that differ a little in every value."""
+    return values + random.uniform(-0.1, 0.1, (VARIANTS, *values.shape)).astype(np.float32)
+
+
 for line in sys.stdin:
     case, runs = map(int, line.split())
     feed = inputs[case]
     x, edges = feed["x"], feed["edge_attr"]
     if case not in pools:
-        vary = lambda values: values + random.uniform(-0.1, 0.1, (VARIANTS, *values.shape)).astype(np.float32)  # noqa: E731
         pools[case] = (vary(x), vary(edges))
     new_x, new_edges = pools[case]
     times = []
