@@ -261,8 +261,8 @@ impl Runner {
     }
 }
 
-/// Whether every value is finite. By words and without a branch, so that any CPU's vector instructions do it: it is done
-/// to every input and output of every run.
+/// Whether every value is finite. By words and without a branch, so that any CPU's vector instructions do it: every
+/// input and output of every run is looked at.
 fn all_finite(values: &[f32]) -> bool {
     const EXPONENT: u32 = f32::INFINITY.to_bits();
     values.iter().fold(0, |bad, value| bad | u32::from(value.to_bits() & EXPONENT == EXPONENT)) == 0
