@@ -14,7 +14,8 @@ from torch.nn import functional
 from torch_geometric.nn import GATv2Conv
 
 from tidegate_models import gatv2
-from tidegate_models.onnx_tools import strip
+from tidegate_models.onnx_tools import strip, to_bytes
+from tidegate_models.runtime import run, session
 
 
 class GatV2Net(nn.Module):
@@ -108,3 +109,17 @@ def exported_body() -> FunctionProto:
 def body_text() -> str:
     """The text that `gatv2.BODY_FILE` holds."""
     return onnx.printer.to_text(exported_body()) + "\n"
+
+
+def parity(weights: gatv2.Weights, graphs: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Largest difference of `y` between PyTorch Geometric and stock ONNX Runtime on random graphs of 1 to 64 nodes."""
+    net = GatV2Net.from_weights(weights).eval()
+    opened = session(to_bytes(gatv2.build_model(weights)))
+    rng, largest = np.random.default_rng(seed), 0.0
+    for _ in range(graphs):
+        nodes = int(rng.integers(1, 65))
+        graph = gatv2.random_graph(nodes, int(rng.integers(0, 5 * nodes)), rng)
+        with torch.no_grad():
+            wanted = net(*(torch.from_numpy(graph[name]) for name in gatv2.GRAPH_INPUTS)).numpy()
+        largest = max(largest, float(np.abs(run(opened, graph)["y"] - wanted).max()))
+    return {"graphs": graphs, "largest": largest}

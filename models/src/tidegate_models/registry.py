@@ -16,6 +16,8 @@ from tidegate_models.artifact import Artifact
 
 _FAMILIES = {
     "breaker-tuner": "tidegate_models.tuner.family",
+    "liquidity": "tidegate_models.liquidity",
+    "fill": "tidegate_models.fill",
 }
 NAMES = tuple(_FAMILIES)
 

@@ -31,7 +31,7 @@ _LEVELS = torch.tensor(QUANTILE_LEVELS)
 class Settings:
     """How to train."""
 
-    epochs: int = 40
+    epochs: int = 30
     batch_graphs: int = 64
     learning_rate: float = 4e-3
     weight_decay: float = 1e-4
