@@ -18,10 +18,10 @@ import xgboost
 from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
 from onnxmltools import convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType as BoostFloat
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from tidegate_models.onnx_tools import strip
@@ -131,7 +131,13 @@ def fit_forest(
 ) -> Fitted:
     """A random forest, calibrated on `check`; its curve is the log loss as trees are added."""
     model = RandomForestClassifier(
-        n_estimators=0, max_depth=depth, min_samples_leaf=least_rows, max_features="sqrt", warm_start=True, n_jobs=1, random_state=seed
+        n_estimators=0,
+        max_depth=depth,
+        min_samples_leaf=least_rows,
+        max_features="sqrt",
+        warm_start=True,
+        n_jobs=1,
+        random_state=seed,
     )
     curve: dict[str, list[float]] = {"train": [], "check": []}
     steps = sorted({max(1, trees * part // 10) for part in range(1, 11)})
@@ -216,7 +222,9 @@ def _single(fitted: Fitted, prefix: str, trees_input: str) -> ModelProto:
     else:
         options = {id(fitted.model): {"zipmap": False}}
         types = [("features", FloatTensorType([1, columns]))]
-        model = convert_sklearn(fitted.model, initial_types=types, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET})
+        model = convert_sklearn(
+            fitted.model, initial_types=types, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET}
+        )
     model = compose.add_prefix(strip(model), prefix, rename_inputs=False)
     probabilities = next(entry.name for entry in model.graph.output if "prob" in entry.name)
     graph = model.graph
@@ -249,9 +257,7 @@ def _single(fitted: Fitted, prefix: str, trees_input: str) -> ModelProto:
     nodes = [helper.make_node(kind, inputs, [out], name=f"{out}_node", **extra) for kind, inputs, out, extra in steps]
     initialisers = [numpy_helper.from_array(value, name(short)) for short, value in constants.items()]
     output = helper.make_tensor_value_info(name("p"), TensorProto.FLOAT, [1, 1])
-    whole = helper.make_graph(
-        [*kept, *nodes], "part", [], [output], initializer=[*graph.initializer, *initialisers]
-    )
+    whole = helper.make_graph([*kept, *nodes], "part", [], [output], initializer=[*graph.initializer, *initialisers])
     return helper.make_model(whole)
 
 

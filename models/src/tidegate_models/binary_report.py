@@ -86,8 +86,10 @@ def write(
         panels[f"{horizon} s"] = {name: points for name, points in lines.items() if points}
     plots.reliability(folder / "reliability.png", panels)
     sections = [f"# {artifact.name}", text.about]
-    sections.append("Intervals are 95 %, from resampling blocks of "
-                    f"{block_ns / 1e9:g} s of a market. A gain is a paired difference: above 0 the model is better.")
+    sections.append(
+        "Intervals are 95 %, from resampling blocks of "
+        f"{block_ns / 1e9:g} s of a market. A gain is a paired difference: above 0 the model is better."
+    )
     for name, entry in found.items():
         sections += [f"## Test: {name}", _score_table(entry, horizons)]
         if tests[name].baselines:
@@ -117,17 +119,38 @@ def _plain(value: Any) -> Any:
 
 
 def _score_table(entry: dict[str, Any], horizons: Sequence[int]) -> str:
-    head = ["horizon", "rows (blocks)", "rate", "accuracy", "of always the likelier", "AUC", "Brier", "of base rate", "Brier gain", "log loss gain"]
+    head = [
+        "horizon",
+        "rows (blocks)",
+        "rate",
+        "accuracy",
+        "of always the likelier",
+        "AUC",
+        "Brier",
+        "of base rate",
+        "Brier gain",
+        "log loss gain",
+    ]
     rows = []
     for horizon in horizons:
         e = entry[f"{horizon}s"]
         if "auc" not in e:
             rows.append([f"{horizon} s", e["rows"], *["too few"] * (len(head) - 2)])
             continue
-        rows.append([
-            f"{horizon} s", f"{e['rows']} ({e['blocks']})", f"{e['rate'].value:.4f}", e["accuracy"], f"{e['accuracy_base'].value:.4f}",
-            e["auc"], e["brier"], f"{e['brier_base'].value:.4g}", e["brier_gain"], e["log_loss_gain"],
-        ])
+        rows.append(
+            [
+                f"{horizon} s",
+                f"{e['rows']} ({e['blocks']})",
+                f"{e['rate'].value:.4f}",
+                e["accuracy"],
+                f"{e['accuracy_base'].value:.4f}",
+                e["auc"],
+                e["brier"],
+                f"{e['brier_base'].value:.4g}",
+                e["brier_gain"],
+                e["log_loss_gain"],
+            ]
+        )
     return report.table(head, rows)
 
 
@@ -142,7 +165,7 @@ def _baseline_table(entry: dict[str, Any], horizons: Sequence[int], names: Seque
 
 
 def _key_figures(found: dict[str, Any]) -> dict[str, float]:
-    keys = {}
+    keys: dict[str, float] = {}
     for name, entry in found.items():
         for horizon, e in entry.items():
             if "auc" in e:

@@ -25,7 +25,12 @@ VECTOR_MS = 100
 GRAPH_MS = 500
 BAR_RULE = "time:0.1"
 
-_KIND_FILES = {"features": "features.parquet", "bars": "bars.parquet", "nodes": "nodes.parquet", "edges": "edges.parquet"}
+_KIND_FILES = {
+    "features": "features.parquet",
+    "bars": "bars.parquet",
+    "nodes": "nodes.parquet",
+    "edges": "edges.parquet",
+}
 _QUOTES_FILE = "quotes.parquet"
 
 
@@ -79,7 +84,9 @@ def find_engine(stated: Path | None) -> Path:
     """The binary: as stated, else in the target folders of the repository, else on the path."""
     targets = [os.environ.get("CARGO_TARGET_DIR"), str(paths.repository_root() / "target")]
     candidates = [stated] if stated else [Path(t) / "release" / "tidegate" for t in targets if t]
-    found = next((path for path in candidates if path.is_file()), None) or (None if stated else shutil.which("tidegate"))
+    found = next((path for path in candidates if path.is_file()), None) or (
+        None if stated else shutil.which("tidegate")
+    )
     if found is None:
         looked = ", ".join(str(path) for path in candidates)
         raise EngineMissingError(f"no engine at {looked}: build it (`make build`) or name it with --engine")
@@ -87,7 +94,8 @@ def find_engine(stated: Path | None) -> Path:
 
 
 @functools.cache
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, once a process."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -115,8 +123,8 @@ def make(source: Source, engine: Path, cache: Path, recorded: Path) -> DataSet:
     if source.recorded and not inputs:
         raise FileNotFoundError(f"no captures of {source.name} under {recorded}: set TIDEGATE_DATA or --recorded")
     identity = {
-        "engine": _sha256(engine),
-        "inputs": {path.name: _sha256(path) for path in inputs},
+        "engine": file_sha256(engine),
+        "inputs": {path.name: file_sha256(path) for path in inputs},
         "simulated": None if source.recorded else [source.seed, source.seconds, source.calm],
         "every": [VECTOR_MS, GRAPH_MS, BAR_RULE],
         "quotes": 1,
@@ -167,6 +175,22 @@ def _simulate(source: Source, engine: Path, folder: Path) -> list[Path]:
 
 def _extract(engine: Path, inputs: Sequence[Path], folder: Path) -> None:
     files = {kind: folder / name for kind, name in _KIND_FILES.items()}
-    vectors = ["--out", files["features"], "--every-ms", str(VECTOR_MS), "--bars", files["bars"], "--bar", BAR_RULE]
-    graphs = ["--graph", files["nodes"], "--graph-edges", files["edges"], "--graph-every-ms", str(GRAPH_MS)]
+    vectors: list[str | Path] = [
+        "--out",
+        files["features"],
+        "--every-ms",
+        str(VECTOR_MS),
+        "--bars",
+        files["bars"],
+        "--bar",
+        BAR_RULE,
+    ]
+    graphs: list[str | Path] = [
+        "--graph",
+        files["nodes"],
+        "--graph-edges",
+        files["edges"],
+        "--graph-every-ms",
+        str(GRAPH_MS),
+    ]
     run_engine(engine, ["features", "--input", *inputs, *vectors, *graphs])

@@ -82,7 +82,9 @@ def rows_of(data: DataSet) -> RowSet:
                 ahead, size = rng.uniform(0.0, 1.5), 10.0 ** rng.uniform(-2.0, 0.5)
                 price, unit = (touch["bid"], touch["bid_qty"]) if side > 0 else (touch["ask"], touch["ask_qty"])
                 for horizon in HORIZONS_S:
-                    label = fill_label(trades, cell + 1, side, price[cell], ahead * unit[cell], size * unit[cell], horizon)
+                    label = fill_label(
+                        trades, cell + 1, side, price[cell], ahead * unit[cell], size * unit[cell], horizon
+                    )
                     rows.append([*state, ahead, size, side, horizon])
                     labels.append(label)
                     at.append(cell)
@@ -111,11 +113,15 @@ def by_horizon(rows: RowSet) -> RowSet:
     return RowSet(rows.features, labels, rows.time_ns, rows.source, rows.sources, rows.recorded)
 
 
-def build(fitted: binary.Fitted, columns: list[contract.Column], training: contract.Training, golden: RowSet) -> Artifact:
+def build(
+    fitted: binary.Fitted, columns: list[contract.Column], training: contract.Training, golden: RowSet
+) -> Artifact:
     """The model as something that can be published."""
     model = binary.to_onnx([fitted], "p_fill", orientation=ORIENTATION)
     features = schema.hashes()["features"]
-    spec = contract.columns_spec("row", columns, "p_fill", 1, "features", features, HORIZONS_S, opsets(model), training, {})
+    spec = contract.columns_spec(
+        "row", columns, "p_fill", 1, "features", features, HORIZONS_S, opsets(model), training, {}
+    )
     history = {"curves": {"all horizons": fitted.curve}, "calibration": vars(fitted.calibration)}
     return Artifact(NAME, spec, to_bytes(model), rowsets.golden_rows(golden, 9, training.seed), history)
 
@@ -128,7 +134,9 @@ def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> A
     training, check = rows.train.filled(columns), rows.check.filled(columns)
     oriented = [(ORIENTATION(features), outcome) for features, outcome in (training.known(0), check.known(0))]
     fitted = binary.fit_boosting(oriented[0], oriented[1], monotone=MONOTONE, depth=5, trees=300, seed=seed)
-    counted = SplitRows(by_horizon(rows.train), by_horizon(rows.check), {k: by_horizon(v) for k, v in rows.tests.items()})
+    counted = SplitRows(
+        by_horizon(rows.train), by_horizon(rows.check), {k: by_horizon(v) for k, v in rows.tests.items()}
+    )
     return build(fitted, columns, described(sets, counted, HORIZONS_S, seed), check)
 
 
@@ -136,7 +144,10 @@ def _simple(features: Floats32) -> Doubles:
     """What one would look at first: queue and size against the pace of trading, and time."""
     columns = {name: features[:, COLUMNS.index(name)].astype(np.float64) for name in COLUMNS}
     wanted = columns["queue_ahead"] + columns["order_size"]
-    return np.stack([np.log(wanted + 0.01), np.log1p(np.maximum(columns["trade_rate_10s"], 0)), np.log(columns["horizon_s"])], axis=1)
+    return np.stack(
+        [np.log(wanted + 0.01), np.log1p(np.maximum(columns["trade_rate_10s"], 0)), np.log(columns["horizon_s"])],
+        axis=1,
+    )
 
 
 def evaluate(artifact: Artifact, data: DataOptions, seed: int, work: Path, reports: Path) -> dict[str, float]:
@@ -152,7 +163,9 @@ def evaluate(artifact: Artifact, data: DataOptions, seed: int, work: Path, repor
         predicted = np.repeat(predict_rows(artifact.model, filled.features), len(HORIZONS_S), axis=1)
         simple = logistic.predict_proba(_simple(filled.features))[:, 1]
         baseline = np.repeat(simple[:, None], len(HORIZONS_S), axis=1)
-        tests[name] = binary_report.Test(by_horizon(test), predicted, {"logistic on queue, pace and time": baseline}, base)
+        tests[name] = binary_report.Test(
+            by_horizon(test), predicted, {"logistic on queue, pace and time": baseline}, base
+        )
     text = binary_report.Text(
         NAME,
         "Probability that a passive order at the touch would be filled within 1, 5 or 30 s, given `queue_ahead` and `order_size` (both in\n"

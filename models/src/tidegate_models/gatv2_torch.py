@@ -18,7 +18,7 @@ from tidegate_models.onnx_tools import strip, to_bytes
 from tidegate_models.runtime import run, session
 
 
-class GatV2Net(nn.Module):
+class GatV2Net(nn.Module):  # type: ignore[misc]
     """Two GATv2 layers and a head whose quantiles cannot cross.
 
     Takes `x [nodes,24]`, `edge_index [2,edges]` (row 0 sources, row 1 targets) and `edge_attr [edges,8]`; gives
@@ -33,6 +33,7 @@ class GatV2Net(nn.Module):
         self.head = nn.Linear(gatv2.WIDTH, gatv2.OUTPUTS)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """See the class."""
         x = functional.elu(self.conv1(x, edge_index, edge_attr))
         x = functional.elu(self.conv2(x, edge_index, edge_attr))
         steps = functional.softplus(self.head(x)).view(-1, gatv2.TARGETS, gatv2.QUANTILES)
@@ -108,7 +109,7 @@ def exported_body() -> FunctionProto:
 
 def body_text() -> str:
     """The text that `gatv2.BODY_FILE` holds."""
-    return onnx.printer.to_text(exported_body()) + "\n"
+    return str(onnx.printer.to_text(exported_body())) + "\n"
 
 
 def parity(weights: gatv2.Weights, graphs: int = 1000, seed: int = 0) -> dict[str, float]:

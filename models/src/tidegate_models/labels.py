@@ -1,8 +1,8 @@
 """What models predict, computed from the engine's features on a grid of 100 ms cells. Labels are not features.
 
 A cell is `event_ns // 100 ms`; the engine writes at most one vector into each. A label at a cell looks at the cells
-from it on, because what a model sees at a moment comes from before it. NaN means that the label cannot be known: too few
-vectors in the horizon, or the data end within it.
+from it on, because what a model sees at a moment comes from before it. NaN means that the label cannot be known: too
+few vectors in the horizon, or the data end within it.
 """
 
 from __future__ import annotations
@@ -190,14 +190,17 @@ def tape(bars: pd.DataFrame, cells: Grid) -> Tape:
         return full
 
     sold = rows["volume"].to_numpy(np.float64) - rows["bought"].to_numpy(np.float64)
-    return Tape(column(rows["low"], np.inf), column(rows["high"], -np.inf), column(rows["bought"], 0.0), column(sold, 0.0))
+    return Tape(
+        column(rows["low"], np.inf), column(rows["high"], -np.inf), column(rows["bought"], 0.0), column(sold, 0.0)
+    )
 
 
 def fill_label(trades: Tape, start: int, side: int, price: float, ahead: float, size: float, horizon_s: int) -> float:
     """Whether a passive order would be filled, by a trade-through proxy; NaN where the data end before.
 
-    A bid (`side` 1) of `size` at `price` with `ahead` in front of it counts as filled when a trade goes below its price,
-    or when what was sold in cells that traded at its price or below exceeds `ahead + size`; an ask the other way round.
+    A bid (`side` 1) of `size` at `price` with `ahead` in front of it counts as filled when a trade goes below its
+    price, or when what was sold in cells that traded at its price or below exceeds `ahead + size`; an ask the other way
+    round.
     Cancellations in front of the order and sales at better prices within a cell are not seen.
     """
     end = start + horizon_s * CELLS_PER_SECOND
@@ -207,9 +210,17 @@ def fill_label(trades: Tape, start: int, side: int, price: float, ahead: float, 
     # Prices are sums of floats: a trade is through the order's price when it is so by more than rounding.
     slack = price * 1e-9
     if side > 0:
-        reached, through, volume = trades.low[cells] <= price + slack, trades.low[cells] < price - slack, trades.sold[cells]
+        reached, through, volume = (
+            trades.low[cells] <= price + slack,
+            trades.low[cells] < price - slack,
+            trades.sold[cells],
+        )
     else:
-        reached, through, volume = trades.high[cells] >= price - slack, trades.high[cells] > price + slack, trades.bought[cells]
+        reached, through, volume = (
+            trades.high[cells] >= price - slack,
+            trades.high[cells] > price + slack,
+            trades.bought[cells],
+        )
     return float(bool(through.any()) or float(volume[reached].sum()) > ahead + size)
 
 

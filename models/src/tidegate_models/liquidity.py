@@ -67,7 +67,12 @@ def rows_of(data: DataSet) -> RowSet:
 
 def sources() -> list[datasets.Source]:
     """Markets that liquidity and fill models use."""
-    return [*datasets.RECORDED, *datasets.SIMULATED_TRAIN[:16], *datasets.SIMULATED_CHECK[:3], *datasets.SIMULATED_TEST[:6]]
+    return [
+        *datasets.RECORDED,
+        *datasets.SIMULATED_TRAIN[:16],
+        *datasets.SIMULATED_CHECK[:3],
+        *datasets.SIMULATED_TEST[:6],
+    ]
 
 
 def split(parts: dict[str, RowSet]) -> SplitRows:
@@ -102,14 +107,28 @@ def described(sets: list[DataSet], rows: SplitRows, horizons: list[int], seed: i
     )
 
 
-def build(models: list[binary.Fitted], columns: list[contract.Column], training: contract.Training, golden: RowSet) -> Artifact:
+def build(
+    models: list[binary.Fitted], columns: list[contract.Column], training: contract.Training, golden: RowSet
+) -> Artifact:
     """The model as something that can be published."""
     model = binary.to_onnx(models, "p_drop", rising=True)
     spec = contract.columns_spec(
-        "row", columns, "p_drop", len(HORIZONS_S), "features", schema.hashes()["features"], HORIZONS_S, opsets(model), training, {}
+        "row",
+        columns,
+        "p_drop",
+        len(HORIZONS_S),
+        "features",
+        schema.hashes()["features"],
+        HORIZONS_S,
+        opsets(model),
+        training,
+        {},
     )
     curves = {f"{horizon} s": fitted.curve for horizon, fitted in zip(HORIZONS_S, models, strict=False)}
-    history = {"curves": curves, "calibration": {f"{h} s": vars(m.calibration) for h, m in zip(HORIZONS_S, models, strict=False)}}
+    history = {
+        "curves": curves,
+        "calibration": {f"{h} s": vars(m.calibration) for h, m in zip(HORIZONS_S, models, strict=False)},
+    }
     return Artifact(NAME, spec, to_bytes(model), rowsets.golden_rows(golden, 9, training.seed), history)
 
 
@@ -163,7 +182,15 @@ def random_fit(columns: int, seed: int, monotone: list[int] | None = None) -> bi
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(400, columns)).astype(np.float32)
     outcome = (features[:, 0] + rng.normal(size=400) > 0).astype(np.float64)
-    return binary.fit_boosting((features[:300], outcome[:300]), (features[300:], outcome[300:]), trees=10, depth=2, seed=seed, monotone=monotone, least_weight=1.0)
+    return binary.fit_boosting(
+        (features[:300], outcome[:300]),
+        (features[300:], outcome[300:]),
+        trees=10,
+        depth=2,
+        seed=seed,
+        monotone=monotone,
+        least_weight=1.0,
+    )
 
 
 def random_rows(columns: int, horizons: int, seed: int) -> RowSet:

@@ -9,7 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot  # noqa: E402  (the backend must be chosen first)
+from matplotlib import pyplot
 
 Points = Sequence[tuple[float, float, int]]
 
@@ -58,7 +58,9 @@ def coverage(path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float,
     for axis, (title, lines) in zip(axes[0], panels.items(), strict=True):
         axis.plot([0.4, 1.0], [0.4, 1.0], color="grey", linewidth=1, linestyle="--")
         for name, points in lines.items():
-            axis.plot([level for level, _ in points], [share for _, share in points], marker="o", markersize=3, label=name)
+            axis.plot(
+                [level for level, _ in points], [share for _, share in points], marker="o", markersize=3, label=name
+            )
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("quantile level")
         axis.set_ylabel("share at or below")

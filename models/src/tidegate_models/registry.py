@@ -18,6 +18,9 @@ _FAMILIES = {
     "breaker-tuner": "tidegate_models.tuner.family",
     "liquidity": "tidegate_models.liquidity",
     "fill": "tidegate_models.fill",
+    "direction-forest": "tidegate_models.direction",
+    "direction-boost": "tidegate_models.direction",
+    "direction-lstm": "tidegate_models.direction",
 }
 NAMES = tuple(_FAMILIES)
 

@@ -12,7 +12,7 @@ import onnx
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime  # noqa: E402  (the variable above must be set first)
+import onnxruntime
 
 Array = npt.NDArray[np.generic]
 
@@ -52,7 +52,14 @@ def predict_rows(model: bytes, features: npt.NDArray[np.float32], batch: int = 8
     opened = session(loaded.SerializeToString())
     name = loaded.graph.output[0].name
     parts = [
-        run(opened, {"features": np.ascontiguousarray(np.take(features, range(start, min(start + batch, features.shape[axis])), axis))})[name]
+        run(
+            opened,
+            {
+                "features": np.ascontiguousarray(
+                    np.take(features, range(start, min(start + batch, features.shape[axis])), axis)
+                )
+            },
+        )[name]
         for start in range(0, features.shape[axis], batch)
     ]
     return np.concatenate(parts).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,14 +26,14 @@ def walk_forward(
 ) -> Iterator[Fold]:
     """Cuts rows by time into `folds` tests, each trained on all that lies before it.
 
-    The first test begins after `first_share` of the time. Between training, check and test rows lie `embargo_ns` without
-    rows: at least the horizon of the labels and of the features' windows that should not overlap.
+    The first test begins after `first_share` of the time. Between training, check and test rows lie `embargo_ns`
+    without rows: at least the horizon of the labels and of the features' windows that should not overlap.
     """
     if folds < 1 or embargo_ns < 0 or not 0.0 < first_share < 1.0 or not 0.0 <= check_share < 1.0:
         raise ValueError("folds >= 1, embargo >= 0, first_share in (0, 1) and check_share in [0, 1) are needed")
     begin, end = int(time_ns.min()), int(time_ns.max()) + 1
     edges = np.linspace(begin + (end - begin) * first_share, end, folds + 1).astype(np.int64)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         known_until = start - embargo_ns
         check_from = int(known_until - (known_until - begin) * check_share) if check_share else known_until
         train_until = check_from - embargo_ns if check_share else known_until

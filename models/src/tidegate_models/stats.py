@@ -1,4 +1,4 @@
-"""Scores, and how sure they are: intervals from resampling whole blocks of time, because neighbours are no witnesses."""
+"""Scores, and how sure they are: intervals from resampling whole blocks of time, for neighbours are no witnesses."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def log_loss(probability: Doubles, outcome: Doubles) -> Doubles:
     return -(outcome * np.log(p) + (1.0 - outcome) * np.log1p(-p))
 
 
-def binary_scores(probability: Doubles, outcome: Doubles, block: Ints, base: float, seed: int = 1) -> dict[str, Interval]:
+def binary_scores(
+    probability: Doubles, outcome: Doubles, block: Ints, base: float, seed: int = 1
+) -> dict[str, Interval]:
     """A classifier beside the base rate: `base` is the rate on training rows, which is all that one could know.
 
     Names that end in `_gain` are means of paired differences: above 0 the model beats the base rate.

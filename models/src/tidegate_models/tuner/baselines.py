@@ -1,6 +1,7 @@
 """What the network has to beat: constants, the moving average, GARCH, gradient boosting.
 
-Every baseline is fitted on the training graphs of a split and gives `z [rows, 5, 3]` for the book nodes of its test graphs.
+Every baseline is fitted on the training graphs of a split and gives `z [rows, 5, 3]` for the book nodes of its test
+graphs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _EWMA_HALF_LIFE_S = 10.0
 _SECONDS_A_YEAR = 365.0 * 86_400.0
 _BOOST_ROUNDS = 150
 
-# Thresholds of the shipped profiles: volatility, spread, imbalance (by venue), latency; cooling of the volatility rule, s.
+# Thresholds of the shipped profiles: volatility, spread, imbalance (by venue), latency; the volatility rule's cooling.
 SHIPPED = np.array([4.0, 10.0, 0.98, 250_000.0, 30.0])
 _SHIPPED_IMBALANCE = {"binance-usdm": 0.99, "binance-coinm": 0.995}
 
@@ -39,7 +40,7 @@ def _z(graphs: GraphSet) -> Doubles:
 
 def _quantiles(z: Doubles) -> Doubles:
     """`[5, 3]` of `[n, 5]`, ignoring what is not known."""
-    return np.nanquantile(z, LEVELS, axis=0).T
+    return np.asarray(np.nanquantile(z, LEVELS, axis=0).T)
 
 
 def static(split: Split, markets: dict[str, Market]) -> Doubles:

@@ -14,7 +14,7 @@ from tidegate_models.contract import QUANTILE_LEVELS, TUNER_TARGETS
 from tidegate_models.gatv2 import QUANTILES, TARGETS, Weights, build_model
 from tidegate_models.labels import Doubles, Ints
 from tidegate_models.onnx_tools import to_bytes
-from tidegate_models.runtime import run, session
+from tidegate_models.runtime import Array, run, session
 from tidegate_models.splits import blocks
 from tidegate_models.tuner.baselines import BASELINES, book_rows
 from tidegate_models.tuner.data import Market
@@ -40,7 +40,7 @@ class Scored:
 
 def predict(weights: Weights, graphs: GraphSet) -> Doubles:
     """z of all book nodes, by stock ONNX Runtime: all graphs at once, as one of many parts."""
-    inputs = {"x": graphs.x, "edge_index": graphs.merged_edges(), "edge_attr": graphs.edge_attr}
+    inputs: dict[str, Array] = {"x": graphs.x, "edge_index": graphs.merged_edges(), "edge_attr": graphs.edge_attr}
     y = run(session(to_bytes(build_model(weights))), inputs)["y"]
     return y[book_rows(graphs)].reshape(-1, TARGETS, QUANTILES).astype(np.float64)
 
@@ -65,7 +65,15 @@ def _joined(parts: list[Scored]) -> Scored:
 
 def losses(z: Doubles, label: Doubles) -> Doubles:
     """Pinball loss `[rows,5]`, mean over the three quantiles."""
-    return np.mean([stats.pinball(z[:, :, q], label, level) for q, level in enumerate(QUANTILE_LEVELS)], axis=0)
+    parts = [stats.pinball(z[:, :, q], label, level) for q, level in enumerate(QUANTILE_LEVELS)]
+    return np.asarray(np.mean(parts, axis=0))
+
+
+def _row_means(loss: Doubles) -> Doubles:
+    """Mean over the known targets of a row; NaN where none is."""
+    known = np.isfinite(loss)
+    sums, counts = np.where(known, loss, 0.0).sum(axis=1), known.sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _figures(scored: Scored, seed: int) -> dict[str, Any]:
@@ -77,8 +85,8 @@ def _figures(scored: Scored, seed: int) -> dict[str, Any]:
         entry: dict[str, Any] = {
             target: stats.bootstrap_mean(loss[:, t], scored.block, seed) for t, target in enumerate(TARGET_NAMES)
         }
-        entry["all"] = stats.bootstrap_mean(np.nanmean(loss, axis=1), scored.block, seed)
-        entry["worse_than_graph"] = stats.bootstrap_mean(np.nanmean(loss - reference, axis=1), scored.block, seed)
+        entry["all"] = stats.bootstrap_mean(_row_means(loss), scored.block, seed)
+        entry["worse_than_graph"] = stats.bootstrap_mean(_row_means(loss - reference), scored.block, seed)
         for t, target in enumerate(TARGET_NAMES):
             difference = stats.bootstrap_mean((loss - reference)[:, t], scored.block, seed)
             entry[f"{target}_worse_than_graph"] = difference
@@ -95,9 +103,7 @@ def _coverage(z: Doubles, label: Doubles) -> dict[str, list[float]]:
     return {target: [float(v) for v in share[t]] for t, target in enumerate(TARGET_NAMES)}
 
 
-def evaluate(
-    artifact: Artifact, markets: dict[str, Market], seed: int, work: Path, folder: Path
-) -> dict[str, float]:
+def evaluate(artifact: Artifact, markets: dict[str, Market], seed: int, work: Path, folder: Path) -> dict[str, float]:
     """Writes the report; gives the key figures for the contract."""
     from tidegate_models.tuner.family import load_weights, weights_file
 
@@ -111,11 +117,20 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     _draw(folder, artifact, tests, figures)
     metrics = {
-        "tests": {name: {"about": _ABOUT[name], "rows": len(tests[name].label), "methods": _json(entry)} for name, entry in figures.items()},
+        "tests": {
+            name: {"about": _ABOUT[name], "rows": len(tests[name].label), "methods": _json(entry)}
+            for name, entry in figures.items()
+        },
         "labels": label_counts(markets),
         "parity": artifact.history.get("parity", {}),
     }
-    report.write(folder, artifact.name, _sections(artifact, tests, figures, label_counts(markets)), report.rounded(metrics), report.rounded(artifact.history))
+    report.write(
+        folder,
+        artifact.name,
+        _sections(artifact, tests, figures, label_counts(markets)),
+        report.rounded(metrics),
+        report.rounded(artifact.history),
+    )
     return _key_figures(figures)
 
 
@@ -168,7 +183,9 @@ def _draw(folder: Path, artifact: Artifact, tests: dict[str, Scored], figures: d
 
 def _verdict(methods: dict[str, Any]) -> str:
     """One plain sentence: which methods the graph beats, which beat it, which it cannot be told from."""
-    better, worse, unclear = [], [], []
+    better: list[str] = []
+    worse: list[str] = []
+    unclear: list[str] = []
     for name, entry in methods.items():
         difference = entry["worse_than_graph"]
         if name == "graph":
@@ -182,19 +199,29 @@ def _verdict(methods: dict[str, Any]) -> str:
     return "; ".join(said) + "."
 
 
-def _sections(artifact: Artifact, tests: dict[str, Scored], figures: dict[str, Any], labels: dict[str, int]) -> list[str]:
+def _sections(
+    artifact: Artifact, tests: dict[str, Scored], figures: dict[str, Any], labels: dict[str, int]
+) -> list[str]:
     sections = [
         "# breaker-tuner",
         "Quantiles (50, 90, 99 %) of the highest volatility, spread, imbalance and latency of the next 10 s and of the longest stress\n"
         "that begins in them, for every order book, from a snapshot of the market graph. Two GATv2 layers (4 heads x 8).\n"
         "Loss is the mean pinball loss on `z = ln(1 + value / scale)`; intervals are 95 %, from resampling 30 s blocks.",
         "## Does the graph win?",
-        "\n".join(f"- On {_ABOUT[name]} ({len(tests[name].label)} book snapshots): {_verdict(methods)}" for name, methods in figures.items()),
+        "\n".join(
+            f"- On {_ABOUT[name]} ({len(tests[name].label)} book snapshots): {_verdict(methods)}"
+            for name, methods in figures.items()
+        ),
         "![losses](losses.png)",
     ]
     for name, methods in figures.items():
         rows = [
-            [method, entry["all"], *(f"{entry[target].value:.4g}" for target in TARGET_NAMES), entry["worse_than_graph"]]
+            [
+                method,
+                entry["all"],
+                *(f"{entry[target].value:.4g}" for target in TARGET_NAMES),
+                entry["worse_than_graph"],
+            ]
             for method, entry in methods.items()
         ]
         head = ["method", "loss, all", *TARGET_NAMES, "worse than the graph by"]
@@ -202,7 +229,10 @@ def _sections(artifact: Artifact, tests: dict[str, Scored], figures: dict[str, A
         coverage = [
             [target, *(f"{share:.3f}" for share in methods["graph"]["coverage"][target])] for target in TARGET_NAMES
         ]
-        sections.append("Share of values at or below the graph's quantile:\n\n" + report.table(["target", "0.5", "0.9", "0.99"], coverage))
+        sections.append(
+            "Share of values at or below the graph's quantile:\n\n"
+            + report.table(["target", "0.5", "0.9", "0.99"], coverage)
+        )
     sections += [
         "![reliability](reliability.png)",
         "Where a target often takes its least value (a spread ratio of 1, a recovery of 0 s), more than the stated share lies at or\n"
@@ -224,7 +254,10 @@ def _sections(artifact: Artifact, tests: dict[str, Scored], figures: dict[str, A
     ]
     parity = artifact.history.get("parity")
     if parity:
-        sections += ["## Parity", f"Largest difference between PyTorch Geometric and stock ONNX Runtime on {parity['graphs']} random graphs of 1 to 64 nodes: {parity['largest']:.2g}."]
+        sections += [
+            "## Parity",
+            f"Largest difference between PyTorch Geometric and stock ONNX Runtime on {parity['graphs']} random graphs of 1 to 64 nodes: {parity['largest']:.2g}.",
+        ]
     return sections
 
 
@@ -232,5 +265,15 @@ def _runs_table(artifact: Artifact) -> str:
     rows = []
     for name, entry in artifact.history.get("runs", {}).items():
         best = entry["epochs"][entry["best_epoch"]]
-        rows.append([name, entry["graphs"], len(entry["epochs"]), entry["best_epoch"] + 1, f"{best['train']:.4f}", f"{best['held_out']:.4f}", entry["seconds"]])
+        rows.append(
+            [
+                name,
+                entry["graphs"],
+                len(entry["epochs"]),
+                entry["best_epoch"] + 1,
+                f"{best['train']:.4f}",
+                f"{best['held_out']:.4f}",
+                entry["seconds"],
+            ]
+        )
     return report.table(["training", "graphs", "epochs", "best", "loss", "held-out loss", "s"], rows)

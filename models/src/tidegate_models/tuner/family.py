@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from tidegate_models import contract, datasets, gatv2
 from tidegate_models.artifact import Artifact, write_json
 from tidegate_models.registry import DataOptions, MissingExtraError
 from tidegate_models.tuner import artifacts, experiment
+from tidegate_models.tuner import data as data_module
 
 
 def untrained(name: str, seed: int) -> Artifact:
@@ -49,7 +51,7 @@ def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> A
     runs = work / artifacts.NAME / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     settings = training.Settings(seed=seed)
-    history = {"model": name, "settings": asdict(settings), "runs": {}}
+    history: dict[str, Any] = {"model": name, "settings": asdict(settings), "runs": {}}
     for split in experiment.splits(markets, seed):
         for kind in experiment.VARIANTS:
             view = experiment.with_variant(split, kind, seed)
@@ -71,7 +73,7 @@ def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> A
         labels=experiment.label_counts(markets),
         seed=seed,
     )
-    day = experiment.labelled(markets[experiment.GRAPH_DAY.name].graphs)
+    day = data_module.labelled(markets[experiment.GRAPH_DAY.name].graphs)
     return artifacts.build(exported, described, day, history)
 
 
