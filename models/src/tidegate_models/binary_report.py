@@ -17,17 +17,22 @@ from tidegate_models.splits import blocks
 
 Doubles = npt.NDArray[np.float64]
 
-_LEAST_ROWS = 30
+_LEAST_ROWS = 15
 
 
 @dataclass(frozen=True)
 class Test:
-    """A test set: predictions `[n,h]` of the model and of baselines, and the rate that was known before, by horizon."""
+    """A test set: predictions `[n,h]` of the model and of baselines, and the rate that was known before, by horizon.
+
+    With `joint`, rows of different markets within the same block of time are one block: their markets move together.
+    """
 
     rows: RowSet
     model: Doubles
     baselines: Mapping[str, Doubles]
     base: Doubles
+    block_ns: int = 30_000_000_000
+    joint: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Text:
     notes: Sequence[str]
 
 
-def scores(test: Test, horizons: Sequence[int], block_ns: int, seed: int) -> dict[str, Any]:
+def scores(test: Test, horizons: Sequence[int], seed: int) -> dict[str, Any]:
     """Scores by horizon: the model beside base rate and baselines."""
     found: dict[str, Any] = {}
     for index, horizon in enumerate(horizons):
@@ -48,7 +53,8 @@ def scores(test: Test, horizons: Sequence[int], block_ns: int, seed: int) -> dic
         if known.sum() < _LEAST_ROWS:
             found[f"{horizon}s"] = {"rows": int(known.sum())}
             continue
-        block = blocks(test.rows.time_ns[known], test.rows.market()[known], block_ns)
+        market = np.zeros_like(test.rows.source) if test.joint else test.rows.market()
+        block = blocks(test.rows.time_ns[known], market[known], test.block_ns)
         p = test.model[known, index]
         base = float(test.base[index])
         entry: dict[str, Any] = {"rows": int(known.sum()), "blocks": int(block.max()) + 1, "base_rate_train": base}
@@ -71,12 +77,11 @@ def write(
     text: Text,
     tests: Mapping[str, Test],
     horizons: Sequence[int],
-    block_ns: int,
     seed: int,
 ) -> dict[str, float]:
     """Writes Markdown, JSON and figures; gives the key figures for the contract."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = {name: scores(test, horizons, block_ns, seed) for name, test in tests.items()}
+    found = {name: scores(test, horizons, seed) for name, test in tests.items()}
     curves = artifact.history.get("curves", {})
     if curves:
         plots.learning_curves(folder / "learning.png", curves, "log loss")
@@ -87,11 +92,10 @@ def write(
     plots.reliability(folder / "reliability.png", panels)
     sections = [f"# {artifact.name}", text.about]
     sections.append(
-        "Intervals are 95 %, from resampling blocks of "
-        f"{block_ns / 1e9:g} s of a market. A gain is a paired difference: above 0 the model is better."
+        "Intervals are 95 %, from resampling blocks of time. A gain is a paired difference: above 0 the model is better."
     )
     for name, entry in found.items():
-        sections += [f"## Test: {name}", _score_table(entry, horizons)]
+        sections += [f"## Test: {name} (blocks of {tests[name].block_ns / 1e9:g} s)", _score_table(entry, horizons)]
         if tests[name].baselines:
             sections.append(_baseline_table(entry, horizons, list(tests[name].baselines)))
     sections += ["## Calibration", "![reliability](reliability.png)"]
@@ -169,7 +173,7 @@ def _key_figures(found: dict[str, Any]) -> dict[str, float]:
     for name, entry in found.items():
         for horizon, e in entry.items():
             if "auc" in e:
-                short = f"{name.split(',')[0].replace(' ', '_')}_{horizon}"
+                short = f"{name.split(',')[0].replace(':', '').replace(' ', '_')}_{horizon}"
                 keys |= {f"{short}_auc": e["auc"].value, f"{short}_brier": e["brier"].value}
                 keys |= {f"{short}_brier_base": e["brier_base"].value, f"{short}_accuracy": e["accuracy"].value}
                 keys[f"{short}_accuracy_base"] = e["accuracy_base"].value

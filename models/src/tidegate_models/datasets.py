@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -129,11 +130,10 @@ def make(source: Source, engine: Path, cache: Path, recorded: Path) -> DataSet:
         "every": [VECTOR_MS, GRAPH_MS, BAR_RULE],
         "quotes": 1,
     }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    folder = cache / digest[:24]
+    folder = cache_folder_of(cache, identity)
     if folder.is_dir():
-        return DataSet(source, folder, digest)
-    temporary = cache / f".{digest[:24]}.{os.getpid()}"
+        return DataSet(source, folder, content_digest(folder))
+    temporary = cache / f".{folder.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -146,7 +146,23 @@ def make(source: Source, engine: Path, cache: Path, recorded: Path) -> DataSet:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return DataSet(source, folder, digest)
+    return DataSet(source, folder, content_digest(folder))
+
+
+def cache_folder_of(cache: Path, identity: dict[str, Any]) -> Path:
+    """Where a data set made from this is kept."""
+    return cache / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of a data set's tables; kept beside them once it is known."""
+    kept = folder / "digest"
+    if kept.exists():
+        return kept.read_text(encoding="ascii").strip()
+    lines = [f"{path.name}:{file_sha256(path)}\n" for path in sorted(folder.glob("*.parquet"))]
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    kept.write_text(f"{digest}\n", encoding="ascii")
+    return digest
 
 
 def make_all(sources: Sequence[Source], engine: Path, cache: Path, recorded: Path) -> list[DataSet]:

@@ -41,7 +41,6 @@ ORIENTATION = binary.Orientation(COLUMNS.index("side"), tuple(COLUMNS.index(name
 # More queue or size never helps, more time never hurts.
 MONOTONE = [{"queue_ahead": -1, "order_size": -1, "horizon_s": 1}.get(name, 0) for name in COLUMNS]
 _EVERY_CELLS = 20
-_BLOCK_NS = 30_000_000_000
 _QUOTE_AGE_CELLS = 10
 
 
@@ -73,7 +72,7 @@ def rows_of(data: DataSet) -> RowSet:
             values = np.full(len(cells), np.nan)
             values[position[inside]] = own_quotes[column].to_numpy(np.float64)[inside]
             touch[column] = _held(values)
-        rng = np.random.default_rng([int(data.digest[:8], 16), *str(name).encode()])
+        rng = np.random.default_rng([*data.source.name.encode(), *str(name).encode()])
         rows, labels, at = [], [], []
         usable = np.isfinite(cells["depth_ratio"]) & np.isfinite(touch["bid"]) & np.isfinite(touch["ask"])
         for cell in np.flatnonzero(usable)[::_EVERY_CELLS]:
@@ -180,7 +179,7 @@ def evaluate(artifact: Artifact, data: DataOptions, seed: int, work: Path, repor
             f"A placed order stays where it is for its whole horizon; labels look {max(HORIZONS_S)} s ahead ({max(HORIZONS_S) * CELLS_PER_SECOND} bars).",
         ],
     )
-    return binary_report.write(artifact, reports / NAME, text, tests, HORIZONS_S, _BLOCK_NS, seed)
+    return binary_report.write(artifact, reports / NAME, text, tests, HORIZONS_S, seed)
 
 
 def untrained(name: str, seed: int) -> Artifact:

@@ -29,7 +29,6 @@ COLUMNS = [
     "volume_ratio", "depth_ratio", "spread_ratio", "correlation", "depth_age_ms",
 ]  # fmt: skip
 _EVERY_CELLS = 5
-_BLOCK_NS = 30_000_000_000
 # The recorded day with three venues is cut in two; its second half is a test.
 SPLIT_DAY = datasets.RECORDED[2]
 SPLIT_SHARE = 0.5
@@ -174,7 +173,7 @@ def evaluate(artifact: Artifact, data: DataOptions, seed: int, work: Path, repor
             "to a constant in log loss even where it ranks well.",
         ],
     )
-    return binary_report.write(artifact, reports / NAME, text, tests, HORIZONS_S, _BLOCK_NS, seed)
+    return binary_report.write(artifact, reports / NAME, text, tests, HORIZONS_S, seed)
 
 
 def random_fit(columns: int, seed: int, monotone: list[int] | None = None) -> binary.Fitted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,8 +13,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tidegate_models.datasets import file_sha256, find_engine, run_engine
-from tidegate_models.labels import Ints, up_label
+from tidegate_models.datasets import cache_folder_of, content_digest, file_sha256, find_engine, run_engine
+from tidegate_models.labels import Bools, Ints, up_label
 from tidegate_models.registry import DataOptions
 from tidegate_models.rowsets import RowSet, concatenate
 
@@ -72,12 +71,14 @@ ALL = (*KLINES, BITMEX, COINBASE, *SIMULATED)
 
 @dataclass(frozen=True)
 class BarSet:
-    """Bars of a source: rows of all instruments, and for each row how many minutes in a row lie before it."""
+    """Bars of a source: rows of all instruments; how many minutes in a row end with each, and whether its close differs
+    from the one after each horizon, `[n,3]`."""
 
     source: BarSource
     digest: str
     rows: RowSet
     streak: Ints
+    moved: Bools
 
 
 def load(data: DataOptions, sources: Sequence[BarSource] = ALL) -> list[BarSet]:
@@ -103,11 +104,10 @@ def _make(source: BarSource, engine: Path, cache: Path, recorded: Path) -> tuple
         "simulated": None if source.recorded else [source.seed, source.seconds],
         "bar": BAR_S,
     }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    folder = cache / digest[:24]
+    folder = cache_folder_of(cache, identity)
     if folder.is_dir():
-        return folder / "bars.parquet", digest
-    temporary = cache / f".{digest[:24]}.{os.getpid()}"
+        return folder / "bars.parquet", content_digest(folder)
+    temporary = cache / f".{folder.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -123,12 +123,12 @@ def _make(source: BarSource, engine: Path, cache: Path, recorded: Path) -> tuple
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder / "bars.parquet", digest
+    return folder / "bars.parquet", content_digest(folder)
 
 
 def _read(source: BarSource, path: Path, digest: str) -> BarSet:
     table = pd.read_parquet(path)
-    parts, streaks = [], []
+    parts, streaks, moved = [], [], []
     for name, bars in table.groupby("instrument"):
         bars = bars.sort_values("end_ns")
         end_ns = bars["end_ns"].to_numpy(np.int64)
@@ -145,7 +145,9 @@ def _read(source: BarSource, path: Path, digest: str) -> BarSet:
             )
         )
         streaks.append(streak(end_ns))
-    return BarSet(source, digest, concatenate(parts), np.concatenate(streaks))
+        falls = np.stack([up_label(-close, end_ns, horizon, BAR_S) for horizon in HORIZONS_S], axis=1)
+        moved.append((labels == 1.0) | (falls == 1.0))
+    return BarSet(source, digest, concatenate(parts), np.concatenate(streaks), np.concatenate(moved))
 
 
 def streak(end_ns: Ints) -> Ints:
