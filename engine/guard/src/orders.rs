@@ -11,6 +11,8 @@ pub enum Command {
     Trip(Scope, u16),
     /// Close every open breaker of a scope. One whose condition still holds will trip again at its next event.
     Reset(Scope, u16),
+    /// There is news, or there is no more.
+    News(bool),
 }
 
 /// A command for a scope that does not exist.

@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 
 use tidegate_wire::Venue;
 
+use crate::conditions::Conditions;
 use crate::rules::{Direction, RULE_COUNT, RULES, Rule, rule_index};
 use crate::thresholds::LARGEST;
+use crate::tuning::Tuning;
 
 /// What happens after a trip.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -121,6 +123,10 @@ pub struct ProfileFile {
     pub name: String,
     /// When a scope with several members trips.
     pub escalation: Escalation,
+    /// What models may do.
+    pub tuning: Tuning,
+    /// What changes thresholds besides.
+    pub conditions: Conditions,
     /// Rules that differ from their defaults, by name.
     pub rules: BTreeMap<String, RuleOverride>,
 }
@@ -168,6 +174,10 @@ pub struct Profile {
     pub name: String,
     /// When scopes with several members trip.
     pub escalation: Escalation,
+    /// What models may do.
+    pub tuning: Tuning,
+    /// What changes thresholds besides.
+    pub conditions: Conditions,
     /// Settings by rule index.
     pub rules: [Settings; RULE_COUNT],
 }
@@ -192,7 +202,8 @@ pub enum ProfileError {
 impl Default for Profile {
     fn default() -> Self {
         let rules = core::array::from_fn(|index| RULES[index].defaults);
-        Self { name: "default".into(), escalation: Escalation::default(), rules }
+        let (escalation, tuning, conditions) = Default::default();
+        Self { name: "default".into(), escalation, tuning, conditions, rules }
     }
 }
 
@@ -229,9 +240,12 @@ impl Profile {
     /// # Errors
     /// As [`Self::from_toml`].
     pub fn from_file(file: &ProfileFile) -> Result<Self, ProfileError> {
-        let mut profile = Self { name: file.name.clone(), escalation: file.escalation, ..Self::default() };
+        let ProfileFile { escalation, tuning, conditions, .. } = *file;
+        let mut profile = Self { name: file.name.clone(), escalation, tuning, conditions, ..Self::default() };
         profile.apply(&file.rules)?;
         profile.escalation.check().map_err(ProfileError::Value)?;
+        profile.tuning.check().map_err(ProfileError::Value)?;
+        profile.conditions.check().map_err(ProfileError::Value)?;
         Ok(profile)
     }
 
@@ -292,5 +306,8 @@ mod tests {
         assert!(error("[rules.spread]\nthreshold = nan").contains("rules.spread.threshold is NaN"));
         assert!(error("[rules.correlation_break]\nrelease = 0.1").contains("at or above"));
         assert!(error("nonsense").contains("nonsense"));
+        assert!(error("[tuning]\nttl_ms = 0").contains("tuning.ttl_ms is 0"));
+        assert!(error("[tuning.spread]\nlowest = 0.0\nhighest = 1.0").contains("tuning.spread.lowest is 0"));
+        assert!(error("[conditions.news]\nthresholds = 20").contains("conditions.news.thresholds is 20"));
     }
 }

@@ -8,6 +8,7 @@ use crate::profile::Profile;
 use crate::rules::{RULE_COUNT, RULES};
 use crate::scopes::MANUAL_SETTINGS;
 use crate::stage::Strategy;
+use crate::tuning::Tuned;
 
 /// One instrument's breakers.
 #[derive(Debug)]
@@ -18,8 +19,12 @@ pub(crate) struct Watch {
     /// When each rule may trip first, ns; `i64::MAX` for rules that are off or before the first event.
     pub(crate) armed_from: [i64; RULE_COUNT],
     pub(crate) profile: usize,
-    /// Version of the thresholds in `limits`.
-    pub(crate) version: u64,
+    /// Thresholds in force, and where they come from.
+    pub(crate) tuned: Tuned,
+    /// From which volume ratio on volume is high.
+    pub(crate) high_volume_ratio: f64,
+    /// Until when volume counts as high, ns of event time; 0 while it does not.
+    pub(crate) high_volume_until: i64,
     pub(crate) venue: usize,
     pub(crate) strategies: Vec<usize>,
     /// Quality of the book behind the last vector.
@@ -44,7 +49,9 @@ impl Watch {
             }),
             armed_from: [i64::MAX; RULE_COUNT],
             profile: venue as usize,
-            version: 0,
+            tuned: Tuned::new(profile),
+            high_volume_ratio: profile.conditions.high_volume_ratio,
+            high_volume_until: 0,
             venue: venue as usize,
             strategies: strategies.iter().enumerate().filter(member).map(|(index, _)| index).collect(),
             quality: BookQuality::Building,

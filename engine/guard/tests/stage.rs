@@ -1,10 +1,12 @@
 //! The guard stage as a whole: timers in event time, scopes, operators, moving thresholds, sessions.
 
+use bytemuck::Zeroable;
+use tidegate_guard::conditions::Condition;
 use tidegate_guard::profile::Escalation;
 use tidegate_guard::rules::{RULE_COUNT, rule_index, rule_name};
-use tidegate_guard::thresholds::ThresholdSet;
 use tidegate_guard::{Command, GuardStage, Profile, Strategy};
 use tidegate_market::features::schema as f;
+use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, Origin};
 use tidegate_wire::decision::{BreakerState, Cause, Decision, DecisionSink, Scope};
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
@@ -12,11 +14,15 @@ use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, InstrumentId, Price, Qty, RecordKind, Registry, Scale, Venue};
 
 #[derive(Default)]
-struct Log(Vec<Decision>);
+struct Log(Vec<Decision>, Vec<Adjustment>);
 
 impl DecisionSink for Log {
     fn decision(&mut self, decision: &Decision) {
         self.0.push(*decision);
+    }
+
+    fn adjustment(&mut self, adjustment: &Adjustment) {
+        self.1.push(*adjustment);
     }
 }
 
@@ -236,22 +242,63 @@ fn scheduled_orders_are_carried_out_at_their_time_among_the_timers() {
     assert!(guard.stage.permits(InstrumentId(0)));
 }
 
+/// Advice for an instrument: volatility and the other levels as they are in the default profile, recovery 10 s.
+fn advice(instrument: u16, at_ms: i64, volatility: f64) -> Advice {
+    let levels = [volatility, 5.0, 0.98, 200_000.0, 10.0].map(|level| (level * ADVICE_UNITS) as i64);
+    let event_ns = at_ms * 1_000_000;
+    Advice { event_ns, levels, instrument: InstrumentId(instrument), version: 3, ..Advice::zeroed() }
+}
+
 #[test]
-fn moved_thresholds_hold_from_the_next_event_and_are_named() {
+fn advice_holds_from_the_next_event_and_is_on_record() {
     let mut guard = Harness::new();
-    let board = guard.stage.board();
-    guard.moved(0, 1_000, 0.02);
+    let volatile = |guard: &mut Harness, instrument, at_ms, value| {
+        guard.vector(instrument, at_ms, 0, &[(f::REALISED_VOL_10S, value)]);
+    };
+    volatile(&mut guard, 0, 20_000, 3.0);
     assert!(guard.stage.permits(InstrumentId(0)));
-    let mut set = ThresholdSet::of_profile(&Profile::builtin(Venue::BinanceSpot));
-    let rule = usize::from(rule_index("price_move").expect("a rule"));
-    (set.threshold[rule], set.release[rule], set.cooling_factor) = (0.015, 0.01, 0.5);
-    board.publish(InstrumentId(0), &set).expect("in range");
-    guard.moved(0, 1_001, 0.02);
-    assert_eq!((guard.last().threshold, guard.last().thresholds_version), (0.015, 1));
-    guard.moved(0, 2_000, 0.0);
-    assert_eq!(guard.last().until_ns, 32 * S, "cooling is half as long");
-    guard.moved(1, 2_001, 0.02);
+    assert!(guard.stage.adopt(&advice(0, 20_000, 1.0), 20 * S));
+    let record = guard.stage.sink().1.last().copied().expect("an adjustment");
+    assert_eq!((record.sequence, record.event, record.event_ns), (1, 6, 20 * S), "four at the start, one here");
+    assert_eq!((record.advice.version, record.until_ns), (3, 25 * S));
+    assert_eq!(record.after[0], 2_000_000_000, "4.0, and half of it is as far as one time to live reaches");
+    volatile(&mut guard, 0, 20_001, 3.0);
+    assert_eq!((guard.last().threshold, guard.last().thresholds_version), (2.0, 1));
+    volatile(&mut guard, 1, 20_001, 3.0);
     assert!(guard.stage.permits(InstrumentId(1)), "its own thresholds are as before");
+    // Nobody renews it: at its end, and at no later event's time, the static profile holds again.
+    volatile(&mut guard, 1, 60_000, 0.1);
+    let expired = guard.stage.sink().1.last().copied().expect("an adjustment");
+    assert_eq!((expired.origin, expired.event_ns), (Origin::Expired as u8, 25 * S));
+    assert_eq!((expired.after[0], expired.advice), (4_000_000_000, Advice::zeroed()));
+    let counters = guard.stage.counters();
+    assert_eq!((counters.adjustments, counters.advised, counters.expired_advice), (2, 1, 1));
+    assert!(!guard.stage.adopt(&advice(9, 60_000, 1.0), 60 * S), "nobody");
+    assert!(!guard.stage.adopt(&advice(0, 50_000, 1.0), 60 * S), "too old");
+    assert_eq!(guard.stage.counters().refused_advice, 2);
+}
+
+#[test]
+fn conditions_come_with_time_orders_and_volume() {
+    let mut guard = Harness::new();
+    let day = 86_400_000;
+    // The first Saturday of 1970 begins; the last event before it was on Thursday.
+    guard.moved(0, 2 * day + 5, 0.0);
+    let log = guard.stage.sink().1.clone();
+    assert_eq!(log.len(), 4, "each instrument once: {log:?}");
+    assert!(log.iter().all(|a| a.event_ns == 2 * day * 1_000_000 && a.origin == Origin::Conditions as u8));
+    assert_eq!(Condition::names(log[0].conditions), ["weekend", "funding"]);
+    assert_eq!(log[0].after[0], 3_600_000_000, "a tenth less");
+    guard.stage.command(Command::News(true)).expect("always possible");
+    assert_eq!(guard.stage.sink().1[4].after[0], 2_880_000_000);
+    guard.stage.command(Command::News(false)).expect("always possible");
+    guard.vector(1, 2 * day + 70_000, 0, &[(f::VOLUME_RATIO, 25.0)]);
+    let busy = guard.stage.sink().1.last().copied().expect("an adjustment");
+    assert_eq!((busy.instrument, Condition::names(busy.conditions)), (InstrumentId(1), vec!["weekend", "high_volume"]));
+    guard.vector(1, 2 * day + 99_999, 0, &[(f::VOLUME_RATIO, 1.0)]);
+    assert_eq!(guard.stage.sink().1.last().copied(), Some(busy), "held for half a minute");
+    guard.vector(1, 2 * day + 100_000, 0, &[]);
+    assert_eq!(Condition::names(guard.stage.sink().1.last().expect("one").conditions), ["weekend"]);
 }
 
 #[test]

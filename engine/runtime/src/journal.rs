@@ -5,10 +5,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use tidegate_wire::advice::Origin;
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header, Status};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use crate::models::AdjustmentLine;
 use crate::scribe::{DecisionLine, Names};
 
 /// Event time as people read it: RFC 3339, UTC, nanoseconds.
@@ -46,4 +48,15 @@ pub(crate) fn decision(names: &Names, decision: &Decision) {
     let (at, frame, scope, name, rule) = (at(line.event_ns), line.frame, line.scope, &*line.name, line.rule);
     let (from, to, cause, value) = (line.from, line.to, line.cause, line.value);
     info!(%at, frame, scope, name, rule, from, to, cause, value, "breaker");
+}
+
+/// Thresholds changed. Advice comes every second for every book: only what is not routine is worth a line by default.
+pub(crate) fn adjustment(line: &AdjustmentLine) {
+    let (at, event, book) = (at(line.event_ns), line.event, &*line.instrument);
+    let conditions = line.conditions.join(",");
+    match line.origin {
+        Origin::Advised => debug!(%at, event, book, volatility = line.after.volatility, "thresholds: advised"),
+        Origin::Expired => warn!(%at, event, book, "thresholds: advice expired, the static profile holds"),
+        Origin::Conditions => info!(%at, event, book, conditions, "thresholds: other conditions"),
+    }
 }

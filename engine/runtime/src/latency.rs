@@ -8,8 +8,13 @@ use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::ring::overwrite;
 
-/// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged.
-pub const STAGES: &[&str] = &["decode", "ring", "book", "features", "guard", "total"];
+use crate::models::Advisor;
+
+/// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged. From
+/// `sidecar_wait` on they are those of an adjustment: until the sidecar takes the vector that made it due, the model's
+/// run with the graph built for it, until it is in force, and all of it from the frame's arrival.
+pub const STAGES: &[&str] =
+    &["decode", "ring", "book", "features", "guard", "total", "sidecar_wait", "inference", "publish", "adjust_total"];
 
 const DECODE: usize = 0;
 const RING: usize = 1;
@@ -17,6 +22,10 @@ const BOOK: usize = 2;
 const FEATURES: usize = 3;
 const GUARD: usize = 4;
 const TOTAL: usize = 5;
+pub(crate) const SIDECAR_WAIT: usize = 6;
+pub(crate) const INFERENCE: usize = 7;
+pub(crate) const PUBLISH: usize = 8;
+pub(crate) const ADJUST_TOTAL: usize = 9;
 
 /// The last stage: breakers, publication of the vector, histograms.
 ///
@@ -31,6 +40,7 @@ pub struct Tail {
     record: Box<FeatureRecord>,
     /// Whether a ring lies between the market stage and this one.
     staged: bool,
+    advisor: Advisor,
 }
 
 impl Tail {
@@ -43,7 +53,19 @@ impl Tail {
         staged: bool,
     ) -> Self {
         let record = Box::new(bytemuck::Zeroable::zeroed());
-        Self { guard, recorder, clock, observers, record, staged }
+        Self { guard, recorder, clock, observers, record, staged, advisor: Advisor::None }
+    }
+
+    /// Takes advice from somewhere.
+    pub(crate) fn advised_by(mut self, advisor: Advisor) -> Self {
+        self.advisor = advisor;
+        self
+    }
+
+    /// While there is no event: advice is taken as soon as it comes.
+    #[inline(always)]
+    pub(crate) fn idle(&mut self) {
+        self.advisor.idle(&mut self.guard, &self.clock, &mut self.recorder);
     }
 
     /// The guard stage.
@@ -51,17 +73,19 @@ impl Tail {
         &self.guard
     }
 
-    /// Ends recording and gives the guard stage back.
-    pub fn finish(self) -> GuardStage<RecordWriter> {
+    /// Ends recording and gives the guard stage back, and how much recorded advice was not adopted: its event did not
+    /// come.
+    pub fn finish(self) -> (GuardStage<RecordWriter>, usize) {
         self.recorder.finish();
-        self.guard
+        (self.guard, self.advisor.finish())
     }
 }
 
 impl FeatureSink for Tail {
     #[inline]
     fn features(&mut self, header: &Header, body: &FeatureBody) {
-        let taken = if self.staged { self.clock.ticks() } else { body.features_ticks };
+        let stood = self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
+        let taken = if self.staged { self.clock.ticks() } else { body.features_ticks + stood };
         self.guard.features(header, body);
         let done = self.clock.ticks();
         // Timers and frames that were held back for a snapshot have no latency of their own.
@@ -73,15 +97,17 @@ impl FeatureSink for Tail {
             self.recorder.record(BOOK, span(body.taken_ticks, body.book_ticks));
             self.recorder.record(FEATURES, span(body.book_ticks, body.features_ticks));
             self.recorder.record(GUARD, span(taken, done));
-            self.recorder.record(TOTAL, span(header.arrive_ticks, done));
+            self.recorder.record(TOTAL, span(header.arrive_ticks + stood, done));
         }
         (self.record.header, self.record.body) = (*header, *body);
         self.observers.push(bytemuck::cast_slice_mut(core::slice::from_mut(&mut *self.record)));
+        self.advisor.after(header, body);
         self.recorder.poll();
     }
 
     #[inline]
     fn heartbeat(&mut self, header: &Header) {
+        self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         self.guard.heartbeat(header);
         self.recorder.poll();
     }

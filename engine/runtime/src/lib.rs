@@ -13,12 +13,14 @@
 
 pub mod alloc;
 pub mod config;
+pub mod control;
 pub mod extract;
 pub mod hiccup;
 pub mod hlog;
 pub mod host;
 mod journal;
 pub mod latency;
+pub mod models;
 pub mod pipeline;
 pub mod replay;
 mod scribe;

@@ -104,7 +104,10 @@ pub fn run_fused(
             while !stop.load(Ordering::Relaxed) {
                 match source.poll(&mut feed, &mut market) {
                     Polled::Busy => wait.busy(),
-                    Polled::Idle => wait.idle(),
+                    Polled::Idle => {
+                        market.sink_mut().idle();
+                        wait.idle();
+                    }
                     Polled::Ended => break,
                 }
             }
@@ -166,7 +169,13 @@ pub fn run_staged(
         })?;
         let guarding = thread("tide-guard").spawn_scoped(scope, move || {
             let warnings = place(placement, 2);
-            drain(placement.wait, market_done, || from_market.poll_features(&mut tail));
+            drain(placement.wait, market_done, || {
+                let busy = from_market.poll_features(&mut tail);
+                if !busy {
+                    tail.idle();
+                }
+                busy
+            });
             (tail, warnings)
         })?;
         let ((feed, mut warnings), (market, more), (tail, rest)) = (join(feeding), join(keeping), join(guarding));

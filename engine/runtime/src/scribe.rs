@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
 use tidegate_guard::rules::rule_name;
+use tidegate_wire::advice::Adjustment;
 use tidegate_wire::decision::{BreakerState, Cause, Decision, Scope};
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::latency::Collector;
@@ -18,12 +19,17 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::hlog::{HlogError, LogWriter};
 use crate::journal;
+use crate::models::AdjustmentLine;
 
 /// Where a pipeline's records go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outputs {
     /// Decisions as JSON lines.
     pub decisions: Option<PathBuf>,
+    /// Changes of thresholds as JSON lines: what `--reenact` takes.
+    pub adjustments: Option<PathBuf>,
+    /// What models did as JSON lines: promotions, refusals, predictions.
+    pub models: Option<PathBuf>,
     /// Interval histograms, standard V2 log.
     pub hlog: Option<PathBuf>,
 }
@@ -31,14 +37,16 @@ pub struct Outputs {
 /// A file that could not be written. The pipeline went on; what was not written is counted.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The decisions file.
-    #[error("{path}: {source}; {lost} decisions were not written")]
-    Decisions {
+    /// A file of decisions or adjustments.
+    #[error("{path}: {source}; {lost} {what} were not written")]
+    Lines {
         /// Which file.
         path: String,
         /// What the system said.
         source: std::io::Error,
-        /// Decisions that are missing in it.
+        /// What its lines are.
+        what: &'static str,
+        /// Lines that are missing in it.
         lost: u64,
     },
     /// The histogram log.
@@ -64,6 +72,7 @@ impl OutputError {
 pub(crate) struct Written {
     pub(crate) histograms: Vec<Histogram<u64>>,
     pub(crate) decisions: Vec<Decision>,
+    pub(crate) adjustments: Vec<Adjustment>,
     pub(crate) error: Option<OutputError>,
 }
 
@@ -73,6 +82,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(2);
 /// Decisions kept for the summary; the file has them all.
 const DECISIONS_KEPT: usize = 100_000;
+/// Adjustments kept for the summary; the file has them all.
+const ADJUSTMENTS_KEPT: usize = 100_000;
+/// What lines are called in errors.
+const DECISIONS: &str = "decisions";
+const ADJUSTMENTS: &str = "adjustments";
 
 pub(crate) struct Scribe {
     collector: Collector,
@@ -81,6 +95,7 @@ pub(crate) struct Scribe {
     hlog: Option<LogWriter>,
     hlog_error: Option<HlogError>,
     file: Option<(PathBuf, LineFile<File>)>,
+    adjustments: Option<(PathBuf, LineFile<File>)>,
     written: Written,
     start: Instant,
     interval_start: Instant,
@@ -97,14 +112,16 @@ impl Scribe {
         strategies: Vec<String>,
         outputs: &Outputs,
     ) -> Result<Self, OutputError> {
-        let open = |path: &Path| {
-            let failed = |source| OutputError::Decisions { path: path.display().to_string(), source, lost: 0 };
-            Ok::<_, OutputError>((path.to_owned(), LineFile::new(File::create(path).map_err(failed)?)))
+        let open = |path: Option<&PathBuf>, what: &'static str| {
+            let Some(path) = path else { return Ok(None) };
+            let failed = |source| OutputError::Lines { path: path.display().to_string(), source, what, lost: 0 };
+            Ok::<_, OutputError>(Some((path.clone(), LineFile::new(File::create(path).map_err(failed)?))))
         };
-        let file = outputs.decisions.as_deref().map(open).transpose()?;
+        let file = open(outputs.decisions.as_ref(), DECISIONS)?;
+        let adjustments = open(outputs.adjustments.as_ref(), ADJUSTMENTS)?;
         let hlog = outputs.hlog.as_ref().map(|path| LogWriter::create(path, SystemTime::now())).transpose()?;
         let names = Names::new(registry, strategies);
-        let written = Written { histograms: Vec::new(), decisions: Vec::new(), error: None };
+        let written = Written { histograms: Vec::new(), decisions: Vec::new(), adjustments: Vec::new(), error: None };
         let now = Instant::now();
         Ok(Self {
             collector,
@@ -113,6 +130,7 @@ impl Scribe {
             hlog,
             hlog_error: None,
             file,
+            adjustments,
             written,
             start: now,
             interval_start: now,
@@ -162,6 +180,10 @@ impl Scribe {
         while let Some(told) = self.decisions.poll_told() {
             let decision = match told {
                 Told::Decision(decision) => decision,
+                Told::Adjustment(adjustment) => {
+                    self.adjusted(&adjustment);
+                    continue;
+                }
                 Told::Status(header, status) => {
                     journal::status(&self.names, &header, &status);
                     continue;
@@ -175,8 +197,20 @@ impl Scribe {
                 file.line(self.names.line(&decision));
             }
         }
-        if let Some((_, file)) = &mut self.file {
+        for (_, file) in self.file.iter_mut().chain(&mut self.adjustments) {
             file.flush();
+        }
+    }
+
+    fn adjusted(&mut self, adjustment: &Adjustment) {
+        let line = AdjustmentLine::of(adjustment, self.names.instrument(adjustment.instrument));
+        journal::adjustment(&line);
+        if self.written.adjustments.len() < ADJUSTMENTS_KEPT {
+            self.written.adjustments.push(*adjustment);
+        }
+        if let Some((_, file)) = &mut self.adjustments {
+            // Numbers and plain strings: serialisation has nothing to fail on.
+            file.line(serde_json::to_string(&line).unwrap_or_default());
         }
     }
 
@@ -185,11 +219,13 @@ impl Scribe {
         if self.collector.collect() {
             self.write_interval();
         }
-        let decisions = self.file.take().and_then(|(path, file)| {
+        let close = |file: Option<(PathBuf, LineFile<File>)>, what| {
+            let (path, file) = file?;
             let (source, lost) = file.finish()?;
-            Some(OutputError::Decisions { path: path.display().to_string(), source, lost })
-        });
-        self.written.error = OutputError::join(decisions, self.hlog_error.take().map(OutputError::from));
+            Some(OutputError::Lines { path: path.display().to_string(), source, what, lost })
+        };
+        let lines = OutputError::join(close(self.file.take(), DECISIONS), close(self.adjustments.take(), ADJUSTMENTS));
+        self.written.error = OutputError::join(lines, self.hlog_error.take().map(OutputError::from));
         self.written.histograms = self.collector.total().to_vec();
         self.written
     }
@@ -403,7 +439,7 @@ mod tests {
     fn no_error_hides_another() {
         let decisions = || {
             let source = Error::from(ErrorKind::StorageFull);
-            Some(OutputError::Decisions { path: "d.jsonl".into(), source, lost: 3 })
+            Some(OutputError::Lines { path: "d.jsonl".into(), source, what: DECISIONS, lost: 3 })
         };
         let hlog = || Some(OutputError::from(HlogError::Tag { tag: "x y".into() }));
         assert!(OutputError::join(None, None).is_none());

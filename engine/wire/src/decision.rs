@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, FromRepr, IntoStaticStr};
 
+use crate::advice::Adjustment;
 use crate::event::{Header, Status};
 use crate::instrument::InstrumentId;
 
@@ -115,6 +116,8 @@ const _: () = {
 pub trait DecisionSink {
     /// A decision, in order.
     fn decision(&mut self, decision: &Decision);
+    /// Thresholds changed, in order with the decisions.
+    fn adjustment(&mut self, adjustment: &Adjustment);
     /// A book changed its quality. Only those who keep a log want to know; decisions say their own quality.
     fn status(&mut self, _header: &Header, _status: &Status) {}
 }

@@ -56,6 +56,8 @@ pub enum RecordKind {
     Features = 8,
     /// A breaker transition.
     Decision = 9,
+    /// A change of thresholds.
+    Adjustment = 11,
 }
 
 /// First part of a depth frame.

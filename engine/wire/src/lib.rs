@@ -14,7 +14,10 @@
 //! Failure is a value here: a full ring, a lapped reader, a text that does not fit its scale. Nothing in this crate
 //! allocates after construction, locks, logs or panics on outside input.
 
+pub mod advice;
 pub mod cell;
+#[cfg(not(loom))]
+pub mod cells;
 pub mod clock;
 pub mod decimal;
 pub mod decision;

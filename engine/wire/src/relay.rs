@@ -7,6 +7,7 @@
 
 use crossbeam::utils::Backoff;
 
+use crate::advice::Adjustment;
 use crate::decimal::{Price, Qty};
 use crate::decision::{Decision, DecisionSink};
 use crate::event::{
@@ -163,14 +164,22 @@ impl DecisionSink for RecordWriter {
         self.record(RecordKind::Decision, &header, decision);
     }
 
+    fn adjustment(&mut self, adjustment: &Adjustment) {
+        let header =
+            Header { event_ns: adjustment.event_ns, ..Header::new(RecordKind::Adjustment, adjustment.instrument) };
+        self.record(RecordKind::Adjustment, &header, adjustment);
+    }
+
     fn status(&mut self, header: &Header, status: &Status) {
         self.record(RecordKind::Status, header, status);
     }
 }
 
 /// What a pipeline tells its recorder.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Told {
+    /// Thresholds changed.
+    Adjustment(Box<Adjustment>),
     /// A breaker changed its state.
     Decision(Decision),
     /// A book changed its quality.
@@ -244,7 +253,7 @@ impl RecordReader {
             Some(RecordKind::Mark) => sink.mark(&header, &read(body)),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
-            Some(RecordKind::Features | RecordKind::Decision) | None => self.foreign += 1,
+            Some(RecordKind::Features | RecordKind::Decision | RecordKind::Adjustment) | None => self.foreign += 1,
         }
         true
     }
@@ -272,6 +281,7 @@ impl RecordReader {
             let (header, body) = split(words);
             match RecordKind::from_repr(header.kind) {
                 Some(RecordKind::Decision) => return Some(Told::Decision(read(body))),
+                Some(RecordKind::Adjustment) => return Some(Told::Adjustment(Box::new(read(body)))),
                 Some(RecordKind::Status) => return Some(Told::Status(header, read(body))),
                 _ => self.foreign += 1,
             }

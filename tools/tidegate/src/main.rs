@@ -50,6 +50,11 @@ enum Command {
     Features(commands::features::Args),
     /// Describe, check and show configurations
     Config(commands::config::Args),
+    /// List, check, load, promote and roll back models
+    Model(commands::model::Args),
+    /// Run models beside an engine (engines start this themselves)
+    #[command(hide = true)]
+    Sidecar(commands::sidecar::Args),
     /// Write captures of a simulated market
     Simulate(commands::simulate::Args),
     /// Read, compare and plot latency histogram logs
@@ -64,6 +69,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // SAFETY: the first line of the program; there is no other thread.
+    unsafe { tidegate_sidecar::native::disable_telemetry() };
     signals::broken_pipes_end(true);
     declare_installed();
     let cli = Cli::parse();
@@ -79,6 +86,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => commands::replay::run(args),
         Command::Run(args) => commands::run::run(args),
         Command::Features(args) => commands::features::run(args),
+        Command::Model(args) => commands::model::run(args),
+        Command::Sidecar(args) => commands::sidecar::run(args),
         Command::Config(args) => commands::config::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Completions { shell } => {

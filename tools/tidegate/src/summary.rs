@@ -8,6 +8,7 @@ use tidegate_guard::rules::RULES;
 use tidegate_runtime::hiccup::NoiseFloor;
 use tidegate_runtime::hlog::Summary as Figures;
 use tidegate_runtime::latency::STAGES;
+use tidegate_runtime::models::DeskReport;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{DecisionLine, ReplayPlan, ReplayReport};
 use tidegate_wire::clock::TickSource;
@@ -109,6 +110,19 @@ pub(crate) struct Summary {
     pub(crate) decisions: u64,
     pub(crate) trips: u64,
     pub(crate) trips_by_rule: BTreeMap<&'static str, u64>,
+    /// Changes of thresholds; of these, advice taken, and advice that expired before it was renewed.
+    pub(crate) adjustments: u64,
+    pub(crate) advised: u64,
+    pub(crate) advice_expired: u64,
+    /// Advice that was too old or a repetition.
+    pub(crate) advice_refused: u64,
+    /// How models ran: off, process, inline, lockstep or re-enacted.
+    pub(crate) models_mode: &'static str,
+    /// What models did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) models: Option<DeskReport>,
+    /// Architecture of the CPU: digests under models belong to it and to the kernel.
+    pub(crate) cpu: &'static str,
     pub(crate) decisions_digest: String,
     pub(crate) features_digest: String,
     pub(crate) features_schema: String,
@@ -162,6 +176,13 @@ impl Summary {
             decisions: report.guard.decisions,
             trips: report.guard.trips,
             trips_by_rule: by_rule.map(|(rule, n)| (rule.name, n)).collect(),
+            adjustments: report.guard.adjustments,
+            advised: report.guard.advised,
+            advice_expired: report.guard.expired_advice,
+            advice_refused: report.guard.refused_advice,
+            models_mode: plan.models.name(),
+            models: report.models.clone(),
+            cpu: std::env::consts::ARCH,
             decisions_digest: format!("{:016x}", report.decisions_digest),
             features_digest: format!("{:016x}", report.features_digest),
             features_schema: tidegate_market::features::schema::schema_hash_hex(),
@@ -253,6 +274,9 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     );
     anstream::println!("  decode errors {}   skipped {:?}   hot allocations {allocations}", s.decode_errors, s.skipped);
     anstream::println!("  decisions {}   trips {} {:?}", s.decisions, s.trips, s.trips_by_rule);
+    if s.models_mode != "off" || s.adjustments > 0 {
+        print_models(s);
+    }
     anstream::println!("  digests  features {}  decisions {}", s.features_digest, s.decisions_digest);
 
     let rows = s.instruments.iter().map(|i| {
@@ -276,6 +300,30 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     }
     print_decisions(report);
     print_latency(s, report);
+}
+
+fn print_models(s: &Summary) {
+    let (taken, expired, refused) = (s.advised, s.advice_expired, s.advice_refused);
+    anstream::println!(
+        "  models {}   thresholds changed {}   advice taken {taken}   expired {expired}   refused {refused}",
+        s.models_mode,
+        s.adjustments
+    );
+    let Some(models) = &s.models else { return };
+    if let Some(reason) = &models.unavailable {
+        anstream::println!("  no models: {reason}; static profiles hold");
+    }
+    let list: Vec<String> = models.in_force.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let kernel = models.kernel.as_deref().unwrap_or("-");
+    anstream::println!(
+        "  in force {}   kernel {kernel}   promoted {}   refused {}   rolled back {}   faults {}   restarts {}",
+        if list.is_empty() { "-".to_owned() } else { list.join(", ") },
+        models.promotions,
+        models.refusals.values().sum::<u64>(),
+        models.rollbacks,
+        models.faults,
+        models.restarts
+    );
 }
 
 fn print_decisions(report: &ReplayReport) {
@@ -306,7 +354,9 @@ fn print_decisions(report: &ReplayReport) {
 }
 
 fn print_latency(summary: &Summary, report: &ReplayReport) {
-    let rows = STAGES.iter().zip(&report.histograms).map(|(stage, histogram)| {
+    // Without models there are no adjustments to time.
+    let measured = STAGES.iter().zip(&report.histograms).filter(|(_, histogram)| !histogram.is_empty());
+    let rows = measured.map(|(stage, histogram)| {
         // A percentile that too few samples cannot show is left out.
         let figures = Figures::of(histogram);
         let cell = |ns: Option<u64>| ns.map_or("-".into(), duration);

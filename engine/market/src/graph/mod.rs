@@ -168,6 +168,11 @@ impl MarketGraph {
         &self.nodes
     }
 
+    /// Sources, then targets, `[2, edges]`: the same for the whole run.
+    pub fn index(&self) -> &[i64] {
+        &self.index
+    }
+
     /// The edges, by target.
     pub fn edges(&self) -> &[Edge] {
         &self.edges

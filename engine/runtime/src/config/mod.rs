@@ -6,6 +6,9 @@
 //! and an error names the key, the value and what was expected.
 
 pub mod layers;
+mod models;
+
+pub use models::{ModelsConfig, ModelsMode, public_key};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,10 +16,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tidegate_feed::replay::SourceSpec;
 use tidegate_guard::Profile;
+use tidegate_guard::conditions::{Calendar, Conditions};
 use tidegate_guard::profile::{Escalation, ProfileFile, RuleOverride};
+use tidegate_guard::tuning::Tuning;
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
 
+use crate::control::SOCKET;
 use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
 use crate::wait::WaitStrategy;
@@ -42,6 +48,11 @@ pub struct Config {
     pub profiles: BTreeMap<String, ProfileConfig>,
     /// Sets of instruments that stop as one.
     pub strategies: Vec<StrategyConfig>,
+    /// Scheduled events (`[[event]]` tables with `name`, `at`, `before`, `after`); none without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<PathBuf>,
+    /// Models beside the engine.
+    pub models: ModelsConfig,
     /// Where records go.
     pub output: OutputConfig,
 }
@@ -128,6 +139,12 @@ pub struct ProfileConfig {
     /// When the venue stops because of its instruments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub escalation: Option<Escalation>,
+    /// What models may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<Tuning>,
+    /// What changes thresholds besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Conditions>,
     /// Rules that differ, by name.
     pub rules: BTreeMap<String, RuleOverride>,
 }
@@ -197,6 +214,8 @@ impl Config {
         let strategies = self.strategies.iter().map(|s| (s.name.clone(), s.instruments.clone())).collect();
         let outputs = Outputs {
             decisions: Some(self.output.directory.join("decisions.jsonl")),
+            adjustments: Some(self.output.directory.join("adjustments.jsonl")),
+            models: Some(self.output.directory.join("models.jsonl")),
             hlog: Some(self.output.directory.join("latency.hlog")),
         };
         self.escalation.check().map_err(|reason| wrong("escalation", reason))?;
@@ -211,8 +230,11 @@ impl Config {
             lock_memory: self.engine.lock_memory,
             check_bbo: self.engine.check_bbo,
             profiles: self.profiles(&wrong)?,
+            calendar: self.calendar(&wrong)?,
+            models: self.models.plan(&self.output.directory, &wrong)?,
             strategies,
             orders,
+            control: Some(self.output.directory.join(SOCKET)),
             outputs,
             read_ahead: self.replay.read_ahead_mib.saturating_mul(1 << 20),
             ..ReplayPlan::new(sources.collect::<Result<_, _>>()?)
@@ -238,6 +260,13 @@ impl Config {
         Ok(registry)
     }
 
+    fn calendar(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Calendar, ConfigError> {
+        let Some(path) = &self.calendar else { return Ok(Calendar::default()) };
+        let read = |reason: String| wrong("calendar", format!("{}: {reason}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| read(error.to_string()))?;
+        Calendar::from_toml(&text).map_err(read)
+    }
+
     fn profiles(
         &self,
         wrong: &impl Fn(&str, String) -> ConfigError,
@@ -256,6 +285,14 @@ impl Config {
             if let Some(escalation) = settings.escalation {
                 escalation.check().map_err(|reason| wrong(&key, reason))?;
                 profile.escalation = escalation;
+            }
+            if let Some(tuning) = settings.tuning {
+                tuning.check().map_err(|reason| wrong(&key, reason))?;
+                profile.tuning = tuning;
+            }
+            if let Some(conditions) = settings.conditions {
+                conditions.check().map_err(|reason| wrong(&key, reason))?;
+                profile.conditions = conditions;
             }
         }
         Ok(profiles)
@@ -277,7 +314,8 @@ pub fn profile_file(profile: &Profile) -> ProfileFile {
         };
         (rule.name.to_owned(), settings)
     });
-    ProfileFile { name: profile.name.clone(), escalation: profile.escalation, rules: rules.collect() }
+    let Profile { name, escalation, tuning, conditions, .. } = profile.clone();
+    ProfileFile { name, escalation, tuning, conditions, rules: rules.collect() }
 }
 
 fn venue(name: &str) -> Result<Venue, String> {

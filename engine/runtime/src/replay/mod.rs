@@ -5,39 +5,43 @@
 
 mod names;
 mod orders;
+mod report;
 mod source;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use hdrhistogram::Histogram;
-use tidegate_feed::replay::{Reader, ReplayError, SourceReport, SourceSpec};
-use tidegate_feed::{Feed, FeedCounters, FeedError, discover};
+use tidegate_feed::replay::{Reader, ReplayError, SourceSpec};
+use tidegate_feed::{Feed, FeedError, discover};
+use tidegate_guard::conditions::Calendar;
 use tidegate_guard::profile::Escalation;
-use tidegate_guard::rules::{MANUAL, RULE_COUNT, rule_name};
 use tidegate_guard::thresholds::ThresholdError;
-use tidegate_guard::{CommandError, GuardCounters, GuardStage, Profile};
+use tidegate_guard::{CommandError, GuardStage, Profile};
 use tidegate_market::{MarketConfig, MarketCounters, MarketStage};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::decision::{BreakerState, Decision, Scope};
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::latency::recorder;
 use tidegate_wire::relay::{RecordReader, RecordWriter};
 use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
-use tidegate_wire::{Instrument, InstrumentId, Price, Registry, Venue};
+use tidegate_wire::{InstrumentId, Price, Registry, Venue};
 
 use crate::alloc;
-use crate::hiccup::{HiccupMeter, Mode, NoiseFloor};
+use crate::control::{Control, ControlError};
+use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
+use crate::models::{CompanionError, Models, ModelsPlan};
 use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
-use crate::scribe::{OutputError, Scribe, Written};
+use crate::scribe::{OutputError, Scribe};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
 use names::{correlations, strategies};
+use report::{Extras, report};
 use source::{ReplaySource, Times, take_back};
 
 pub use orders::Order;
+pub use report::{InstrumentReport, ReplayReport};
 
 pub use crate::scribe::{DecisionLine, Names, Outputs};
 
@@ -101,6 +105,12 @@ pub struct ReplayPlan {
     pub strategies: Vec<(String, Vec<String>)>,
     /// What an operator does meanwhile.
     pub orders: Vec<Order>,
+    /// Scheduled events.
+    pub calendar: Calendar,
+    /// Who moves thresholds.
+    pub models: ModelsPlan,
+    /// Control socket; none without.
+    pub control: Option<PathBuf>,
     /// Where records go.
     pub outputs: Outputs,
     /// Frames read ahead at most, bytes.
@@ -124,6 +134,9 @@ impl ReplayPlan {
             correlations: Vec::new(),
             strategies: Vec::new(),
             orders: Vec::new(),
+            calendar: Calendar::default(),
+            models: ModelsPlan::Off,
+            control: None,
             outputs: Outputs::default(),
             read_ahead: 1 << 30,
         }
@@ -145,6 +158,12 @@ pub enum RunError {
     /// A threshold is out of range.
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The sidecar cannot be started.
+    #[error(transparent)]
+    Models(#[from] CompanionError),
     /// No memory for a ring.
     #[error(transparent)]
     Ring(#[from] RegionError),
@@ -169,76 +188,12 @@ pub enum RunError {
     Command(#[from] CommandError),
 }
 
-/// One instrument at the end of a replay.
-#[derive(Clone, Debug)]
-pub struct InstrumentReport {
-    /// Its definition.
-    pub instrument: Instrument,
-    /// Its book's quality.
-    pub quality: BookQuality,
-    /// Levels a side: bids, asks.
-    pub levels: (usize, usize),
-    /// Gaps and resyncs.
-    pub gaps: (u64, u64),
-    /// Its last feature vector.
-    pub features: FeatureBody,
-    /// Open breakers by rule name.
-    pub open: Vec<&'static str>,
-    /// Whether it may be traded.
-    pub permitted: bool,
-}
-
-/// What came out of a replay.
-#[derive(Debug)]
-pub struct ReplayReport {
-    /// What the feed counted.
-    pub feed: FeedCounters,
-    /// What the market stage counted.
-    pub market: MarketCounters,
-    /// What the guard counted.
-    pub guard: GuardCounters,
-    /// Digest over all feature vectors.
-    pub features_digest: u64,
-    /// Digest over all decisions.
-    pub decisions_digest: u64,
-    /// The decisions, up to 100,000.
-    pub decisions: Vec<Decision>,
-    /// Names for them.
-    pub names: Names,
-    /// Latency by stage, in the order of [`STAGES`].
-    pub histograms: Vec<Histogram<u64>>,
-    /// What became of each capture.
-    pub sources: Vec<SourceReport>,
-    /// The instruments.
-    pub instruments: Vec<InstrumentReport>,
-    /// Venues, strategies and the engine whose breakers are not closed: kind, name and state.
-    pub scopes: Vec<(&'static str, String, BreakerState)>,
-    /// Wall time of the loop, s.
-    pub wall_s: f64,
-    /// Event time covered, s.
-    pub event_s: f64,
-    /// Heap allocations on hot threads; `None` when nobody counted.
-    pub allocations_hot: Option<u64>,
-    /// How noisy the host was meanwhile.
-    pub noise: Option<NoiseFloor>,
-    /// Which counter stamped.
-    pub clock: Clock,
-    /// What could not be done as asked.
-    pub warnings: Vec<String>,
-    /// An output that broke off.
-    pub output_error: Option<OutputError>,
-    /// Whether it was stopped before the end.
-    pub stopped: bool,
-}
-
 /// Lines of the ring between feed and market: a snapshot of 5,000 levels a side is 3,000 lines.
 const EVENT_LINES: u64 = 1 << 14;
 /// Lines of the ring between market and guard.
 const VECTOR_LINES: u64 = 1 << 13;
 /// Lines of the decision ring.
 const DECISION_LINES: u64 = 1 << 12;
-/// Lines of the observers' ring: about 6,000 vectors.
-const OBSERVER_LINES: u64 = 1 << 16;
 
 /// A ring whose reader outlives its writer: nothing is given up, not even while stopping.
 fn ring(lines: u64) -> Result<(RecordWriter, RecordReader), RegionError> {
@@ -280,6 +235,8 @@ struct Remains {
     market: MarketCounters,
     features_digest: u64,
     guard: Guard,
+    /// Recorded advice that was not adopted.
+    advice_left: usize,
     instruments: Vec<(BookQuality, (usize, usize), FeatureBody)>,
     warnings: Vec<String>,
 }
@@ -298,9 +255,13 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let (decision_writer, decision_reader) = ring(DECISION_LINES)?;
     let mut guard = GuardStage::new(&registry, plan.profiles.clone(), plan.escalation, &strategies, decision_writer)?;
     guard.schedule(plan.orders.iter().map(|order| order.resolve(&registry, &strategies)).collect::<Result<_, _>>()?)?;
-    let observers = Arc::new(Region::anonymous(RegionKind::Overwrite, OBSERVER_LINES)?);
+    guard.set_calendar(plan.calendar.clone());
     let staged = plan.topology == Topology::Staged;
-    let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(observers), staged);
+    let (models, outlet) = Models::start(&plan.models, &registry, plan.outputs.models.as_deref())?;
+    let control = plan.control.as_deref().map(|path| Control::open(path, models.as_ref().map(Models::desk)));
+    let control = control.transpose()?;
+    let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
+    let tail = tail.advised_by(outlet.advisor);
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
     let placement = placement(plan);
@@ -326,6 +287,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     // When the last stage has ended, not when the last frame was fed: what lay in rings is work too.
     let end = Instant::now();
     let noise = meter.take().map(HiccupMeter::stop);
+    drop(control);
+    let models = models.map(Models::finish);
     done.store(true, Ordering::Release);
     let written = scribe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let (remains, reader) = outcome?;
@@ -335,72 +298,18 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     if remains.guard.orders_left() > 0 {
         warnings.push(format!("{} orders were not carried out: their time did not come", remains.guard.orders_left()));
     }
+    if remains.advice_left > 0 {
+        warnings
+            .push(format!("{} recorded adjustments were not adopted: their events did not come", remains.advice_left));
+    }
     let Times { wall_s, event_s } = spent.times(end);
     Ok(report(
         remains,
         written,
         &registry,
         names,
-        Extras { sources: reader.finish(), wall_s, event_s, allocations_hot, noise, clock, warnings, stopped },
+        Extras { sources: reader.finish(), wall_s, event_s, allocations_hot, noise, clock, warnings, stopped, models },
     ))
-}
-
-struct Extras {
-    sources: Vec<SourceReport>,
-    wall_s: f64,
-    event_s: f64,
-    allocations_hot: Option<u64>,
-    noise: Option<NoiseFloor>,
-    clock: Clock,
-    warnings: Vec<String>,
-    stopped: bool,
-}
-
-fn report(remains: Remains, written: Written, registry: &Registry, strategies: Vec<String>, e: Extras) -> ReplayReport {
-    let guard = &remains.guard;
-    let instruments =
-        registry.iter().zip(&remains.instruments).map(|((id, instrument), (quality, levels, features))| {
-            let rules = (0..RULE_COUNT as u8).chain([MANUAL]);
-            let open = |rule: &u8| guard.state(id, usize::from(*rule)).is_some_and(|state| !state.allows_trading());
-            InstrumentReport {
-                instrument: instrument.clone(),
-                quality: *quality,
-                levels: *levels,
-                gaps: remains.feed.book_counts(id),
-                features: *features,
-                open: rules.filter(open).map(rule_name).collect(),
-                permitted: guard.permits(id),
-            }
-        });
-    ReplayReport {
-        instruments: instruments.collect(),
-        scopes: scopes(guard, &strategies),
-        feed: remains.feed.counters(),
-        market: remains.market,
-        guard: *guard.counters(),
-        features_digest: remains.features_digest,
-        decisions_digest: guard.digest(),
-        decisions: written.decisions,
-        names: Names::new(registry, strategies),
-        histograms: written.histograms,
-        sources: e.sources,
-        wall_s: e.wall_s,
-        event_s: e.event_s,
-        allocations_hot: e.allocations_hot,
-        noise: e.noise,
-        clock: e.clock,
-        warnings: e.warnings,
-        output_error: written.error,
-        stopped: e.stopped,
-    }
-}
-
-fn scopes(guard: &Guard, strategies: &[String]) -> Vec<(&'static str, String, BreakerState)> {
-    let venues = Venue::ALL.into_iter().map(|venue| (Scope::Venue, venue as u16, venue.name().to_owned()));
-    let strategies = strategies.iter().zip(0..).map(|(name, id)| (Scope::Strategy, id, name.clone()));
-    let all = venues.chain(strategies).chain([(Scope::Engine, 0, String::new())]);
-    let state = |(scope, id, name): (Scope, u16, String)| Some((scope.name(), name, guard.group_state(scope, id)?));
-    all.filter_map(state).filter(|(_, _, state)| *state != BreakerState::Closed).collect()
 }
 
 fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
@@ -414,8 +323,9 @@ fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(R
     let Finished { feed, market, .. } = finished;
     let instruments = instruments(&market, &registry);
     let (counters, features_digest) = (market.counters(), market.digest());
-    let guard = market.into_sink().finish();
-    Ok((Remains { feed, market: counters, features_digest, guard, instruments, warnings }, take_back(reader)))
+    let (guard, advice_left) = market.into_sink().finish();
+    let remains = Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings };
+    Ok((remains, take_back(reader)))
 }
 
 fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
@@ -432,11 +342,12 @@ fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Resu
     let Finished { feed, market, tail, .. } = finished;
     let instruments = instruments(&market, &registry);
     let (counters, features_digest) = (market.counters(), market.digest());
-    let guard = match tail {
+    let (guard, advice_left) = match tail {
         Some(tail) => tail.finish(),
         None => unreachable!("a staged pipeline returns its tail"),
     };
-    Ok((Remains { feed, market: counters, features_digest, guard, instruments, warnings }, take_back(reader)))
+    let remains = Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings };
+    Ok((remains, take_back(reader)))
 }
 
 fn instruments<S: FeatureSink>(

@@ -4,6 +4,8 @@ pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod features;
 pub(crate) mod hist;
+pub(crate) mod model;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod sidecar;
 pub(crate) mod simulate;

@@ -1,12 +1,15 @@
 //! `tidegate replay`: recorded captures through the engine.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use tidegate_market::features::schema::FEATURES;
+use tidegate_runtime::models::{CompanionError, ModelsPlan};
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{self, Order, Outputs, ReplayPlan, RunError, Speed};
 use tidegate_runtime::wait::WaitStrategy;
+use tidegate_sidecar::serve::Settings;
 
 use crate::exit::{Exit, failed};
 use crate::output::{Format, print_json};
@@ -22,6 +25,8 @@ use crate::summary::{Summary, print_summary};
   tidegate replay --input btcusdt.gz --check-bbo
   tidegate replay --input spot.gz usdm.gz coinm.gz --topology staged --format json
   tidegate replay --input binance-usdm=capture.txt --speed 10 --decisions decisions.jsonl --hlog latency.hlog
+  tidegate replay --input spot.gz usdm.gz --models onnx --adjustments adjustments.jsonl
+  tidegate replay --input spot.gz usdm.gz --reenact adjustments.jsonl
   tidegate replay --input btcusdt.gz --operator 60s:trip:engine --operator 90s:reset:engine")]
 pub(crate) struct Args {
     /// Captures: FILE, or VENUE=FILE where the frames do not tell the venue
@@ -54,6 +59,21 @@ pub(crate) struct Args {
     /// Trip or reset a breaker by hand at a time after the first frame: `TIME:trip|reset:SCOPE[:NAME]`
     #[arg(long, value_name = "ORDER")]
     operator: Vec<Order>,
+    /// Let the models of this repository move thresholds, in lockstep with the data
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// Event time between a model's look at the market and the effect of its answer
+    #[arg(long, value_name = "TIME", default_value = "5ms", value_parser = humantime::parse_duration, requires = "models")]
+    lockstep: Duration,
+    /// Event time between two looks
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration, requires = "models")]
+    every: Duration,
+    /// Re-enact the adjustments that a run recorded, instead of running models
+    #[arg(long, value_name = "LOG", conflicts_with = "models")]
+    reenact: Option<PathBuf>,
+    /// Write changes of thresholds to FILE, a JSON object a line
+    #[arg(long, value_name = "FILE")]
+    adjustments: Option<PathBuf>,
     /// Read at most this much ahead, MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     read_ahead: usize,
@@ -94,7 +114,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         lock_memory: args.lock_memory,
         check_bbo: args.check_bbo,
         orders: args.operator.clone(),
-        outputs: Outputs { decisions: args.decisions.clone(), hlog: args.hlog.clone() },
+        models: models(args)?,
+        outputs: Outputs {
+            decisions: args.decisions.clone(),
+            adjustments: args.adjustments.clone(),
+            hlog: args.hlog.clone(),
+            ..Outputs::default()
+        },
         read_ahead: args.read_ahead.saturating_mul(1 << 20),
         ..ReplayPlan::new(sources)
     };
@@ -111,6 +137,19 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         }
     }
     conclude(&summary, &report)
+}
+
+fn models(args: &Args) -> Result<ModelsPlan> {
+    if let Some(record) = &args.reenact {
+        return Ok(ModelsPlan::Reenact(record.clone()));
+    }
+    let Some(directory) = &args.models else { return Ok(ModelsPlan::Off) };
+    if !directory.is_dir() {
+        return Err(failed(Exit::BadInput, format!("--models: {} is no directory", directory.display())));
+    }
+    let every_ns = i64::try_from(args.every.as_nanos()).unwrap_or(i64::MAX).max(1);
+    let settings = Box::new(Settings { every_ns, ..Settings::new(directory) });
+    Ok(ModelsPlan::Lockstep { settings, latency: args.lockstep })
 }
 
 /// What a finished replay means for the exit code.
@@ -137,9 +176,11 @@ pub(crate) fn conclude(summary: &Summary, report: &replay::ReplayReport) -> Resu
 pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
     let exit = match &error {
         RunError::Discover(_) | RunError::Replay(_) | RunError::Feed(_) => Exit::BadInput,
-        RunError::Output(_) => Exit::Io,
+        RunError::Models(CompanionError::Record(_)) => Exit::BadInput,
+        RunError::Models(CompanionError::Latency { .. }) => Exit::Config,
+        RunError::Output(_) | RunError::Control(_) => Exit::Io,
         RunError::Threshold(_) | RunError::Unknown { .. } | RunError::Command(_) => Exit::Config,
-        RunError::Ring(_) | RunError::Thread(_) => Exit::Failure,
+        RunError::Ring(_) | RunError::Thread(_) | RunError::Models(_) => Exit::Failure,
     };
     failed(exit, error.to_string())
 }

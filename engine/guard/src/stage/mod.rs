@@ -7,12 +7,16 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::breaker::{Breaker, Limits, Transition};
-use crate::orders::{Command, CommandError, Orders};
+use crate::conditions::Calendar;
+use crate::orders::Orders;
 use crate::profile::{Escalation, Profile};
 use crate::rules::{ESCALATION, MANUAL, RULE_COUNT, RULES};
 use crate::scopes::Group;
-use crate::thresholds::{ThresholdBoard, ThresholdError, ThresholdSet};
+use crate::thresholds::{ThresholdError, ThresholdSet};
 use crate::watch::Watch;
+
+mod adjust;
+mod command;
 
 /// A named set of instruments that stops as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,14 @@ pub struct GuardCounters {
     pub decisions: u64,
     /// Of these, into the tripped state.
     pub trips: u64,
+    /// Changes of thresholds.
+    pub adjustments: u64,
+    /// Of these, advice taken.
+    pub advised: u64,
+    /// Advice that was not taken: too old, a repetition, or tuning is off.
+    pub refused_advice: u64,
+    /// Advice that expired before it was renewed.
+    pub expired_advice: u64,
     /// Trips by measuring rule.
     pub trips_by_rule: [u64; RULE_COUNT],
 }
@@ -39,7 +51,11 @@ pub struct GuardCounters {
 pub struct GuardStage<D> {
     watches: Vec<Watch>,
     profiles: Vec<Profile>,
-    board: ThresholdBoard,
+    calendar: Calendar,
+    /// Conditions that follow from time, by the venue's settings; until when, ns of event time.
+    timed_until: i64,
+    /// Events so far: what adjustments count from.
+    events: u64,
     venues: Vec<Group>,
     strategies: Vec<Group>,
     engine: Group,
@@ -59,6 +75,10 @@ enum Place {
     Rule(usize, usize),
     Manual(usize),
     Group(usize, u8),
+    /// The advice in force of an instrument, which expires.
+    Advice(usize),
+    /// Conditions that follow from time.
+    Time,
 }
 
 impl<D: DecisionSink> GuardStage<D> {
@@ -74,8 +94,9 @@ impl<D: DecisionSink> GuardStage<D> {
         strategies: &[Strategy],
         sink: D,
     ) -> Result<Self, ThresholdError> {
-        let sets = registry.iter().map(|(_, i)| ThresholdSet::of_profile(&profiles[i.venue as usize]));
-        let board = ThresholdBoard::new(sets)?;
+        for (_, instrument) in registry.iter() {
+            ThresholdSet::of_profile(&profiles[instrument.venue as usize]).check()?;
+        }
         let count = |venue: Venue| registry.iter().filter(|(_, i)| i.venue == venue).count() as u32;
         let venues: Vec<Group> = Venue::ALL
             .iter()
@@ -91,12 +112,15 @@ impl<D: DecisionSink> GuardStage<D> {
         let mut stage = Self {
             watches,
             profiles: profiles.to_vec(),
-            board,
+            calendar: Calendar::default(),
+            timed_until: i64::MIN,
+            events: 0,
             venues,
             strategies: strategies.iter().enumerate().map(group).collect(),
             engine: Group::new(Scope::Engine, 0, active, &escalation),
             orders: Orders::default(),
-            next_deadline: i64::MAX,
+            // The first event finds out which conditions hold.
+            next_deadline: i64::MIN,
             now: 0,
             frame: 0,
             counters: GuardCounters::default(),
@@ -107,11 +131,6 @@ impl<D: DecisionSink> GuardStage<D> {
             stage.load_limits(index);
         }
         Ok(stage)
-    }
-
-    /// The board through which thresholds are moved.
-    pub fn board(&self) -> ThresholdBoard {
-        self.board.clone()
     }
 
     /// The consumer of the decisions.
@@ -174,98 +193,6 @@ impl<D: DecisionSink> GuardStage<D> {
         }
     }
 
-    /// Commands to be carried out some nanoseconds after the first event, in event time: a replay obeys them at the
-    /// same place whatever its speed and topology.
-    ///
-    /// # Errors
-    /// A scope does not exist; nothing is scheduled.
-    pub fn schedule(&mut self, orders: Vec<(i64, Command)>) -> Result<(), CommandError> {
-        orders.iter().try_for_each(|(_, command)| self.check(*command))?;
-        self.orders = Orders::new(orders);
-        // The first event begins them.
-        self.next_deadline = i64::MIN;
-        Ok(())
-    }
-
-    fn check(&self, command: Command) -> Result<(), CommandError> {
-        let (Command::Trip(scope, id) | Command::Reset(scope, id)) = command;
-        let count = match scope {
-            Scope::Instrument => self.watches.len(),
-            Scope::Venue => self.venues.len(),
-            Scope::Strategy => self.strategies.len(),
-            Scope::Engine => 1,
-        };
-        if usize::from(id) < count { Ok(()) } else { Err(CommandError(scope, id)) }
-    }
-
-    /// Carries out an operator's command, in event time.
-    ///
-    /// # Errors
-    /// The scope does not exist; nothing was done.
-    pub fn command(&mut self, command: Command) -> Result<(), CommandError> {
-        self.check(command)?;
-        let (Command::Trip(scope, id) | Command::Reset(scope, id)) = command;
-        let index = usize::from(id);
-        match (command, scope) {
-            (Command::Trip(..), Scope::Instrument) => self.change(Place::Manual(index), Change::Trip),
-            (Command::Trip(..), _) => self.change(Place::Group(self.group_index(scope, index), MANUAL), Change::Trip),
-            (Command::Reset(..), Scope::Instrument) => {
-                for rule in 0..RULE_COUNT {
-                    self.change(Place::Rule(index, rule), Change::Reset);
-                }
-                self.change(Place::Manual(index), Change::Reset);
-            }
-            (Command::Reset(..), _) => {
-                let group = self.group_index(scope, index);
-                self.change(Place::Group(group, ESCALATION), Change::Reset);
-                self.change(Place::Group(group, MANUAL), Change::Reset);
-                // Members that are still stopped trip it again at once: nobody would measure it otherwise.
-                let at = self.now;
-                let members = self.group(group);
-                let (share, limits) = (members.share(), members.limits);
-                if let Some(mut transition) = members.escalation.measure(share, &limits, at) {
-                    transition.cause = Cause::Escalated;
-                    self.decided(Place::Group(group, ESCALATION), transition, at, None);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Groups are numbered venues first, then strategies, then the engine.
-    fn group_index(&self, scope: Scope, index: usize) -> usize {
-        match scope {
-            Scope::Instrument | Scope::Venue => index,
-            Scope::Strategy => self.venues.len() + index,
-            Scope::Engine => self.venues.len() + self.strategies.len(),
-        }
-    }
-
-    fn group(&mut self, index: usize) -> &mut Group {
-        let (venues, strategies) = (self.venues.len(), self.strategies.len());
-        match index {
-            _ if index < venues => &mut self.venues[index],
-            _ if index < venues + strategies => &mut self.strategies[index - venues],
-            _ => &mut self.engine,
-        }
-    }
-
-    fn change(&mut self, place: Place, change: Change) {
-        let apply = |breaker: &mut Breaker| match change {
-            Change::Trip => breaker.force(Cause::ManualTrip),
-            Change::Reset => breaker.reset(),
-        };
-        let transition = match place {
-            Place::Rule(index, rule) => apply(&mut self.watches[index].breakers[rule]),
-            Place::Manual(index) => apply(&mut self.watches[index].manual),
-            Place::Group(index, ESCALATION) => apply(&mut self.group(index).escalation),
-            Place::Group(index, _) => apply(&mut self.group(index).manual),
-        };
-        if let Some(transition) = transition {
-            self.decided(place, transition, self.now, None);
-        }
-    }
-
     /// Moves event time; fires what is due, earliest first, each at its own time.
     #[inline(always)]
     fn advance(&mut self, now: i64) {
@@ -282,6 +209,8 @@ impl<D: DecisionSink> GuardStage<D> {
         loop {
             let timer = self.earliest().filter(|(deadline, _)| *deadline <= now.min(self.orders.deadline()));
             if let Some((deadline, place)) = timer {
+                // The first look at the clock has no deadline of its own.
+                let deadline = if deadline == i64::MIN { now } else { deadline };
                 self.now = self.now.max(deadline);
                 self.fire_timer(place, deadline);
             } else if let Some((at, command)) = self.orders.take(now) {
@@ -298,6 +227,8 @@ impl<D: DecisionSink> GuardStage<D> {
 
     fn fire_timer(&mut self, place: Place, deadline: i64) {
         let transition = match place {
+            Place::Advice(index) => return self.expire(index, deadline),
+            Place::Time => return self.time_passed(deadline),
             Place::Rule(index, rule) => self.watches[index].breakers[rule].fire(),
             Place::Manual(index) => self.watches[index].manual.fire(),
             Place::Group(index, ESCALATION) => self.group(index).escalation.fire(),
@@ -316,16 +247,17 @@ impl<D: DecisionSink> GuardStage<D> {
         });
         let all = self.venues.iter().chain(&self.strategies).chain([&self.engine]).enumerate();
         let groups = all.map(|(index, group)| (group.escalation.deadline(), Place::Group(index, ESCALATION)));
-        rules.chain(groups).filter(|(deadline, _)| *deadline != i64::MAX).min_by_key(|(deadline, _)| *deadline)
+        let advice = self.watches.iter().enumerate().map(|(index, w)| (w.tuned.until_ns, Place::Advice(index)));
+        let time = [(self.timed_until, Place::Time)];
+        let all = rules.chain(groups).chain(advice).chain(time);
+        all.filter(|(deadline, _)| *deadline != i64::MAX).min_by_key(|(deadline, _)| *deadline)
     }
 
-    /// Copies the newest thresholds of an instrument.
+    /// Copies the thresholds in force of an instrument into its breakers' limits.
     #[cold]
     fn load_limits(&mut self, index: usize) {
-        // A set that is just being written is taken at the next event.
-        let Some((version, set)) = self.board.load(InstrumentId(index as u16)) else { return };
         let watch = &mut self.watches[index];
-        let settings = &self.profiles[watch.profile].rules;
+        let (settings, set) = (&self.profiles[watch.profile].rules, watch.tuned.current);
         for rule in 0..RULE_COUNT {
             watch.limits[rule] = Limits {
                 direction: RULES[rule].direction,
@@ -334,7 +266,6 @@ impl<D: DecisionSink> GuardStage<D> {
                 cooling_ns: (settings[rule].cooling_ms as f64 * set.cooling_factor * 1e6) as i64,
             };
         }
-        watch.version = version;
     }
 
     /// A breaker has changed: records it and carries the consequences upwards.
@@ -373,7 +304,7 @@ impl<D: DecisionSink> GuardStage<D> {
                     self.escalate(engine, !is, at);
                 }
             }
-            Place::Group(..) => {}
+            Place::Group(..) | Place::Advice(_) | Place::Time => {}
         }
     }
 
@@ -409,9 +340,10 @@ impl<D: DecisionSink> GuardStage<D> {
             Place::Rule(index, rule) => {
                 self.counters.trips_by_rule[rule] += u64::from(tripped);
                 let watch = &self.watches[index];
-                (Scope::Instrument, index as u16, rule as u8, Some(watch.limits[rule]), watch.version)
+                (Scope::Instrument, index as u16, rule as u8, Some(watch.limits[rule]), watch.tuned.version)
             }
             Place::Manual(index) => (Scope::Instrument, index as u16, MANUAL, None, 0),
+            Place::Advice(_) | Place::Time => return,
             Place::Group(index, rule) => {
                 let group = self.group(index);
                 let limits = (rule == ESCALATION).then_some(group.limits);
@@ -444,20 +376,22 @@ impl<D: DecisionSink> GuardStage<D> {
             reserved: [0; 5],
         };
         let bytes = xxh3_64(bytemuck::bytes_of(&decision));
-        self.digest = (self.digest.rotate_left(5) ^ bytes).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.digest_more(bytes);
         self.sink.decision(&decision);
+    }
+
+    const fn digest_more(&mut self, record: u64) {
+        self.digest = (self.digest.rotate_left(5) ^ record).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     #[inline(always)]
     fn watch(&mut self, instrument: InstrumentId, body: &FeatureBody, now: i64) {
         let index = instrument.index();
-        if self.board.version(instrument) != self.watches[index].version {
-            self.load_limits(index);
-        }
         self.watches[index].quality = body.book_quality();
         if !self.watches[index].started {
             self.watches[index].start(now, &self.profiles);
         }
+        self.see_volume(index, body, now);
         for (rule, definition) in RULES.iter().enumerate() {
             let watch = &mut self.watches[index];
             if now < watch.armed_from[rule] {
@@ -471,15 +405,10 @@ impl<D: DecisionSink> GuardStage<D> {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Change {
-    Trip,
-    Reset,
-}
-
 impl<D: DecisionSink> FeatureSink for GuardStage<D> {
     #[inline]
     fn features(&mut self, header: &Header, body: &FeatureBody) {
+        self.events += 1;
         self.advance(header.event_ns);
         self.frame = header.frame;
         if header.flags & FLAG_SESSION != 0 {
@@ -490,6 +419,7 @@ impl<D: DecisionSink> FeatureSink for GuardStage<D> {
     }
 
     fn heartbeat(&mut self, header: &Header) {
+        self.events += 1;
         self.advance(header.event_ns);
         self.frame = header.frame;
     }

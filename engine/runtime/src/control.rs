@@ -1,0 +1,198 @@
+//! The control socket of a running engine: a Unix socket that only its owner can open.
+//!
+//! One request a connection, a JSON line each way: `{"do": "model-list"}` is answered by `{"ok": true, "models": [...]}`
+//! or `{"ok": false, "error": "..."}`. Served by a cold thread; what it changes on the hot side travels as records.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidegate_sidecar::messages::{Listed, Request};
+
+use crate::models::Desk;
+
+/// Name of the socket in an engine's output directory.
+pub const SOCKET: &str = "control.sock";
+/// Longest request, bytes.
+const REQUEST_MAX: u64 = 64 << 10;
+/// How long a client may take to send its line.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the socket is looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a client waits for an answer: loading a large model takes a while.
+const ANSWER: Duration = Duration::from_secs(40);
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Ask {
+    /// What is loaded.
+    ModelList,
+    /// Load a version and put it in shadow.
+    ModelLoad {
+        /// Name of the model.
+        name: String,
+        /// Version.
+        version: u32,
+    },
+    /// Put the version in shadow in force.
+    ModelPromote {
+        /// Name of the model.
+        name: String,
+    },
+    /// Put the version before in force.
+    ModelRollback {
+        /// Name of the model.
+        name: String,
+    },
+    /// What happened to models.
+    ModelHistory,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Whether it was done.
+    pub ok: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What is loaded now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Listed>,
+    /// What happened, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<serde_json::Value>,
+}
+
+/// A control socket that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The file system or the other end said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which socket.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another engine listens there.
+    #[error("{path}: another engine listens there; give this one an output directory of its own")]
+    Taken {
+        /// Which socket.
+        path: String,
+    },
+    /// The answer is none.
+    #[error("{path}: the engine's answer makes no sense: {reason}")]
+    Answer {
+        /// Which socket.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A socket that is being served; removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Control {
+    path: PathBuf,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Control {
+    /// Listens at `path`. What a crashed engine left there is replaced.
+    pub(crate) fn open(path: &Path, desk: Option<Desk>) -> Result<Self, ControlError> {
+        let io = |source| ControlError::Io { path: path.display().to_string(), source };
+        if UnixStream::connect(path).is_ok() {
+            return Err(ControlError::Taken { path: path.display().to_string() });
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path).map_err(io)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+        listener.set_nonblocking(true).map_err(io)?;
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = over.clone();
+        let serve = move || {
+            while !ended.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    // A client that misbehaves is its own misfortune.
+                    Ok((stream, _)) => drop(answer(stream, desk.as_ref())),
+                    Err(_) => std::thread::sleep(POLL),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("tide-control".into()).spawn(serve).map_err(io)?;
+        Ok(Self { path: path.to_owned(), over, thread: Some(thread) })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn answer(mut stream: UnixStream, desk: Option<&Desk>) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(Read::take(&stream, REQUEST_MAX)).read_line(&mut line)?;
+    let reply = match serde_json::from_str(&line) {
+        Ok(ask) => carry_out(ask, desk),
+        Err(error) => refusal(format!("no request of ours: {error}")),
+    };
+    let mut line = serde_json::to_string(&reply)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes())
+}
+
+fn refusal(error: String) -> Reply {
+    Reply { error: Some(error), ..Reply::default() }
+}
+
+fn carry_out(ask: Ask, desk: Option<&Desk>) -> Reply {
+    let Some(desk) = desk else { return refusal("this engine runs without models (models.mode is off)".into()) };
+    let request: Box<dyn FnOnce(u64) -> Request> = match ask {
+        Ask::ModelHistory => return Reply { ok: true, history: desk.history(), ..Reply::default() },
+        Ask::ModelList => Box::new(|id| Request::List { id }),
+        Ask::ModelLoad { name, version } => Box::new(move |id| Request::Load { id, name, version }),
+        Ask::ModelPromote { name } => Box::new(move |id| Request::Promote { id, name }),
+        Ask::ModelRollback { name } => Box::new(move |id| Request::Rollback { id, name }),
+    };
+    match desk.ask(request) {
+        Ok(models) => Reply { ok: true, models, ..Reply::default() },
+        Err(error) => refusal(error),
+    }
+}
+
+/// Asks the engine that listens at `path`.
+///
+/// # Errors
+/// Nobody listens there, or the answer makes no sense. A request that was refused is an answer.
+pub fn ask(path: &Path, ask: &Ask) -> Result<Reply, ControlError> {
+    let io = |source| ControlError::Io { path: path.display().to_string(), source };
+    let wrong = |reason: String| ControlError::Answer { path: path.display().to_string(), reason };
+    let mut stream = UnixStream::connect(path).map_err(io)?;
+    stream.set_read_timeout(Some(ANSWER)).map_err(io)?;
+    let mut line = serde_json::to_string(ask).map_err(|error| wrong(error.to_string()))?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(io)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(io)?;
+    serde_json::from_str(&answer).map_err(|error| wrong(error.to_string()))
+}

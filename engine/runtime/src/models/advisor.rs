@@ -1,0 +1,226 @@
+//! How advice comes to the guard: from cells as it arrives, in lockstep with a replay, or out of a record.
+//!
+//! Part of the hot loop: looks at one word an event, and allocates nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam::utils::Backoff;
+use tidegate_market::graph::Schedule;
+use tidegate_sidecar::serve::{AdviceCells, Pace};
+use tidegate_wire::advice::Advice;
+use tidegate_wire::clock::Clock;
+use tidegate_wire::event::Header;
+use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::latency::Recorder;
+use tidegate_wire::relay::RecordWriter;
+use tidegate_wire::{InstrumentId, RecordKind};
+
+use crate::latency::{ADJUST_TOTAL, INFERENCE, PUBLISH, SIDECAR_WAIT};
+use crate::pipeline::Guard;
+
+/// Where advice comes from.
+#[derive(Debug)]
+pub(crate) enum Advisor {
+    /// Nowhere: static profiles.
+    None,
+    /// A sidecar that answers when it can.
+    Live(Mailbox),
+    /// A sidecar that the replay waits for.
+    Lockstep(Box<Lockstep>),
+    /// A record of what was adopted before.
+    Reenact(VecDeque<Recorded>),
+}
+
+/// Advice that was adopted before some event, at some event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Number of the guard's event from which it held.
+    pub event: u64,
+    /// Event time at which it was adopted, ns since the Unix epoch.
+    pub event_ns: i64,
+    /// The advice.
+    pub advice: Advice,
+}
+
+/// Cells with what has been read of them.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    cells: Arc<AdviceCells>,
+    heard: u64,
+    seen: Vec<u64>,
+}
+
+/// A replay's side of a lockstep.
+#[derive(Debug)]
+pub(crate) struct Lockstep {
+    mailbox: Mailbox,
+    vectors: RecordWriter,
+    pace: Arc<Pace>,
+    schedule: Schedule,
+    /// Event time from a moment to when its answer takes effect, ns.
+    latency_ns: i64,
+    /// Moments sent.
+    sent: u64,
+    /// When the answer to the last moment takes effect, ns of event time; `i64::MAX` when none is awaited.
+    due: i64,
+}
+
+impl Mailbox {
+    pub(crate) fn new(cells: Arc<AdviceCells>) -> Self {
+        let seen = vec![0; cells.len()];
+        Self { cells, heard: 0, seen }
+    }
+
+    #[inline(always)]
+    fn has_mail(&self) -> bool {
+        self.cells.bell() != self.heard
+    }
+
+    /// Gives everything new to the guard at event time `now`.
+    #[cold]
+    #[inline(never)]
+    fn deliver(&mut self, now: i64, guard: &mut Guard, clock: &Clock, recorder: &mut Recorder, waited: bool) {
+        self.heard = self.cells.bell();
+        for (index, seen) in self.seen.iter_mut().enumerate() {
+            let Some(cell) = self.cells.cell(index).filter(|cell| cell.version() != *seen) else { continue };
+            // One that is just being written rings the bell again.
+            let Some((version, words)) = cell.load() else { continue };
+            *seen = version;
+            let advice = Advice::of_words(&words);
+            // A cell of one instrument must not speak for another, whoever wrote it.
+            if advice.instrument.index() != index || !guard.adopt(&advice, now) {
+                continue;
+            }
+            let stamps = &advice.stamps;
+            if stamps.arrived == 0 || stamps.published == 0 {
+                continue;
+            }
+            // In lockstep it takes effect at a time of the data; what it took is until it could have.
+            let in_force = if waited { stamps.published } else { clock.ticks() };
+            recorder.record(SIDECAR_WAIT, clock.between(stamps.features, stamps.taken));
+            recorder.record(INFERENCE, clock.between(stamps.taken, stamps.inferred));
+            recorder.record(PUBLISH, clock.between(stamps.inferred, in_force));
+            recorder.record(ADJUST_TOTAL, clock.between(stamps.arrived, in_force));
+        }
+    }
+}
+
+impl Lockstep {
+    pub(crate) fn new(
+        cells: Arc<AdviceCells>,
+        vectors: RecordWriter,
+        pace: Arc<Pace>,
+        every_ns: i64,
+        latency_ns: i64,
+    ) -> Self {
+        let (mailbox, schedule) = (Mailbox::new(cells), Schedule::new(every_ns));
+        Self { mailbox, vectors, pace, schedule, latency_ns, sent: 0, due: i64::MAX }
+    }
+
+    #[inline(always)]
+    fn before(&mut self, header: &Header, guard: &mut Guard, clock: &Clock, recorder: &mut Recorder) -> u64 {
+        let mut stood = 0;
+        // What is due at or before this event was asked for earlier, unless this event makes both.
+        if header.event_ns >= self.due {
+            stood += self.take(guard, clock, recorder);
+        }
+        if let Some(moment) = self.schedule.due(header.event_ns) {
+            self.ask(moment, header);
+            if header.event_ns >= self.due {
+                stood += self.take(guard, clock, recorder);
+            }
+        }
+        stood
+    }
+
+    #[cold]
+    fn ask(&mut self, moment: i64, header: &Header) {
+        if self.pace.ended.load(Ordering::Acquire) {
+            return;
+        }
+        let ask = Header {
+            event_ns: moment,
+            arrive_ticks: header.arrive_ticks,
+            frame: header.frame,
+            ..Header::new(RecordKind::Heartbeat, InstrumentId::NONE)
+        };
+        FeatureSink::heartbeat(&mut self.vectors, &ask);
+        self.sent += 1;
+        self.due = moment + self.latency_ns;
+    }
+
+    #[cold]
+    fn take(&mut self, guard: &mut Guard, clock: &Clock, recorder: &mut Recorder) -> u64 {
+        let (backoff, start) = (Backoff::new(), clock.ticks());
+        while self.pace.answered.load(Ordering::Acquire) < self.sent {
+            if self.pace.ended.load(Ordering::Acquire) {
+                break;
+            }
+            backoff.snooze();
+        }
+        let stood = clock.ticks().saturating_sub(start);
+        let due = std::mem::replace(&mut self.due, i64::MAX);
+        self.mailbox.deliver(due, guard, clock, recorder, true);
+        stood
+    }
+}
+
+impl Advisor {
+    /// Before the guard takes an event. Gives the ticks that a replay stood still for an answer, which are no latency
+    /// of the event.
+    #[inline(always)]
+    pub(crate) fn before(&mut self, header: &Header, guard: &mut Guard, clock: &Clock, recorder: &mut Recorder) -> u64 {
+        match self {
+            Self::Live(mailbox) if mailbox.has_mail() => {
+                mailbox.deliver(guard.now(), guard, clock, recorder, false);
+            }
+            Self::Lockstep(lockstep) => return lockstep.before(header, guard, clock, recorder),
+            Self::Reenact(recorded) => reenact(recorded, guard),
+            Self::None | Self::Live(_) => {}
+        }
+        0
+    }
+
+    /// After the guard has taken a vector.
+    #[inline(always)]
+    pub(crate) fn after(&mut self, header: &Header, body: &FeatureBody) {
+        if let Self::Lockstep(lockstep) = self
+            && !lockstep.pace.ended.load(Ordering::Relaxed)
+        {
+            lockstep.vectors.features(header, body);
+        }
+    }
+
+    /// While there is no event.
+    #[inline(always)]
+    pub(crate) fn idle(&mut self, guard: &mut Guard, clock: &Clock, recorder: &mut Recorder) {
+        if let Self::Live(mailbox) = self
+            && mailbox.has_mail()
+        {
+            mailbox.deliver(guard.now(), guard, clock, recorder, false);
+        }
+    }
+
+    /// There will be no more events. Gives what was recorded but never came to its turn.
+    pub(crate) fn finish(self) -> usize {
+        match self {
+            Self::Lockstep(lockstep) => {
+                lockstep.pace.done.store(true, Ordering::Release);
+                0
+            }
+            Self::Reenact(recorded) => recorded.len(),
+            Self::None | Self::Live(_) => 0,
+        }
+    }
+}
+
+#[inline(always)]
+fn reenact(recorded: &mut VecDeque<Recorded>, guard: &mut Guard) {
+    let next = guard.next_event();
+    while let Some(front) = recorded.front().filter(|front| front.event <= next) {
+        guard.adopt(&front.advice, front.event_ns);
+        recorded.pop_front();
+    }
+}

@@ -1,0 +1,153 @@
+//! What a finished replay reports.
+
+use hdrhistogram::Histogram;
+use tidegate_feed::FeedCounters;
+use tidegate_feed::replay::SourceReport;
+use tidegate_guard::GuardCounters;
+use tidegate_guard::rules::{MANUAL, RULE_COUNT, rule_name};
+use tidegate_market::MarketCounters;
+use tidegate_wire::advice::Adjustment;
+use tidegate_wire::clock::Clock;
+use tidegate_wire::decision::{BreakerState, Decision, Scope};
+use tidegate_wire::event::BookQuality;
+use tidegate_wire::feature::FeatureBody;
+use tidegate_wire::{Instrument, Registry, Venue};
+
+use super::Remains;
+use crate::hiccup::NoiseFloor;
+use crate::models::DeskReport;
+use crate::pipeline::Guard;
+use crate::scribe::{Names, OutputError, Written};
+
+/// One instrument at the end of a replay.
+#[derive(Clone, Debug)]
+pub struct InstrumentReport {
+    /// Its definition.
+    pub instrument: Instrument,
+    /// Its book's quality.
+    pub quality: BookQuality,
+    /// Levels a side: bids, asks.
+    pub levels: (usize, usize),
+    /// Gaps and resyncs.
+    pub gaps: (u64, u64),
+    /// Its last feature vector.
+    pub features: FeatureBody,
+    /// Open breakers by rule name.
+    pub open: Vec<&'static str>,
+    /// Whether it may be traded.
+    pub permitted: bool,
+}
+
+/// What came out of a replay.
+#[derive(Debug)]
+pub struct ReplayReport {
+    /// What the feed counted.
+    pub feed: FeedCounters,
+    /// What the market stage counted.
+    pub market: MarketCounters,
+    /// What the guard counted.
+    pub guard: GuardCounters,
+    /// Digest over all feature vectors.
+    pub features_digest: u64,
+    /// Digest over all decisions.
+    pub decisions_digest: u64,
+    /// The decisions, up to 100,000.
+    pub decisions: Vec<Decision>,
+    /// Changes of thresholds, up to 100,000.
+    pub adjustments: Vec<Adjustment>,
+    /// What models did; `None` without any.
+    pub models: Option<DeskReport>,
+    /// Names for them.
+    pub names: Names,
+    /// Latency by stage, in the order of [`STAGES`].
+    pub histograms: Vec<Histogram<u64>>,
+    /// What became of each capture.
+    pub sources: Vec<SourceReport>,
+    /// The instruments.
+    pub instruments: Vec<InstrumentReport>,
+    /// Venues, strategies and the engine whose breakers are not closed: kind, name and state.
+    pub scopes: Vec<(&'static str, String, BreakerState)>,
+    /// Wall time of the loop, s.
+    pub wall_s: f64,
+    /// Event time covered, s.
+    pub event_s: f64,
+    /// Heap allocations on hot threads; `None` when nobody counted.
+    pub allocations_hot: Option<u64>,
+    /// How noisy the host was meanwhile.
+    pub noise: Option<NoiseFloor>,
+    /// Which counter stamped.
+    pub clock: Clock,
+    /// What could not be done as asked.
+    pub warnings: Vec<String>,
+    /// An output that broke off.
+    pub output_error: Option<OutputError>,
+    /// Whether it was stopped before the end.
+    pub stopped: bool,
+}
+
+pub(super) struct Extras {
+    pub(super) sources: Vec<SourceReport>,
+    pub(super) wall_s: f64,
+    pub(super) event_s: f64,
+    pub(super) allocations_hot: Option<u64>,
+    pub(super) noise: Option<NoiseFloor>,
+    pub(super) clock: Clock,
+    pub(super) warnings: Vec<String>,
+    pub(super) stopped: bool,
+    pub(super) models: Option<DeskReport>,
+}
+
+pub(super) fn report(
+    remains: Remains,
+    written: Written,
+    registry: &Registry,
+    strategies: Vec<String>,
+    e: Extras,
+) -> ReplayReport {
+    let guard = &remains.guard;
+    let instruments =
+        registry.iter().zip(&remains.instruments).map(|((id, instrument), (quality, levels, features))| {
+            let rules = (0..RULE_COUNT as u8).chain([MANUAL]);
+            let open = |rule: &u8| guard.state(id, usize::from(*rule)).is_some_and(|state| !state.allows_trading());
+            InstrumentReport {
+                instrument: instrument.clone(),
+                quality: *quality,
+                levels: *levels,
+                gaps: remains.feed.book_counts(id),
+                features: *features,
+                open: rules.filter(open).map(rule_name).collect(),
+                permitted: guard.permits(id),
+            }
+        });
+    ReplayReport {
+        instruments: instruments.collect(),
+        scopes: scopes(guard, &strategies),
+        feed: remains.feed.counters(),
+        market: remains.market,
+        guard: *guard.counters(),
+        features_digest: remains.features_digest,
+        decisions_digest: guard.digest(),
+        decisions: written.decisions,
+        adjustments: written.adjustments,
+        models: e.models,
+        names: Names::new(registry, strategies),
+        histograms: written.histograms,
+        sources: e.sources,
+        wall_s: e.wall_s,
+        event_s: e.event_s,
+        allocations_hot: e.allocations_hot,
+        noise: e.noise,
+        clock: e.clock,
+        warnings: e.warnings,
+        output_error: written.error,
+        stopped: e.stopped,
+    }
+}
+
+fn scopes(guard: &Guard, strategies: &[String]) -> Vec<(&'static str, String, BreakerState)> {
+    let venues = Venue::ALL.into_iter().map(|venue| (Scope::Venue, venue as u16, venue.name().to_owned()));
+    let strategies = strategies.iter().zip(0..).map(|(name, id)| (Scope::Strategy, id, name.clone()));
+    let all = venues.chain(strategies).chain([(Scope::Engine, 0, String::new())]);
+    let state = |(scope, id, name): (Scope, u16, String)| Some((scope.name(), name, guard.group_state(scope, id)?));
+    all.filter_map(state).filter(|(_, _, state)| *state != BreakerState::Closed).collect()
+}

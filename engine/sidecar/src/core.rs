@@ -1,0 +1,319 @@
+//! The sidecar's own thread: newest vectors in, advice out, models swapped between two adjustments.
+
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Sender;
+use tidegate_market::graph::MarketGraph;
+use tidegate_market::graph::schema::{NODE_SLOTS, PRESENT};
+use tidegate_wire::advice::{Advice, AdviceStamps};
+use tidegate_wire::clock::Clock;
+use tidegate_wire::event::Header;
+use tidegate_wire::feature::FeatureBody;
+use tidegate_wire::{InstrumentId, Registry};
+
+use crate::contract::Source;
+use crate::messages::{Event, Listed};
+use crate::model::{Model, Reads};
+use crate::refusal::Refusal;
+use crate::session::RunFault;
+use crate::slot::{ShadowSettings, Slot};
+
+/// Whoever takes advice.
+pub(crate) trait Publish {
+    /// Advice for one instrument.
+    fn advice(&mut self, advice: &Advice);
+    /// That was all of an adjustment.
+    fn done(&mut self);
+}
+
+/// What the loader hands over.
+#[derive(Debug)]
+pub(crate) enum Handover {
+    /// In force from the next adjustment on, without shadow: it was in force before this run.
+    InForce(Box<Model>),
+    /// To run in shadow.
+    Shadow(Box<Model>),
+}
+
+/// The models and the market they look at.
+#[derive(Debug)]
+pub(crate) struct Sidecar {
+    graph: MarketGraph,
+    /// Number of instruments; their books come first among the nodes.
+    instruments: usize,
+    clock: Clock,
+    slots: Vec<Slot>,
+    shadow: ShadowSettings,
+    adjustments: u64,
+    newest_ns: i64,
+    events: Sender<Event>,
+    /// Models that have no place any more; the loader's thread frees them.
+    retired: Sender<Box<Model>>,
+    /// Levels of the tuner in force, kept while its shadow is compared with them.
+    output: Vec<f32>,
+}
+
+impl Sidecar {
+    /// A sidecar without models.
+    pub(crate) fn new(
+        registry: &Registry,
+        clock: Clock,
+        shadow: ShadowSettings,
+        events: Sender<Event>,
+        retired: Sender<Box<Model>>,
+    ) -> Self {
+        let graph = MarketGraph::new(registry);
+        let (slots, output) = (Vec::new(), Vec::new());
+        let instruments = registry.len();
+        Self { graph, instruments, clock, slots, shadow, adjustments: 0, newest_ns: 0, events, retired, output }
+    }
+
+    /// Adjustments so far.
+    pub(crate) const fn adjustments(&self) -> u64 {
+        self.adjustments
+    }
+
+    /// Takes an instrument's newest vector.
+    pub(crate) fn see(&mut self, header: &Header, body: &FeatureBody) {
+        self.newest_ns = self.newest_ns.max(header.event_ns);
+        self.graph.see(header, body);
+    }
+
+    fn tell(&self, event: Event) {
+        // Whoever listened has gone: the sidecar is about to end too.
+        let _ = self.events.send(event);
+    }
+
+    fn retire(&self, model: Option<Model>) {
+        if let Some(model) = model {
+            // Freed here only if the loader has gone.
+            let _ = self.retired.send(Box::new(model));
+        }
+    }
+
+    fn slot(&mut self, name: &str) -> &mut Slot {
+        let place = self.slots.iter().position(|slot| slot.name == name);
+        let place = place.unwrap_or_else(|| {
+            self.slots.push(Slot::new(name.to_owned()));
+            self.slots.len() - 1
+        });
+        &mut self.slots[place]
+    }
+
+    /// Takes over what the loader has prepared.
+    pub(crate) fn take_over(&mut self, handover: Handover) {
+        let event_ns = self.newest_ns;
+        match handover {
+            Handover::InForce(model) => {
+                let (name, to, hash) = (model.name.clone(), model.version, model.hash_hex());
+                let slot = self.slot(&name);
+                let from = slot.active.as_ref().map(|active| active.version);
+                let retired = slot.put_in_force(*model);
+                self.retire(retired);
+                self.tell(Event::Promoted { name, from, to, hash, shadow: None, event_ns });
+            }
+            Handover::Shadow(model) => {
+                let name = model.name.clone();
+                let retired = self.slot(&name).put_in_shadow(*model);
+                self.retire(retired);
+            }
+        }
+    }
+
+    /// Puts a model's shadow in force.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn promote(&mut self, name: &str) -> Result<(), String> {
+        let event_ns = self.newest_ns;
+        let promoted = self.slots.iter_mut().find(|slot| slot.name == name).and_then(|slot| slot.promote(event_ns));
+        let (event, retired) = promoted.ok_or_else(|| format!("{name} has no version in shadow"))?;
+        self.retire(retired);
+        self.tell(event);
+        Ok(())
+    }
+
+    /// Puts a model's previous version in force.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn roll_back(&mut self, name: &str) -> Result<(), String> {
+        let event_ns = self.newest_ns;
+        let slot = self.slots.iter_mut().find(|slot| slot.name == name);
+        let event = slot.and_then(|slot| slot.roll_back(event_ns));
+        self.tell(event.ok_or_else(|| format!("{name} has no version before the one in force"))?);
+        Ok(())
+    }
+
+    /// Versions in force, by place.
+    pub(crate) fn in_force(&self) -> Vec<Option<u32>> {
+        self.slots.iter().map(|slot| slot.active.as_ref().map(|model| model.version)).collect()
+    }
+
+    /// What is loaded.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        self.slots.iter().flat_map(Slot::list).collect()
+    }
+
+    /// One adjustment as of `moment`: runs every model in force and publishes, then every shadow.
+    pub(crate) fn adjust(&mut self, moment: i64, mut stamps: AdviceStamps, publish: &mut impl Publish) {
+        self.adjustments += 1;
+        stamps.taken = self.clock.ticks();
+        let mut faults = Vec::new();
+        for index in 0..self.slots.len() {
+            let ran = match self.slots[index].active.as_ref().map(|model| &model.reads) {
+                Some(Reads::Graph(_)) => self.tune(index, moment, stamps, publish),
+                _ => Ok(()),
+            };
+            faults.extend(ran.err().map(|fault| (index, fault)));
+        }
+        publish.done();
+        // Nobody waits any more: predictions, shadows, judgement.
+        for index in 0..self.slots.len() {
+            faults.extend(self.predict(index, moment).err().map(|fault| (index, fault)));
+            if let Err(refusal) = self.run_shadow(index, moment) {
+                self.refuse_shadow(index, &refusal);
+            }
+            match self.slots[index].judge(&self.shadow) {
+                Some(Ok(())) => {
+                    let name = self.slots[index].name.clone();
+                    // It was there a line ago.
+                    let _ = self.promote(&name);
+                }
+                Some(Err(refusal)) => self.refuse_shadow(index, &refusal),
+                None => {}
+            }
+        }
+        for (index, fault) in faults {
+            self.failed(index, &fault);
+        }
+    }
+
+    fn tune(
+        &mut self,
+        index: usize,
+        moment: i64,
+        mut stamps: AdviceStamps,
+        publish: &mut impl Publish,
+    ) -> Result<(), RunFault> {
+        let Self { graph, instruments, slots, clock, output, adjustments, .. } = self;
+        let Some(model) = &mut slots[index].active else { return Ok(()) };
+        let view = graph.snapshot(moment);
+        let input_digest = view.digest();
+        let result = model.run_graph(&view)?;
+        stamps.inferred = clock.ticks();
+        output.clear();
+        output.extend_from_slice(result);
+        let Reads::Graph(levels) = &model.reads else { return Ok(()) };
+        let name = Advice::name_field(&model.name);
+        stamps.published = clock.ticks();
+        for (book, node) in view.nodes.chunks_exact(NODE_SLOTS).take(*instruments).enumerate() {
+            // A book that is not good has no say in its thresholds; its advice expires.
+            if node[PRESENT] != 1.0 {
+                continue;
+            }
+            publish.advice(&Advice {
+                adjustment: *adjustments,
+                event_ns: moment,
+                input_digest,
+                model_hash: model.hash,
+                model: name,
+                version: model.version,
+                instrument: InstrumentId(book as u16),
+                reserved: 0,
+                levels: levels.of_book(output, book),
+                stamps,
+            });
+        }
+        slots[index].ran();
+        Ok(())
+    }
+
+    fn predict(&mut self, index: usize, moment: i64) -> Result<(), RunFault> {
+        let Self { graph, instruments, slots, events, .. } = self;
+        let slot = &mut slots[index];
+        let Some(model) = &mut slot.active else { return Ok(()) };
+        let Reads::Row(row) = &model.reads else { return Ok(()) };
+        if row.source != Source::Features {
+            return Ok(());
+        }
+        for instrument in 0..*instruments as u16 {
+            let Some(vector) = graph.latest(InstrumentId(instrument)) else { continue };
+            if let Some((values, input_digest)) = model.run_row(std::iter::once(vector))? {
+                let (values, name, version) = (values.to_vec(), model.name.clone(), model.version);
+                let event = Event::Prediction { name, version, instrument, event_ns: moment, input_digest, values };
+                let _ = events.send(event);
+            }
+        }
+        slot.ran();
+        Ok(())
+    }
+
+    fn run_shadow(&mut self, index: usize, moment: i64) -> Result<(), Refusal> {
+        let Self { graph, instruments, slots, output, .. } = self;
+        let slot = &mut slots[index];
+        let Some(shadow) = &mut slot.shadow else { return Ok(()) };
+        let budget_us = shadow.model.budget_us;
+        let start = Instant::now();
+        let (result, active): (Vec<f32>, Option<Vec<f32>>) = match &shadow.model.reads {
+            Reads::Graph(_) => {
+                let view = graph.snapshot(moment);
+                let result = shadow.model.run_graph(&view)?.to_vec();
+                (result, slot.active.is_some().then(|| output.clone()))
+            }
+            Reads::Row(row) if row.source == Source::Features => {
+                let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+                for instrument in 0..*instruments as u16 {
+                    let Some(vector) = graph.latest(InstrumentId(instrument)) else { continue };
+                    if let Some((values, _)) = shadow.model.run_row(std::iter::once(vector))? {
+                        ours.extend_from_slice(values);
+                    }
+                    let active = slot.active.as_mut().map(|model| model.run_row(std::iter::once(vector)));
+                    if let Some(Ok(Some((values, _)))) = active {
+                        theirs.extend_from_slice(values);
+                    }
+                }
+                (ours, slot.active.is_some().then_some(theirs))
+            }
+            Reads::Row(_) => (Vec::new(), None),
+        };
+        let took = start.elapsed();
+        // Generous: a shadow runs cold, on a core that others use too; the gate has measured it warm.
+        if took > Duration::from_secs_f64(budget_us * 1e-6 * 50.0) {
+            return Err(Refusal::Shadow(format!("a run took {} us", took.as_micros())));
+        }
+        slot.shadow_ran(active.as_deref(), &result, took);
+        Ok(())
+    }
+
+    fn refuse_shadow(&mut self, index: usize, refusal: &Refusal) {
+        if let Some(shadow) = self.slots[index].shadow.take() {
+            let (name, version) = (shadow.model.name.clone(), shadow.model.version);
+            self.retire(Some(shadow.model));
+            let (reason, text) = (refusal.reason(), refusal.to_string());
+            self.tell(Event::Refused { name, version, reason, text });
+        }
+    }
+
+    /// A model in force failed. Wrong inputs are not its fault; after anything else the version before takes over.
+    fn failed(&mut self, index: usize, fault: &RunFault) {
+        let slot = &mut self.slots[index];
+        let Some(version) = slot.active.as_ref().map(|model| model.version) else { return };
+        let (name, event_ns) = (slot.name.clone(), self.newest_ns);
+        self.tell(Event::Fault { name: name.clone(), version, text: fault.to_string() });
+        if matches!(fault, RunFault::InputNotFinite(_)) {
+            return;
+        }
+        let slot = &mut self.slots[index];
+        let broken = match slot.roll_back(event_ns) {
+            Some(event) => {
+                let broken = slot.previous.take();
+                self.tell(event);
+                broken
+            }
+            // Nothing to go back to: no advice, and the static profile holds when the last one expires.
+            None => slot.active.take(),
+        };
+        self.retire(broken);
+    }
+}

@@ -1,0 +1,478 @@
+//! A graph-attention network (GATv2: Brody, Alon, Yahav, How attentive are graph attention networks?, 2022) as a kernel.
+//!
+//! Layers of four heads with eight channels each, concatenated, ELU between; a linear head with softplus, and a running
+//! sum over the quantiles of each target, so that they never cross. For node `i` with incoming edges from `j`, in each head:
+//!
+//! ```text
+//! score(j)  = att . leaky_relu(W_l x_j + W_r x_i + W_e e_ij)        leaky slope 0.2
+//! out_i     = sum_j softmax_j(score) (W_l x_j) + bias
+//! ```
+//!
+//! That is what PyTorch Geometric's `GATv2Conv(heads=4, add_self_loops=False)` computes; self loops are edges like any
+//! other and belong into the graph. A node without incoming edges gets the bias. Nothing allocates after construction.
+
+mod lanes;
+pub(crate) mod op;
+
+use lanes::{LANES, Lanes, Portable};
+
+/// Attention heads of a layer.
+pub const HEADS: usize = 4;
+/// Channels a node has between layers.
+pub const WIDTH: usize = HEADS * LANES;
+/// Slope of the leaky rectifier.
+const SLOPE: f32 = 0.2;
+
+/// The channels of a node, a vector a head.
+type Row = [[f32; LANES]; HEADS];
+
+const ZERO: Row = [[0.0; LANES]; HEADS];
+
+/// One attention layer; weights by input, so that a node's row is a sum of rows.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    source: Vec<Row>,
+    source_bias: Row,
+    target: Vec<Row>,
+    target_bias: Row,
+    edge: Vec<Row>,
+    attention: Row,
+    bias: Row,
+}
+
+/// The tensors of a layer as PyTorch keeps them: row-major, outputs first.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerTensors<'a> {
+    /// `att`, `[1, HEADS, LANES]`.
+    pub attention: &'a [f32],
+    /// `bias`, `[WIDTH]`.
+    pub bias: &'a [f32],
+    /// `lin_l.weight`, `[WIDTH, inputs]`.
+    pub source: &'a [f32],
+    /// `lin_l.bias`, `[WIDTH]`.
+    pub source_bias: &'a [f32],
+    /// `lin_r.weight`, `[WIDTH, inputs]`.
+    pub target: &'a [f32],
+    /// `lin_r.bias`, `[WIDTH]`.
+    pub target_bias: &'a [f32],
+    /// `lin_edge.weight`, `[WIDTH, edge inputs]`.
+    pub edge: &'a [f32],
+}
+
+impl<'a> LayerTensors<'a> {
+    fn all(&self) -> [(&'static str, &'a [f32]); 7] {
+        [
+            ("att", self.attention),
+            ("bias", self.bias),
+            ("lin_l.weight", self.source),
+            ("lin_l.bias", self.source_bias),
+            ("lin_r.weight", self.target),
+            ("lin_r.bias", self.target_bias),
+            ("lin_edge.weight", self.edge),
+        ]
+    }
+}
+
+/// Tensors that do not fit each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ShapeError(pub String);
+
+/// A row of [`WIDTH`] values.
+fn row(values: &[f32], name: &str) -> Result<Row, ShapeError> {
+    if values.len() != WIDTH {
+        return Err(ShapeError(format!("{name} has {} values, expected {WIDTH}", values.len())));
+    }
+    Ok(core::array::from_fn(|head| core::array::from_fn(|lane| values[head * LANES + lane])))
+}
+
+/// A matrix `[WIDTH, inputs]`, transposed into a row an input.
+fn columns(values: &[f32], name: &str) -> Result<Vec<Row>, ShapeError> {
+    if values.is_empty() || !values.len().is_multiple_of(WIDTH) {
+        return Err(ShapeError(format!("{name} has {} values, expected a multiple of {WIDTH}", values.len())));
+    }
+    let inputs = values.len() / WIDTH;
+    let column = |input: usize| {
+        core::array::from_fn(|head| core::array::from_fn(|lane| values[(head * LANES + lane) * inputs + input]))
+    };
+    Ok((0..inputs).map(column).collect())
+}
+
+impl Layer {
+    fn of(tensors: &LayerTensors<'_>) -> Result<Self, ShapeError> {
+        Ok(Self {
+            source: columns(tensors.source, "lin_l.weight")?,
+            source_bias: row(tensors.source_bias, "lin_l.bias")?,
+            target: columns(tensors.target, "lin_r.weight")?,
+            target_bias: row(tensors.target_bias, "lin_r.bias")?,
+            edge: columns(tensors.edge, "lin_edge.weight")?,
+            attention: row(tensors.attention, "att")?,
+            bias: row(tensors.bias, "bias")?,
+        })
+    }
+}
+
+/// A graph to run a network on. Edges go from `sources[e]` to `targets[e]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Graph<'a> {
+    /// Node features, `[nodes, inputs]`.
+    pub nodes: &'a [f32],
+    /// Where edges begin.
+    pub sources: &'a [i64],
+    /// Where they end.
+    pub targets: &'a [i64],
+    /// Edge features, `[edges, edge inputs]`.
+    pub edges: &'a [f32],
+}
+
+/// A graph that a network cannot run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    /// More nodes or edges than there is room for.
+    #[error("more nodes or edges than there is room for")]
+    TooLarge,
+    /// Array lengths that do not fit each other.
+    #[error("array lengths that do not fit each other")]
+    Shape,
+    /// An edge begins or ends at a node that is not there.
+    #[error("an edge begins or ends at a node that is not there")]
+    Index,
+    /// A feature is not finite, or absurdly large: a network would answer plausible numbers all the same.
+    #[error("a value is not finite or beyond 1e9")]
+    NotFinite,
+}
+
+/// A network with room for graphs up to a size.
+#[derive(Clone, Debug)]
+pub struct Gat {
+    layers: Vec<Layer>,
+    /// Weights of the outputs, a row each.
+    head: Vec<Row>,
+    head_bias: Vec<f32>,
+    /// Outputs that are summed up together.
+    quantiles: usize,
+    /// `W_l x` and `W_r x` of every node, and the nodes themselves between layers.
+    from: Vec<Row>,
+    to: Vec<Row>,
+    hidden: Vec<Row>,
+    /// Edges by target: where each node's begin, their sources, their features, their scores.
+    begins: Vec<u32>,
+    places: Vec<u32>,
+    sources: Vec<u32>,
+    features: Vec<f32>,
+    scores: Vec<[[f32; HEADS]; 2]>,
+    raw: Vec<f32>,
+}
+
+impl Gat {
+    /// A network of its tensors, with room for so many nodes and edges. `head` is `[outputs, WIDTH]`; every `quantiles`
+    /// outputs are a target's.
+    ///
+    /// # Errors
+    /// [`ShapeError`] names the tensor.
+    pub fn new(
+        layers: &[LayerTensors<'_>],
+        head: &[f32],
+        head_bias: &[f32],
+        quantiles: usize,
+        (nodes, edges): (usize, usize),
+    ) -> Result<Self, ShapeError> {
+        let weights =
+            layers.iter().flat_map(LayerTensors::all).chain([("head.weight", head), ("head.bias", head_bias)]);
+        for (name, values) in weights {
+            if !all_within(values, WEIGHT_MAX) {
+                return Err(ShapeError(format!("{name} has a value that is not finite or beyond {WEIGHT_MAX}")));
+            }
+        }
+        let layers: Vec<Layer> = layers.iter().map(Layer::of).collect::<Result<_, _>>()?;
+        let Some(first) = layers.first() else { return Err(ShapeError("there is no layer".into())) };
+        let edge_inputs = first.edge.len();
+        for (index, layer) in layers.iter().enumerate() {
+            let inputs = if index == 0 { first.source.len() } else { WIDTH };
+            if layer.source.len() != inputs || layer.target.len() != inputs || layer.edge.len() != edge_inputs {
+                return Err(ShapeError(format!("layer {index} does not fit the one before")));
+            }
+        }
+        let head: Vec<Row> = head.chunks(WIDTH).map(|values| row(values, "head.weight")).collect::<Result<_, _>>()?;
+        if head.is_empty() || head.len() != head_bias.len() {
+            return Err(ShapeError(format!("head.bias has {} values, expected {}", head_bias.len(), head.len())));
+        }
+        let outputs = head.len();
+        if quantiles == 0 || !outputs.is_multiple_of(quantiles) {
+            return Err(ShapeError(format!("{outputs} outputs are no multiple of {quantiles} quantiles")));
+        }
+        Ok(Self {
+            head,
+            quantiles,
+            head_bias: head_bias.to_vec(),
+            from: vec![ZERO; nodes],
+            to: vec![ZERO; nodes],
+            hidden: vec![ZERO; nodes],
+            begins: vec![0; nodes + 1],
+            places: vec![0; nodes],
+            sources: vec![0; edges],
+            features: vec![0.0; edges * edge_inputs],
+            scores: vec![[[0.0; HEADS]; 2]; edges / 2 + 1],
+            raw: vec![0.0; (nodes * outputs).next_multiple_of(LANES)],
+            layers,
+        })
+    }
+
+    /// Numbers a node gives.
+    pub fn outputs(&self) -> usize {
+        self.head.len()
+    }
+
+    /// Which instructions [`Self::run`] takes on this machine.
+    pub fn kernel() -> &'static str {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            return "avx2+fma";
+        }
+        "portable"
+    }
+
+    /// Runs the network; `out` is `[nodes, outputs]`.
+    ///
+    /// # Errors
+    /// [`GraphError`]; `out` is unchanged.
+    pub fn run(&mut self, graph: &Graph<'_>, out: &mut [f32]) -> Result<(), GraphError> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: the CPU has what the function is built for.
+            return unsafe { self.run_avx2(graph, out) };
+        }
+        self.run_with::<Portable>(graph, out)
+    }
+
+    /// The same without vector instructions of a CPU: what every machine can do, and what vectors are checked against.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_portable(&mut self, graph: &Graph<'_>, out: &mut [f32]) -> Result<(), GraphError> {
+        self.run_with::<Portable>(graph, out)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn run_avx2(&mut self, graph: &Graph<'_>, out: &mut [f32]) -> Result<(), GraphError> {
+        self.run_with::<lanes::Avx2>(graph, out)
+    }
+
+    #[inline(always)]
+    fn run_with<V: Lanes>(&mut self, graph: &Graph<'_>, out: &mut [f32]) -> Result<(), GraphError> {
+        let nodes = self.sort_edges(graph, out.len())?;
+        let Self {
+            layers, head, head_bias, from, to, hidden, begins, sources, features, scores, raw, quantiles, ..
+        } = self;
+        for (index, layer) in layers.iter().enumerate() {
+            if index == 0 {
+                let inputs = layer.source.len();
+                for (node, values) in graph.nodes.chunks_exact(inputs).enumerate() {
+                    (from[node], to[node]) = project::<V>(layer, values);
+                }
+            } else {
+                for node in 0..nodes {
+                    (from[node], to[node]) = project::<V>(layer, hidden[node].as_flattened());
+                }
+            }
+            let edge_inputs = layer.edge.len();
+            for node in 0..nodes {
+                let (first, end) = (begins[node] as usize, begins[node + 1] as usize);
+                let edges = Edges {
+                    sources: &sources[first..end],
+                    features: &features[first * edge_inputs..end * edge_inputs],
+                };
+                hidden[node] = attend::<V>(layer, from, &to[node], edges, scores);
+            }
+        }
+        let outputs = head.len();
+        for node in 0..nodes {
+            for (output, (weights, bias)) in head.iter().zip(&*head_bias).enumerate() {
+                let mut sum = V::load(&weights[0]).mul(V::load(&hidden[node][0]));
+                for k in 1..HEADS {
+                    sum = V::load(&weights[k]).mul_add(V::load(&hidden[node][k]), sum);
+                }
+                raw[node * outputs + output] = sum.sum() + bias;
+            }
+        }
+        let used = (nodes * outputs).next_multiple_of(LANES);
+        for lanes in raw[..used].as_chunks_mut::<LANES>().0 {
+            softplus(V::load(lanes)).store(lanes);
+        }
+        for (values, sums) in raw.chunks_exact(*quantiles).zip(out.chunks_exact_mut(*quantiles)) {
+            let mut sum = 0.0;
+            for (value, to) in values.iter().zip(sums) {
+                sum += value;
+                *to = sum;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the graph and puts its edges in order of their targets; gives the number of nodes.
+    #[inline(always)]
+    fn sort_edges(&mut self, graph: &Graph<'_>, out: usize) -> Result<usize, GraphError> {
+        let (inputs, edge_inputs) = (self.layers[0].source.len(), self.layers[0].edge.len());
+        let (nodes, edges) = (graph.nodes.len() / inputs, graph.sources.len());
+        if nodes > self.from.len() || edges > self.sources.len() {
+            return Err(GraphError::TooLarge);
+        }
+        let fits = graph.nodes.len() == nodes * inputs && graph.targets.len() == edges;
+        if !fits || graph.edges.len() != edges * edge_inputs || out != nodes * self.head.len() {
+            return Err(GraphError::Shape);
+        }
+        if !(all_within(graph.nodes, INPUT_MAX) && all_within(graph.edges, INPUT_MAX)) {
+            return Err(GraphError::NotFinite);
+        }
+        let begins = &mut self.begins[..=nodes];
+        begins.fill(0);
+        for (source, target) in graph.sources.iter().zip(graph.targets) {
+            // A negative index is a large one here.
+            if *source as u64 >= nodes as u64 || *target as u64 >= nodes as u64 {
+                return Err(GraphError::Index);
+            }
+            begins[*target as usize + 1] += 1;
+        }
+        for node in 0..nodes {
+            begins[node + 1] += begins[node];
+        }
+        self.places[..nodes].copy_from_slice(&begins[..nodes]);
+        for (edge, (source, target)) in graph.sources.iter().zip(graph.targets).enumerate() {
+            let place = &mut self.places[*target as usize];
+            let at = *place as usize;
+            *place += 1;
+            self.sources[at] = *source as u32;
+            self.features[at * edge_inputs..(at + 1) * edge_inputs]
+                .copy_from_slice(&graph.edges[edge * edge_inputs..(edge + 1) * edge_inputs]);
+        }
+        Ok(nodes)
+    }
+}
+
+/// Largest input and largest weight. Within them no sum overflows, so that no value on the way can be infinite or NaN:
+/// minima and maxima would turn a NaN into a plausible number.
+const INPUT_MAX: f32 = 1e9;
+const WEIGHT_MAX: f32 = 1e4;
+
+/// Whether every value is a number within `limit`, without a branch a value.
+fn all_within(values: &[f32], limit: f32) -> bool {
+    // A NaN is not at most anything.
+    values.iter().fold(true, |all, value| all & (value.abs() <= limit))
+}
+
+/// `W_l x + b_l` and `W_r x + b_r` of one node.
+#[inline(always)]
+fn project<V: Lanes>(layer: &Layer, inputs: &[f32]) -> (Row, Row) {
+    let mut from: [V; HEADS] = core::array::from_fn(|k| V::load(&layer.source_bias[k]));
+    let mut to: [V; HEADS] = core::array::from_fn(|k| V::load(&layer.target_bias[k]));
+    for (value, (source, target)) in inputs.iter().zip(layer.source.iter().zip(&layer.target)) {
+        let value = V::splat(*value);
+        for k in 0..HEADS {
+            from[k] = V::load(&source[k]).mul_add(value, from[k]);
+            to[k] = V::load(&target[k]).mul_add(value, to[k]);
+        }
+    }
+    let mut rows = (ZERO, ZERO);
+    for k in 0..HEADS {
+        from[k].store(&mut rows.0[k]);
+        to[k].store(&mut rows.1[k]);
+    }
+    rows
+}
+
+/// Incoming edges of one node.
+struct Edges<'a> {
+    sources: &'a [u32],
+    features: &'a [f32],
+}
+
+/// One node's channels after attention over its edges, bias and ELU.
+#[inline(always)]
+fn attend<V: Lanes>(layer: &Layer, from: &[Row], to: &Row, edges: Edges<'_>, scores: &mut [[[f32; HEADS]; 2]]) -> Row {
+    let to: [V; HEADS] = core::array::from_fn(|k| V::load(&to[k]));
+    let attention: [V; HEADS] = core::array::from_fn(|k| V::load(&layer.attention[k]));
+    let flat = scores.as_flattened_mut();
+    let mut most = [f32::MIN; HEADS];
+    let width = layer.edge.len();
+    for (edge, source) in edges.sources.iter().enumerate() {
+        let row = &from[*source as usize];
+        let mut sum: [V; HEADS] = core::array::from_fn(|k| V::load(&row[k]).add(to[k]));
+        for (value, weights) in edges.features[edge * width..(edge + 1) * width].iter().zip(&layer.edge) {
+            let value = V::splat(*value);
+            for k in 0..HEADS {
+                sum[k] = V::load(&weights[k]).mul_add(value, sum[k]);
+            }
+        }
+        let score = core::array::from_fn(|k| {
+            let leaky = sum[k].max(sum[k].mul(V::splat(SLOPE)));
+            leaky.mul(attention[k]).sum()
+        });
+        for k in 0..HEADS {
+            most[k] = if score[k] > most[k] { score[k] } else { most[k] };
+        }
+        flat[edge] = score;
+    }
+    let count = edges.sources.len();
+    let used = count.next_multiple_of(2);
+    if used > count {
+        flat[count] = [f32::MIN; HEADS];
+    }
+    let shift = V::load(&core::array::from_fn(|lane| most[lane % HEADS]));
+    let mut total = V::splat(0.0);
+    let mut out = [V::splat(0.0); HEADS];
+    for (pair, weights) in scores[..used / 2].iter_mut().enumerate() {
+        let weights = as_lanes(weights);
+        let mut exp = V::load(weights).sub(shift).exp();
+        if 2 * pair + 1 == count {
+            // The second half stands for no edge.
+            exp = exp.mul(V::load(&[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]));
+        }
+        exp.store(weights);
+        total = total.add(exp);
+        for half in 0..(count - 2 * pair).min(2) {
+            let row = &from[edges.sources[2 * pair + half] as usize];
+            for k in 0..HEADS {
+                out[k] = V::load(&row[k]).mul_add(V::splat(weights[half * HEADS + k]), out[k]);
+            }
+        }
+    }
+    let mut sums = [0.0; LANES];
+    total.store(&mut sums);
+    let mut row = ZERO;
+    for k in 0..HEADS {
+        // Without edges there is nothing to divide by.
+        let inverse = if count == 0 { 0.0 } else { 1.0 / (sums[k] + sums[k + HEADS]) };
+        let value = out[k].mul_add(V::splat(inverse), V::load(&layer.bias[k]));
+        value.positive_or(value.min(V::splat(0.0)).exp().sub(V::splat(1.0))).store(&mut row[k]);
+    }
+    row
+}
+
+/// Scores of two edges as the lanes of one vector.
+#[inline(always)]
+fn as_lanes(pair: &mut [[f32; HEADS]; 2]) -> &mut [f32; LANES] {
+    const { assert!(2 * HEADS == LANES) };
+    match pair.as_flattened_mut().try_into() {
+        Ok(lanes) => lanes,
+        Err(_) => unreachable!("two edges of four heads are eight lanes"),
+    }
+}
+
+/// `ln(1 + e^x)`.
+#[inline(always)]
+fn softplus<V: Lanes>(x: V) -> V {
+    let zero = V::splat(0.0);
+    // ln(1 + e^x) = max(x, 0) + ln(1 + u) with u = e^-|x| in (0, 1], and ln(1 + u) = 2 artanh(u / (2 + u)).
+    let u = zero.sub(x.max(zero.sub(x))).exp();
+    let t = u.div(u.add(V::splat(2.0)));
+    let square = t.mul(t);
+    let mut sum = V::splat(1.0 / 13.0);
+    for odd in [11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        sum = sum.mul_add(square, V::splat(1.0 / odd));
+    }
+    x.max(zero).add(t.add(t).mul(sum))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! The loader's thread: watches the repository, passes new versions through the gate, frees old ones.
+//!
+//! Loading, checking and freeing take milliseconds and allocate; the sidecar's own thread must do none of it. A
+//! version is looked at when its folder has not changed between two looks, so that one that is being copied by hand is
+//! not refused for being half there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use notify::Watcher;
+use ort::environment::Environment;
+use tidegate_market::graph::MarketGraph;
+use tidegate_wire::Registry;
+
+use crate::core::Handover;
+use crate::gate::{GateSettings, admit};
+use crate::messages::Event;
+use crate::model::Model;
+use crate::native;
+use crate::refusal::Refusal;
+use crate::repository::{Repository, VersionFiles};
+
+/// What the loader is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Load a version and put it in shadow.
+    Load(String, u32, u64),
+    /// A model has no place any more.
+    Free(Box<Model>),
+    /// Something in the repository changed.
+    Look,
+    /// End.
+    Stop,
+}
+
+/// What the loader needs to know.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct LoaderSettings {
+    /// The repository.
+    pub repository: PathBuf,
+    /// ONNX Runtime's library, if it is not to be looked for.
+    pub library: Option<PathBuf>,
+    /// The gate.
+    pub gate: GateSettings,
+    /// Look for new versions while running.
+    pub watch: bool,
+}
+
+/// How often the repository is looked at where the file system tells nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A folder that changed is looked at again after this long.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// What a folder looked like: names, sizes and times of its files.
+type Appearance = Vec<(String, u64, u128)>;
+
+pub(crate) struct Loader {
+    settings: LoaderSettings,
+    repository: Repository,
+    graph: MarketGraph,
+    environment: Environment,
+    orders: Receiver<Order>,
+    handovers: Sender<Handover>,
+    events: Sender<Event>,
+    /// Versions that were judged, by how they looked then.
+    judged: BTreeMap<(String, u32), Appearance>,
+    /// Versions that have been seen once, and how.
+    unsettled: BTreeMap<(String, u32), Appearance>,
+    /// Highest version that was there at the start, by model: older ones are not taken by themselves.
+    known: BTreeMap<String, u32>,
+}
+
+/// The loader's ends: orders to it, models from it.
+pub(crate) struct LoaderEnds {
+    pub(crate) orders: Sender<Order>,
+    pub(crate) handovers: Receiver<Handover>,
+    pub(crate) thread: std::thread::JoinHandle<()>,
+}
+
+/// Opens ONNX Runtime, loads the version in force of every model and starts the thread. Without a library there is no
+/// thread, and an event says why.
+pub(crate) fn start(settings: LoaderSettings, registry: &Registry, events: Sender<Event>) -> Option<LoaderEnds> {
+    let environment =
+        native::find(settings.library.as_deref()).and_then(|path| native::environment(&path)).map_err(|error| {
+            let _ = events.send(Event::Unavailable { reason: error.to_string() });
+        });
+    let environment = environment.ok()?;
+    let kernel = crate::gat::Gat::kernel().to_owned();
+    let _ = events.send(Event::Ready { kernel, runtime: ort::info().to_owned() });
+    let ((orders, order_end), (handover_end, handovers)) = (unbounded(), unbounded());
+    let repository = Repository::new(&settings.repository);
+    let mut loader = Loader {
+        settings,
+        repository,
+        graph: MarketGraph::new(registry),
+        environment,
+        orders: order_end,
+        handovers: handover_end,
+        events,
+        judged: BTreeMap::new(),
+        unsettled: BTreeMap::new(),
+        known: BTreeMap::new(),
+    };
+    // Before anything runs: the first adjustment has its models.
+    loader.load_current();
+    let look = orders.clone();
+    let spawned = std::thread::Builder::new().name("tide-loader".into()).spawn(move || loader.run(look));
+    spawned.ok().map(|thread| LoaderEnds { orders, handovers, thread })
+}
+
+impl Loader {
+    fn load_current(&mut self) {
+        for name in self.repository.names() {
+            let versions = self.repository.versions(&name);
+            self.known.insert(name.clone(), versions.last().copied().unwrap_or(0));
+            let Some(version) = self.repository.current(&name) else { continue };
+            if let Some(model) = self.load(&name, version) {
+                let _ = self.handovers.send(Handover::InForce(Box::new(model)));
+            }
+        }
+    }
+
+    fn run(mut self, look: Sender<Order>) {
+        // Kept alive with the thread. Without it the look every half second is enough.
+        let _watcher = self.settings.watch.then(|| watch(self.repository.root(), look)).flatten();
+        let mut next = Instant::now() + LOOK_EVERY;
+        loop {
+            let order = self.orders.recv_timeout(next.saturating_duration_since(Instant::now()));
+            match order {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::Free(model)) => free(model),
+                Ok(Order::Load(name, version, id)) => self.load_for(id, &name, version),
+                // Several changes come at once; one look after they have settled is enough.
+                Ok(Order::Look) => next = next.min(Instant::now() + SETTLE),
+                Err(RecvTimeoutError::Timeout) => {
+                    let settled = !self.settings.watch || self.look();
+                    next = Instant::now() + if settled { LOOK_EVERY } else { SETTLE };
+                }
+            }
+        }
+    }
+
+    /// Looks for versions that are newer than those known; whether nothing is still changing.
+    fn look(&mut self) -> bool {
+        let mut settled = true;
+        for name in self.repository.names() {
+            let known = self.known.get(&name).copied().unwrap_or(0);
+            for version in self.repository.versions(&name).into_iter().filter(|version| *version > known) {
+                let (key, now) = ((name.clone(), version), appearance(&self.repository.folder(&name, version)));
+                if self.judged.get(&key) == Some(&now) {
+                    continue;
+                }
+                if self.unsettled.get(&key) != Some(&now) {
+                    self.unsettled.insert(key, now);
+                    settled = false;
+                    continue;
+                }
+                self.unsettled.remove(&key);
+                self.judged.insert(key, now);
+                if let Some(model) = self.load(&name, version) {
+                    let _ = self.handovers.send(Handover::Shadow(Box::new(model)));
+                }
+            }
+        }
+        settled
+    }
+
+    fn load_for(&self, id: u64, name: &str, version: u32) {
+        let error = match self.load(name, version) {
+            Some(model) => {
+                let _ = self.handovers.send(Handover::Shadow(Box::new(model)));
+                None
+            }
+            None => Some(format!("{name} {version} was refused; the log says why")),
+        };
+        let _ = self.events.send(Event::Answer { id, error, models: Vec::new() });
+    }
+
+    /// Passes a version through the gate; tells what came of it.
+    fn load(&self, name: &str, version: u32) -> Option<Model> {
+        let files = VersionFiles::read(&self.repository.folder(name, version));
+        let model = files
+            .and_then(|files| admit(&files, &self.settings.gate, &self.environment))
+            .and_then(|admitted| Model::new(admitted, &self.graph));
+        let name = name.to_owned();
+        match model {
+            Ok(model) => {
+                let (hash, report) = (model.hash_hex(), model.report.clone());
+                let _ = self.events.send(Event::Admitted { name, version, hash, report });
+                Some(model)
+            }
+            Err(refusal) => {
+                let _ = self.events.send(refused(name, version, &refusal));
+                None
+            }
+        }
+    }
+}
+
+fn refused(name: String, version: u32, refusal: &Refusal) -> Event {
+    Event::Refused { name, version, reason: refusal.reason(), text: refusal.to_string() }
+}
+
+/// Frees a model and gives its memory back to the system: what a large one leaves would stay for ever.
+fn free(model: Box<Model>) {
+    drop(model);
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: a plain call without pointers.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+fn watch(root: &Path, look: Sender<Order>) -> Option<notify::RecommendedWatcher> {
+    let look = Arc::new(look);
+    let mut watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
+        let _ = look.send(Order::Look);
+    });
+    let watching = watcher.as_mut().map(|watcher| watcher.watch(root, notify::RecursiveMode::Recursive));
+    if matches!(watching, Ok(Ok(()))) { watcher.ok() } else { None }
+}
+
+fn appearance(folder: &Path) -> Appearance {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Appearance = entries
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some((name, metadata.len(), changed.unwrap_or_default().as_nanos()))
+        })
+        .collect();
+    files.sort();
+    files
+}

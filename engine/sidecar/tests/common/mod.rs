@@ -1,0 +1,102 @@
+//! What tests of the sidecar share: the library, the committed tuner, and copies of it that are wrong in one way.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use ort::environment::Environment;
+use sha2::{Digest, Sha256};
+use tidegate_sidecar::native;
+
+/// The committed model repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../onnx")
+}
+
+/// ONNX Runtime, or a loud skip where it was not fetched. In CI its absence is a failure.
+pub(crate) fn environment() -> Option<Environment> {
+    static TELEMETRY: Once = Once::new();
+    // SAFETY: every test of a process asks here first; nothing else of these tests reads or writes variables.
+    TELEMETRY.call_once(|| unsafe { native::disable_telemetry() });
+    match native::find(None).and_then(|path| native::environment(&path)) {
+        Ok(environment) => Some(environment),
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "{error}");
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+    }
+}
+
+/// A copy of the committed tuner, version 1, that can be changed.
+pub(crate) struct Forge {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) folder: PathBuf,
+}
+
+impl Forge {
+    pub(crate) fn new() -> Self {
+        Self::version(1)
+    }
+
+    /// The same under another number.
+    pub(crate) fn version(version: u32) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Self::copy(root.path(), version);
+        let forge = Self { root, folder };
+        forge.contract(|contract| contract["version"] = version.into());
+        forge
+    }
+
+    /// Copies the committed tuner into a repository.
+    pub(crate) fn copy(root: &Path, version: u32) -> PathBuf {
+        let folder = root.join("breaker-tuner").join(version.to_string());
+        std::fs::create_dir_all(&folder).expect("made");
+        for file in ["model.onnx", "contract.json", "golden.json"] {
+            std::fs::copy(repository().join("breaker-tuner/1").join(file), folder.join(file)).expect("copied");
+        }
+        folder
+    }
+
+    pub(crate) fn read(&self, file: &str) -> Vec<u8> {
+        std::fs::read(self.folder.join(file)).expect("read")
+    }
+
+    pub(crate) fn write(&self, file: &str, bytes: &[u8]) {
+        std::fs::write(self.folder.join(file), bytes).expect("written");
+    }
+
+    /// Changes the contract.
+    pub(crate) fn contract(&self, change: impl FnOnce(&mut serde_json::Value)) {
+        let mut contract = serde_json::from_slice(&self.read("contract.json")).expect("JSON");
+        change(&mut contract);
+        self.write("contract.json", contract.to_string().as_bytes());
+    }
+
+    /// Replaces a file and makes the contract vouch for it.
+    pub(crate) fn replace(&self, file: &str, bytes: &[u8]) {
+        self.write(file, bytes);
+        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.contract(|contract| {
+            contract["files"][file] = serde_json::json!({ "bytes": bytes.len(), "sha256": hash });
+        });
+    }
+
+    /// Changes the model's bytes and makes the contract vouch for them.
+    pub(crate) fn model(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = self.read("model.onnx");
+        change(&mut bytes);
+        self.replace("model.onnx", &bytes);
+    }
+
+    /// Replaces a text of the model by another one of equal length, everywhere.
+    pub(crate) fn swap(&self, from: &str, to: &str) {
+        assert_eq!(from.len(), to.len());
+        self.model(|bytes| {
+            let places: Vec<usize> =
+                (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from.as_bytes())).collect();
+            assert!(!places.is_empty(), "{from} is in the model");
+            places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to.as_bytes()));
+        });
+    }
+}
