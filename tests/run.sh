@@ -48,6 +48,7 @@ quiet_run() {
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "tests" cargo test --locked --workspace --no-fail-fast --quiet
+step "models package" bash models/test.sh
 step "documentation" documentation
 step "loom" loom
 step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-20}"

@@ -48,7 +48,15 @@ def _family(name: str) -> Any:
 
 
 def data_sets(data: DataOptions) -> None:
-    """Makes all data sets."""
+    """Makes all data sets of all models, or takes them from the cache, and lists them."""
+    from tidegate_models import datasets, minute_bars
+    from tidegate_models.tuner import experiment
+
+    engine = datasets.find_engine(data.engine)
+    for part in datasets.make_all(experiment.sources(), engine, data.cache, data.recorded):
+        print(f"{part.source.label}: {part.folder}, SHA-256 {part.digest}")
+    for bars in minute_bars.load(data):
+        print(f"{bars.source.label}: {len(bars.rows)} minute bars, SHA-256 {bars.digest}")
 
 
 def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> Artifact:
