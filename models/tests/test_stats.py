@@ -52,3 +52,14 @@ def test_reliability_of_calibrated_probabilities_lies_on_the_diagonal() -> None:
     for predicted, rate, _ in stats.reliability(p, outcome):
         assert predicted == pytest.approx(rate, abs=0.03)
     assert stats.expected_calibration_error(p, outcome) < 0.02
+
+
+def test_auc_is_scikit_learns_and_lies_in_its_interval() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(4)
+    p = np.round(rng.random(3000), 2)
+    outcome = (rng.random(3000) < 0.3 + 0.3 * p).astype(float)
+    found = stats.auc(p, outcome, np.arange(3000) // 30)
+    assert found.value == pytest.approx(roc_auc_score(outcome, p))
+    assert found.low < found.value < found.high

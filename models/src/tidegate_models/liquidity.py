@@ -32,6 +32,8 @@ _EVERY_CELLS = 5
 # The recorded day with three venues is cut in two; its second half is a test.
 SPLIT_DAY = datasets.RECORDED[2]
 SPLIT_SHARE = 0.5
+# Recorded minutes are few beside simulated hours; this often they count.
+_REPEATS = 8
 # A row of training may see a label's horizon, and features look back over about a minute.
 EMBARGO_NS = 60_000_000_000
 
@@ -68,8 +70,8 @@ def sources() -> list[datasets.Source]:
     """Markets that liquidity and fill models use."""
     return [
         *datasets.RECORDED,
-        *datasets.SIMULATED_TRAIN[:16],
-        *datasets.SIMULATED_CHECK[:3],
+        *datasets.SIMULATED_TRAIN[:20],
+        *datasets.SIMULATED_CHECK,
         *datasets.SIMULATED_TEST[:6],
     ]
 
@@ -82,7 +84,7 @@ def split(parts: dict[str, RowSet]) -> SplitRows:
         return [parts[source.name] for source in group if source.name in parts]
 
     return SplitRows(
-        train=rowsets.concatenate([*of(datasets.SIMULATED_TRAIN), *of(datasets.RECORDED[:2]), early]),
+        train=rowsets.concatenate([*of(datasets.SIMULATED_TRAIN), *[*of(datasets.RECORDED[:2]), early] * _REPEATS]),
         check=rowsets.concatenate(of(datasets.SIMULATED_CHECK)),
         tests={
             "simulated, seeds not trained on": rowsets.concatenate(of(datasets.SIMULATED_TEST)),

@@ -99,14 +99,21 @@ def fills(names: Sequence[str], train: RowSet, parameters: dict[str, float]) -> 
 
 
 def label_counts(rows: SplitRows, horizons_s: Sequence[int]) -> dict[str, int]:
-    """Known labels by horizon and source, over training, check and tests."""
-    everything = [rows.train, rows.check, *rows.tests.values()]
+    """Known labels by horizon and source, over training, check and tests; a row that is used often counts once."""
+    everything = [_once(part) for part in (rows.train, rows.check, *rows.tests.values())]
     counts = {}
     for index, horizon in enumerate(horizons_s):
         for kind, flag in (("recorded", True), ("simulated", False)):
             known = (np.isfinite(part.labels[:, index]) & (part.recorded == flag) for part in everything)
             counts[f"{horizon}s {kind}"] = int(sum(part.sum() for part in known))
     return counts
+
+
+def _once(rows: RowSet) -> RowSet:
+    """Without repetitions of rows."""
+    keys = np.concatenate([rows.features, rows.time_ns[:, None] % 2**24, rows.source[:, None]], axis=1)
+    _, first = np.unique(np.nan_to_num(keys, nan=-1.0), axis=0, return_index=True)
+    return rows.take(np.sort(first))
 
 
 def golden_rows(rows: RowSet, count: int, seed: int) -> list[dict[str, npt.NDArray[np.generic]]]:
