@@ -171,8 +171,9 @@ def evaluate(artifact: Artifact, data: DataOptions, seed: int, work: Path, repor
             "The recorded test is less than three minutes of six books in one market: its blocks are few and its intervals wide.",
             "In the simulator most drops come from its regimes. How often real markets lose half their depth is not learnt from it:\n"
             "recorded coin-margined books do so far more often than simulated ones.",
-            "The base rate is that of the training rows; simulated and recorded rates differ, which is why the recorded test can lose\n"
-            "to a constant in log loss even where it ranks well.",
+            "Calibration is to simulated markets. On the recorded minutes the model ranks well, but its probabilities are far too low\n"
+            "(see the figure): use its order there, or calibrate it anew on data of your own.",
+            "The base rate is that of the training rows, in which a recorded row counts eightfold.",
         ],
     )
     return binary_report.write(artifact, reports / NAME, text, tests, HORIZONS_S, seed)
