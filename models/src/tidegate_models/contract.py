@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,7 +137,9 @@ def columns_spec(
     )
 
 
-def to_json(spec: ModelSpec, name: str, version: int, created: str, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def to_json(
+    spec: ModelSpec, name: str, version: int, created: str, files: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """The whole contract in the order of the format's description."""
     return {
         "format": FORMAT,
@@ -160,3 +163,8 @@ def to_json(spec: ModelSpec, name: str, version: int, created: str, files: Mappi
         "tolerance": spec.tolerance,
         "files": files,
     }
+
+
+def sha256_text(text: str) -> str:
+    """SHA-256 of a text in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
