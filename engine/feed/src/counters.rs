@@ -62,7 +62,7 @@ pub struct FeedCounters {
     pub frames: u64,
     /// Bytes of those frames.
     pub bytes: u64,
-    /// Events emitted: deltas, snapshots, quotes, trades, marks and status changes.
+    /// Events emitted: deltas, snapshots, quotes, trades, marks, bars and status changes.
     pub events: u64,
     /// Depth frames emitted.
     pub deltas: u64,
@@ -76,6 +76,12 @@ pub struct FeedCounters {
     pub trades: u64,
     /// Mark price messages.
     pub marks: u64,
+    /// Finished bars of the venues' own.
+    pub bars: u64,
+    /// Recorded order books compared with the book kept order by order.
+    pub books_checked: u64,
+    /// Of these, how many showed the same levels.
+    pub books_agreed: u64,
     /// Missing updates noticed by the sequence rule.
     pub gaps: u64,
     /// Streams taken up again from another connection or capture without continuing the one before.

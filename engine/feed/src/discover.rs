@@ -10,7 +10,8 @@ use tidegate_wire::instrument::RegistryError;
 use tidegate_wire::{InstrumentId, Price, Registry, Venue};
 
 use crate::frame::{FrameMut, PADDING};
-use crate::replay::{CaptureReader, Captured, ReplayError, SourceSpec};
+use crate::replay::{CaptureReader, Captured, Format, ReplayError, SourceSpec};
+use crate::tables;
 use crate::venues::binance::{Survey, Surveyor};
 
 /// A capture with what it holds.
@@ -24,6 +25,8 @@ pub struct Source {
     pub instruments: BTreeMap<String, InstrumentId>,
     /// Its instrument if there is only one: whose an unnamed snapshot is. Else [`InstrumentId::NONE`].
     pub only: InstrumentId,
+    /// When its frames were known, where they do not say so themselves, ns since the epoch: an opening snapshot.
+    pub begin_ns: Option<i64>,
 }
 
 /// What a set of captures holds.
@@ -44,6 +47,14 @@ pub enum DiscoverError {
     /// No frame told the market.
     #[error("{0}: no frame tells which venue this is; say VENUE=FILE with one of {known}", known = Venue::ALL.map(Venue::name).join(", "))]
     NoVenue(String),
+    /// An opening snapshot without what it needs beside it.
+    #[error("{path}: {reason}")]
+    Opening {
+        /// Which file.
+        path: String,
+        /// What is missing.
+        reason: &'static str,
+    },
     /// An instrument cannot be registered.
     #[error("{path}: {source}")]
     Instrument {
@@ -62,9 +73,9 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discove
     let mut surveys = Vec::with_capacity(specs.len());
     let mut markets: BTreeMap<Venue, Survey> = BTreeMap::new();
     for spec in specs {
-        let (survey, venue) = survey(spec)?;
+        let (survey, venue, rows) = survey(spec)?;
         markets.entry(venue).or_default().merge(&survey);
-        surveys.push((spec, survey, venue));
+        surveys.push((spec, survey, venue, rows));
     }
     for (venue, survey) in &markets {
         for instrument in survey.instruments(*venue) {
@@ -79,25 +90,77 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discove
         let price = markets.get(&instrument.venue).and_then(|s| s.price(&instrument.symbol, instrument.price_scale));
         prices.extend(price.map(|price| (id, price)));
     }
-    let sources = surveys.into_iter().map(|(spec, survey, venue)| source(spec, &survey, venue, registry)).collect();
+    let mut sources: Vec<_> =
+        surveys.iter().map(|(spec, survey, venue, _)| source(spec, survey, *venue, registry)).collect();
+    let rows: Vec<_> = surveys.into_iter().map(|(.., rows)| rows).collect();
+    place_openings(&mut sources, &rows)?;
     Ok(Discovery { sources, prices })
+}
+
+/// What the rows of a table said about time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rows {
+    format: Option<Format>,
+    /// Receive time of the first, ns since the epoch.
+    first_ns: Option<i64>,
+    bids: bool,
+    asks: bool,
+}
+
+/// An opening snapshot has no time of its own: it was taken just before the first update of its instrument.
+fn place_openings(sources: &mut [Source], rows: &[Rows]) -> Result<(), DiscoverError> {
+    for index in 0..sources.len() {
+        if rows[index].format != Some(Format::CoinbaseBook) {
+            continue;
+        }
+        let only = sources[index].only;
+        let beside = sources.iter().zip(rows).filter(|(source, _)| source.only == only).map(|(_, rows)| rows);
+        let (mut first_ns, mut bids, mut asks) = (None::<i64>, false, false);
+        for rows in beside {
+            if rows.format == Some(Format::CoinbaseUpdates) {
+                first_ns = first_ns.into_iter().chain(rows.first_ns).min();
+            }
+            (bids, asks) = (bids || rows.bids, asks || rows.asks);
+        }
+        let missing = match (bids, asks, first_ns) {
+            (false, ..) => "an opening snapshot without its bids: give the file with them in the same command",
+            (_, false, _) => "an opening snapshot without its asks: give the file with them in the same command",
+            (.., None) => "an opening snapshot has no time: give the updates that follow it in the same command",
+            (.., Some(first_ns)) => {
+                sources[index].begin_ns = Some(first_ns - 1);
+                continue;
+            }
+        };
+        return Err(DiscoverError::Opening { path: sources[index].spec.path.display().to_string(), reason: missing });
+    }
+    Ok(())
 }
 
 fn source(spec: &SourceSpec, survey: &Survey, venue: Venue, registry: &Registry) -> Source {
     let find = |symbol: &str| registry.find(venue, symbol).map(|id| (symbol.to_owned(), id));
     let instruments: BTreeMap<_, _> = survey.symbols().filter_map(find).collect();
     let only = if instruments.len() == 1 { instruments.values().copied().next() } else { None };
-    Source { spec: spec.clone(), venue, instruments, only: only.unwrap_or(InstrumentId::NONE) }
+    Source { spec: spec.clone(), venue, instruments, only: only.unwrap_or(InstrumentId::NONE), begin_ns: None }
 }
 
-fn survey(spec: &SourceSpec) -> Result<(Survey, Venue), DiscoverError> {
+fn survey(spec: &SourceSpec) -> Result<(Survey, Venue, Rows), DiscoverError> {
     let mut reader = CaptureReader::open(spec)?;
     let (mut captured, mut survey, mut surveyor) = (Captured::default(), Survey::default(), Surveyor::default());
+    let format = reader.format();
+    let mut rows = Rows { format: Some(format), ..Rows::default() };
     loop {
         match reader.next(&mut captured) {
             Ok(true) => {}
             Ok(false) | Err(ReplayError::Damaged { .. }) => break,
             Err(error) => return Err(error.into()),
+        }
+        if format.is_table() {
+            tables::survey::see(format, &captured.symbol, &captured.bytes, &mut survey);
+            rows.first_ns = rows.first_ns.or(Some(captured.recv_ns));
+            if format == Format::CoinbaseBook {
+                (rows.bids, rows.asks) = tables::survey::sides(&captured.bytes);
+            }
+            continue;
         }
         let length = captured.bytes.len();
         captured.bytes.resize(length + PADDING, 0);
@@ -107,5 +170,5 @@ fn survey(spec: &SourceSpec) -> Result<(Survey, Venue), DiscoverError> {
         }
     }
     let venue = reader.venue().or(survey.venue());
-    venue.map(|venue| (survey, venue)).ok_or_else(|| DiscoverError::NoVenue(spec.path.display().to_string()))
+    venue.map(|venue| (survey, venue, rows)).ok_or_else(|| DiscoverError::NoVenue(spec.path.display().to_string()))
 }

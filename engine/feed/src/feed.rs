@@ -2,16 +2,18 @@
 
 use tidegate_wire::clock::{Clock, EventClock};
 use tidegate_wire::event::{
-    BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION, FLAG_SPARE,
-    Header, Status,
+    Bar, BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION,
+    FLAG_SPARE, Header, Status,
 };
 use tidegate_wire::{InstrumentId, RecordKind, Registry, Venue};
 
 use crate::counters::{FeedCounters, Reason};
 use crate::frame::{FrameMeta, FrameMut};
+use crate::replay::Format;
 use crate::sync::{Rule, SnapshotVerdict, State, Synchroniser, Verdict};
-use crate::venues::binance::Decoder;
-use crate::venues::{Body, Message};
+use crate::tables::{self, Row};
+use crate::venues::binance::{Decoder, MARKETS};
+use crate::venues::{Body, Levels, Message};
 
 /// Why a feed cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,8 @@ pub struct Feed {
     clock: Clock,
     event_time: EventClock,
     decoders: [Option<Box<Decoder>>; Venue::ALL.len()],
+    /// Rows of recorded tables.
+    tables: Box<tables::Decoder>,
     books: Vec<Book>,
     counters: FeedCounters,
     /// Event time of the next heartbeat for frames without events.
@@ -71,7 +75,7 @@ impl Feed {
         }
         let decoders = Venue::ALL.map(|venue| {
             let any = registry.iter().any(|(_, instrument)| instrument.venue == venue);
-            any.then(|| Box::new(Decoder::new(registry, venue)))
+            (any && MARKETS.contains(&venue)).then(|| Box::new(Decoder::new(registry, venue)))
         });
         let book = |venue| Book {
             sync: Synchroniser::new(rule(venue)),
@@ -86,7 +90,8 @@ impl Feed {
         };
         let books = registry.iter().map(|(_, instrument)| book(instrument.venue)).collect();
         let (event_time, counters) = (EventClock::default(), FeedCounters::default());
-        Ok(Self { clock, event_time, decoders, books, counters, next_beat_ns: 0 })
+        let tables = Box::new(tables::Decoder::new(registry));
+        Ok(Self { clock, event_time, decoders, tables, books, counters, next_beat_ns: 0 })
     }
 
     /// Reads one frame and emits what it means.
@@ -102,6 +107,45 @@ impl Feed {
         if self.counters.events == before && event_ns >= self.next_beat_ns {
             self.next_beat_ns = event_ns.saturating_add(BEAT_NS);
             self.heartbeat(event_ns, meta.arrive_ticks, sink);
+        }
+    }
+
+    /// Reads one frame of a recorded table (one row, or the rows of one instant) and emits what it means.
+    pub fn row(&mut self, meta: &FrameMeta, format: Format, rows: &[u8], sink: &mut impl EventSink) {
+        self.counters.frames += 1;
+        self.counters.bytes += rows.len() as u64;
+        let event_ns = self.event_time.advance(meta.recv_ns);
+        let row = match self.tables.row(format, meta.hint, event_ns, rows) {
+            Ok(row) => row,
+            Err(reason) => {
+                self.counters.skipped[reason as usize] += 1;
+                return self.heartbeat(event_ns, meta.arrive_ticks, sink);
+            }
+        };
+        let Some(book) = self.books.get_mut(meta.hint.index()) else { return };
+        let header = Header {
+            frame: self.counters.frames,
+            event_ns,
+            arrive_ticks: meta.arrive_ticks,
+            decoded_ticks: self.clock.ticks(),
+            ..Header::new(RecordKind::Heartbeat, meta.hint)
+        };
+        let mut emitter = Emitter { header, source: meta.source, counters: &mut self.counters, sink };
+        // These tables have one stamp a row: whether the venue's or the recorder's, no latency follows from it.
+        let said = |body| Message { instrument: meta.hint, venue_ns: 0, body };
+        match row {
+            Row::Nothing => self.heartbeat(event_ns, meta.arrive_ticks, sink),
+            Row::Bar(bar) => emitter.bar(&bar),
+            Row::Message(body) => emitter.message(&said(body), book, self.tables.levels()),
+            Row::Book(changed, agreed) => {
+                emitter.counters.books_checked += u64::from(agreed.is_some());
+                emitter.counters.books_agreed += u64::from(agreed == Some(true));
+                if let Some(ids) = changed {
+                    emitter.message(&said(Body::Delta(ids)), book, self.tables.levels());
+                }
+                let ids = self.tables.whole(meta.hint);
+                emitter.message(&said(Body::Snapshot(ids)), book, self.tables.levels());
+            }
         }
     }
 
@@ -132,7 +176,7 @@ impl Feed {
             sink,
         };
         let book = &mut self.books[message.instrument.index()];
-        emitter.message(&message, book, decoder);
+        emitter.message(&message, book, decoder.levels());
     }
 
     /// Emits a heartbeat: event time moves on although no frame came.
@@ -191,6 +235,8 @@ const fn rule(venue: Venue) -> Rule {
     match venue {
         Venue::BinanceSpot => Rule::Contiguous,
         Venue::BinanceUsdm | Venue::BinanceCoinm => Rule::Chained,
+        // Their recorded books number nothing: the reader counts frames, and leaves out what it could not read.
+        Venue::Coinbase | Venue::Bitstamp | Venue::Bitmex | Venue::Deribit | Venue::Bybit => Rule::Contiguous,
     }
 }
 
@@ -204,10 +250,10 @@ struct Emitter<'a, S> {
 
 impl<S: EventSink> Emitter<'_, S> {
     #[inline(always)]
-    fn message(&mut self, message: &Message, book: &mut Book, decoder: &Decoder) {
+    fn message(&mut self, message: &Message, book: &mut Book, levels: &Levels) {
         match &message.body {
-            Body::Delta(ids) => self.delta(ids, book, decoder),
-            Body::Snapshot(ids) => self.snapshot(ids, book, decoder),
+            Body::Delta(ids) => self.delta(ids, book, levels),
+            Body::Snapshot(ids) => self.snapshot(ids, book, levels),
             Body::Quote(quote) => {
                 self.counters.quotes += 1;
                 self.counters.events += 1;
@@ -236,13 +282,19 @@ impl<S: EventSink> Emitter<'_, S> {
         }
     }
 
+    fn bar(&mut self, bar: &Bar) {
+        self.counters.bars += 1;
+        self.counters.events += 1;
+        self.header.kind = RecordKind::Bar as u8;
+        self.sink.bar(&self.header, bar);
+    }
+
     #[inline(always)]
-    fn delta(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
+    fn delta(&mut self, ids: &DepthIds, book: &mut Book, levels: &Levels) {
         if ids.first > ids.last {
             self.counters.skipped[Reason::BadField as usize] += 1;
             return;
         }
-        let levels = decoder.levels();
         let goes_on = !self.takes_over(book, SILENCE_NS);
         if !goes_on && book.sync.state() == State::Waiting {
             // What was held back belongs to a recording that has ended.
@@ -290,15 +342,14 @@ impl<S: EventSink> Emitter<'_, S> {
         self.sink.delta(&self.header, depth);
     }
 
-    fn emit_snapshot(&mut self, ids: &DepthIds, decoder: &Decoder, flags: u8) {
+    fn emit_snapshot(&mut self, ids: &DepthIds, levels: &Levels, flags: u8) {
         self.header.kind = RecordKind::Snapshot as u8;
         self.header.flags = FLAG_FIRST | FLAG_LAST | flags;
-        let levels = decoder.levels();
         self.sink.snapshot(&self.header, Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() });
     }
 
     #[cold]
-    fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, decoder: &Decoder) {
+    fn snapshot(&mut self, ids: &DepthIds, book: &mut Book, levels: &Levels) {
         // A recording often begins with its snapshot: one from a new source that is newer than the book replaces it
         // when the old source has paused; after a longer silence that is a session. While the old source goes on it is
         // an answer that was recorded apart from its stream. One that is no newer begins nothing.
@@ -316,14 +367,14 @@ impl<S: EventSink> Emitter<'_, S> {
             }
             SnapshotVerdict::Unneeded => {
                 self.counters.snapshots_unneeded += 1;
-                self.emit_snapshot(ids, decoder, FLAG_SPARE);
+                self.emit_snapshot(ids, levels, FLAG_SPARE);
                 return;
             }
             SnapshotVerdict::Load => (book.depth_source, book.carried_ns) = (self.source, self.header.event_ns),
         }
         self.counters.snapshots += 1;
         self.counters.events += 1;
-        self.emit_snapshot(ids, decoder, 0);
+        self.emit_snapshot(ids, levels, 0);
         let (held, emitted) = (book.sync.held(), self.counters.deltas);
         let mut joined = false;
         let gap = book.sync.release(|verdict, venue_ns, depth| {

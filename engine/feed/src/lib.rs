@@ -9,6 +9,9 @@
 //! calls an [`EventSink`](tidegate_wire::event::EventSink). Sockets, replay, fuzzers and the simulator drive this same
 //! code.
 //!
+//! Recorded tables (bars, funding, books flattened to rows) go through the same feed: a row is a frame whose format
+//! the reader names, and gives the events a live venue's frame would.
+//!
 //! [`replay`] reads recorded captures, merges them by receive time on a cold thread and hands blocks of frames to the
 //! hot loop; [`discover`] finds out which instruments a capture holds.
 //!
@@ -23,6 +26,7 @@ mod json;
 pub mod replay;
 pub mod symbols;
 pub mod sync;
+mod tables;
 pub mod venues;
 
 pub use counters::{FeedCounters, Reason};

@@ -17,6 +17,16 @@ pub struct Entry {
     pub qty_scale: Scale,
 }
 
+impl Entry {
+    /// What is needed of an instrument.
+    pub(crate) fn new(id: InstrumentId, instrument: &Instrument) -> Self {
+        let mut padded = [0; 24];
+        padded[..instrument.symbol.len()].copy_from_slice(instrument.symbol.as_bytes());
+        let (price_scale, qty_scale) = (instrument.price_scale, instrument.qty_scale);
+        Self { key: words(&padded), id, price_scale, qty_scale }
+    }
+}
+
 /// The instruments of one venue by symbol: open addressing, at most half full, built once.
 #[derive(Clone, Debug)]
 pub struct SymbolTable {
@@ -37,15 +47,12 @@ impl SymbolTable {
     }
 
     fn insert(&mut self, id: InstrumentId, instrument: &Instrument) {
-        let mut padded = [0; 24];
-        padded[..instrument.symbol.len()].copy_from_slice(instrument.symbol.as_bytes());
-        let key = words(&padded);
-        let mut slot = hash(&key) & self.mask;
+        let entry = Entry::new(id, instrument);
+        let mut slot = hash(&entry.key) & self.mask;
         while self.slots[slot].is_some() {
             slot = (slot + 1) & self.mask;
         }
-        let (price_scale, qty_scale) = (instrument.price_scale, instrument.qty_scale);
-        self.slots[slot] = Some(Entry { key, id, price_scale, qty_scale });
+        self.slots[slot] = Some(entry);
     }
 
     /// The instrument of `symbol`.

@@ -115,7 +115,7 @@ fn hint(venue: Venue) -> InstrumentId {
         Venue::BinanceSpot => SPOT,
         Venue::BinanceUsdm => USDM,
         // Coin-margined answers name their symbol: a wrong hint must not matter.
-        Venue::BinanceCoinm => InstrumentId::NONE,
+        _ => InstrumentId::NONE,
     }
 }
 

@@ -217,6 +217,11 @@ impl Profile {
             Venue::BinanceSpot => include_str!("../profiles/binance-spot.toml"),
             Venue::BinanceUsdm => include_str!("../profiles/binance-usdm.toml"),
             Venue::BinanceCoinm => include_str!("../profiles/binance-coinm.toml"),
+            Venue::Coinbase => include_str!("../profiles/coinbase.toml"),
+            Venue::Bitstamp => include_str!("../profiles/bitstamp.toml"),
+            Venue::Bitmex => include_str!("../profiles/bitmex.toml"),
+            Venue::Deribit => include_str!("../profiles/deribit.toml"),
+            Venue::Bybit => include_str!("../profiles/bybit.toml"),
         };
         match Self::from_toml(text) {
             Ok(profile) => profile,

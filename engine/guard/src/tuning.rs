@@ -363,13 +363,16 @@ mod tests {
     proptest! {
         /// Whatever a model says: levels stay inside the envelope and can be in force.
         #[test]
-        fn no_advice_leaves_the_envelope(steps in prop::collection::vec((1i64..20, prop::array::uniform5(-1e12f64..1e12)), 1..50)) {
+        fn no_advice_leaves_the_envelope(
+            steps in prop::collection::vec((1i64..20, prop::array::uniform5(-1e12f64..1e12)), 1..50),
+        ) {
             let (profile, mut tuned) = (profile(), Tuned::new(&profile()));
             let base = tuned.base().tuned();
             let mut second = 1_000;
             for (pause, levels) in steps {
                 second += pause;
-                let _ = tuned.advise(&Advice { levels: levels.map(|l| l as i64), ..advice(second, [0.0; TARGETS]) }, &profile, at(second));
+                let wild = Advice { levels: levels.map(|l| l as i64), ..advice(second, [0.0; TARGETS]) };
+                let _ = tuned.advise(&wild, &profile, at(second));
                 prop_assert_eq!(tuned.current.check(), Ok(()));
                 for target in TARGETS_IN_ORDER {
                     let Envelope { lowest, highest } = profile.tuning.envelope(target);

@@ -10,7 +10,9 @@
 //! A book that is corrupt although its sequence is whole (crossed, or a price off the grid) holds its frames back until
 //! a snapshot heals it; the feed need not know.
 //!
-//! [`graph`] joins exchanges, assets and books into the graph that models look at. [`crosscheck`] compares the rebuilt book with the venue's own best bid and ask; [`bars`] cuts the tape into bars.
+//! [`graph`] joins exchanges, assets and books into the graph that models look at. [`crosscheck`] compares the rebuilt
+//! book with the venue's own best bid and ask; [`bars`] cuts the tape into bars and computes features of those of one
+//! minute, whichever way they came about.
 
 pub mod bars;
 pub mod book;

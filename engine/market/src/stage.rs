@@ -5,8 +5,8 @@
 
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{
-    BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, FLAG_SPARE, Header, Mark, Quote, Status,
-    Trade,
+    Bar, BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, FLAG_SPARE, Header, Mark, Quote,
+    Status, Trade,
 };
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::{Instrument, InstrumentId, Price, RecordKind, Registry, Venue};
@@ -37,6 +37,8 @@ impl Default for MarketConfig {
 pub struct MarketCounters {
     /// Feature vectors published.
     pub vectors: u64,
+    /// Finished bars of the venues' own.
+    pub bars: u64,
     /// Books seen crossed.
     pub crossed: u64,
     /// Frames with a price off the instrument's grid.
@@ -413,6 +415,14 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         market.engine.mark(mark);
         let book_ticks = self.clock.ticks();
         self.publish(header, taken, book_ticks);
+    }
+
+    /// A bar belongs to no book: it shows that the source is alive, and what it says is for [`crate::bars`].
+    fn bar(&mut self, header: &Header, _: &Bar) {
+        let taken = self.begin(header);
+        self.counters.bars += 1;
+        self.markets[header.instrument.index()].engine.message(header.event_ns, None);
+        self.publish(header, taken, taken);
     }
 
     #[cold]

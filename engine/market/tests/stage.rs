@@ -39,7 +39,7 @@ fn instrument(symbol: &str) -> Instrument {
 fn stage(symbols: &[&str]) -> MarketStage<Log> {
     let mut registry = Registry::new();
     symbols.iter().for_each(|symbol| assert!(registry.add(instrument(symbol)).is_ok()));
-    let config = MarketConfig { stale_after_ns: [3_000 * MS; 3], check_bbo: true };
+    let config = MarketConfig { stale_after_ns: [3_000 * MS; Venue::ALL.len()], check_bbo: true };
     MarketStage::new(&registry, config, Clock::monotonic(), Log::default())
 }
 
@@ -222,7 +222,10 @@ fn silence_is_measured_by_the_patience_of_the_venue() {
     for venue in [Venue::BinanceSpot, Venue::BinanceUsdm] {
         assert!(registry.add(Instrument { venue, ..instrument("BTCUSDT") }).is_ok());
     }
-    let config = MarketConfig { stale_after_ns: [10_000 * MS, 3_000 * MS, 0], check_bbo: false };
+    let mut stale_after_ns = [0; Venue::ALL.len()];
+    stale_after_ns[Venue::BinanceSpot as usize] = 10_000 * MS;
+    stale_after_ns[Venue::BinanceUsdm as usize] = 3_000 * MS;
+    let config = MarketConfig { stale_after_ns, check_bbo: false };
     let mut market = MarketStage::new(&registry, config, Clock::monotonic(), Log::default());
     good(&mut market, 0, 0);
     good(&mut market, 1, 0);

@@ -43,7 +43,7 @@ pub fn extract<S: EventSink>(
     while let Some(mut block) = reader.wait_next() {
         for index in 0..block.len() {
             if let Some(next) = block.frame(index) {
-                feed.frame(&next.meta, next.frame, &mut sink);
+                next.read_by(&mut feed, &mut sink);
             }
         }
         frames += block.len() as u64;

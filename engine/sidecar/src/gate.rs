@@ -231,6 +231,22 @@ pub fn admit(files: &VersionFiles, settings: &GateSettings, environment: &Enviro
     Ok(Admitted { contract, encoding, hash, report, session })
 }
 
+/// Largest absolute differences of a version's outputs to given cases, on the kernel and on the function body.
+///
+/// # Errors
+/// The version does not pass the part of the gate that needs no runtime, or a case cannot be run.
+pub fn compare_cases(files: &VersionFiles, cases: &[u8], environment: &Environment) -> Result<(f64, f64), Refusal> {
+    let (contract, _) = check_files(files, &GateSettings::default())?;
+    let lenient = Contract { tolerance: f64::INFINITY, ..contract };
+    let golden = Golden::parse(cases)?;
+    let mut differences = [0.0; 2];
+    for (on, difference) in [On::Kernel, On::Body].into_iter().zip(&mut differences) {
+        let mut session = open(environment, &files.model, on)?;
+        *difference = check_golden(&mut session, &lenient, &golden, on)?;
+    }
+    Ok((differences[0], differences[1]))
+}
+
 /// A golden case's inputs in the contract's order.
 fn inputs_of(contract: &Contract, case: &GoldenCase) -> Result<Vec<GoldenTensor>, Refusal> {
     let get = |port: &Port| {

@@ -13,6 +13,7 @@
 //! | [`RecordKind::Status`] | [`Status`] | |
 //! | [`RecordKind::Heartbeat`] | none | |
 //! | [`RecordKind::Features`] | [`crate::feature::FeatureBody`] | |
+//! | [`RecordKind::Bar`] | [`Bar`] | |
 //! | [`RecordKind::Decision`] | [`crate::decision::Decision`] | |
 //!
 //! A depth frame with more levels than one record holds travels as several records ("parts"), the first flagged
@@ -56,6 +57,8 @@ pub enum RecordKind {
     Features = 8,
     /// A breaker transition.
     Decision = 9,
+    /// A finished bar of the venue's own.
+    Bar = 10,
     /// A change of thresholds.
     Adjustment = 11,
 }
@@ -182,6 +185,37 @@ pub struct Mark {
     pub next_funding_ns: i64,
 }
 
+/// A finished bar as the venue publishes it. Its event time is its end: nothing of it is known earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Bar {
+    /// Begin of the interval, ns since the Unix epoch.
+    pub start_ns: i64,
+    /// End of the interval, exclusive, ns since the Unix epoch.
+    pub end_ns: i64,
+    /// First price. Where the venue opens a bar with the close of the one before it may lie outside low and high.
+    pub open: Price,
+    /// Highest price.
+    pub high: Price,
+    /// Lowest price.
+    pub low: Price,
+    /// Last price.
+    pub close: Price,
+    /// Quantity traded, >= 0.
+    pub volume: Qty,
+    /// Of that, bought by aggressors; [`Self::NOT_TOLD`] where the venue does not say.
+    pub bought: Qty,
+    /// Number of trades; [`Self::NOT_COUNTED`] where the venue does not say.
+    pub trades: u64,
+}
+
+impl Bar {
+    /// The absent value of [`Self::bought`].
+    pub const NOT_TOLD: Qty = Qty::from_raw(-1);
+    /// The absent value of [`Self::trades`].
+    pub const NOT_COUNTED: u64 = u64::MAX;
+}
+
 /// How far a book can be trusted. Everything but `Good` masks features and stops decisions to trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, FromRepr, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
@@ -245,6 +279,8 @@ pub trait EventSink {
     fn trade(&mut self, header: &Header, trade: &Trade);
     /// Mark price and funding.
     fn mark(&mut self, header: &Header, mark: &Mark);
+    /// A finished bar of the venue's own; no bar is made up from trades here.
+    fn bar(&mut self, header: &Header, bar: &Bar);
     /// A book's quality changed in the feed.
     fn status(&mut self, header: &Header, status: &Status);
     /// Time passed.
@@ -266,5 +302,6 @@ const _: () = {
     assert!(size_of::<Quote>() == 40);
     assert!(size_of::<Trade>() == 32);
     assert!(size_of::<Mark>() == 32);
+    assert!(size_of::<Bar>() == 72);
     assert!(size_of::<Status>() == 24);
 };

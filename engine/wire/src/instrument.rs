@@ -20,11 +20,30 @@ pub enum Venue {
     BinanceUsdm = 1,
     /// Binance coin-margined futures.
     BinanceCoinm = 2,
+    /// Coinbase spot (GDAX until 2018).
+    Coinbase = 3,
+    /// Bitstamp spot.
+    Bitstamp = 4,
+    /// BitMEX perpetuals and futures.
+    Bitmex = 5,
+    /// Deribit: volatility indices.
+    Deribit = 6,
+    /// Bybit perpetuals: funding.
+    Bybit = 7,
 }
 
 impl Venue {
     /// Every venue, in the order of its number.
-    pub const ALL: [Self; 3] = [Self::BinanceSpot, Self::BinanceUsdm, Self::BinanceCoinm];
+    pub const ALL: [Self; 8] = [
+        Self::BinanceSpot,
+        Self::BinanceUsdm,
+        Self::BinanceCoinm,
+        Self::Coinbase,
+        Self::Bitstamp,
+        Self::Bitmex,
+        Self::Deribit,
+        Self::Bybit,
+    ];
 
     /// The name in configuration, file prefixes and reports.
     pub fn name(self) -> &'static str {

@@ -11,8 +11,8 @@ use crate::advice::Adjustment;
 use crate::decimal::{Price, Qty};
 use crate::decision::{Decision, DecisionSink};
 use crate::event::{
-    Depth, DepthIds, EventSink, FLAG_FIRST, FLAG_LAST, HEADER_WORDS, Header, Level, Mark, Quote, RecordKind, Status,
-    Trade,
+    Bar, Depth, DepthIds, EventSink, FLAG_FIRST, FLAG_LAST, HEADER_WORDS, Header, Level, Mark, Quote, RecordKind,
+    Status, Trade,
 };
 use crate::feature::{FeatureBody, FeatureRecord, FeatureSink};
 use crate::instrument::InstrumentId;
@@ -128,6 +128,10 @@ impl EventSink for RecordWriter {
 
     fn mark(&mut self, header: &Header, mark: &Mark) {
         self.record(RecordKind::Mark, header, mark);
+    }
+
+    fn bar(&mut self, header: &Header, bar: &Bar) {
+        self.record(RecordKind::Bar, header, bar);
     }
 
     fn status(&mut self, header: &Header, status: &Status) {
@@ -251,6 +255,7 @@ impl RecordReader {
                 }
             }
             Some(RecordKind::Mark) => sink.mark(&header, &read(body)),
+            Some(RecordKind::Bar) => sink.bar(&header, &read(body)),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
             Some(RecordKind::Features | RecordKind::Decision | RecordKind::Adjustment) | None => self.foreign += 1,
@@ -337,6 +342,9 @@ mod tests {
         fn mark(&mut self, header: &Header, mark: &Mark) {
             self.0.push(format!("{} m{}", header.frame, mark.mark));
         }
+        fn bar(&mut self, header: &Header, bar: &Bar) {
+            self.0.push(format!("{} b{bar:?}", header.frame));
+        }
         fn status(&mut self, header: &Header, status: &Status) {
             self.0.push(format!("{} u{}", header.frame, status.quality));
         }
@@ -364,6 +372,9 @@ mod tests {
                 sink(&mut |w| w.trade(&header, &trade), &mut |l| l.trade(&header, &trade));
                 let quote = Quote { update_id: frame, ..Quote::default() };
                 sink(&mut |w| w.quote(&header, &quote), &mut |l| l.quote(&header, &quote));
+                let (high, bought) = (Price::from_raw(frame as i64), Bar::NOT_TOLD);
+                let bar = Bar { start_ns: 60, end_ns: 120, high, bought, trades: Bar::NOT_COUNTED, ..Bar::default() };
+                sink(&mut |w| w.bar(&header, &bar), &mut |l| l.bar(&header, &bar));
                 sink(&mut |w| EventSink::heartbeat(w, &header), &mut |l| l.heartbeat(&header));
             }
         };
@@ -377,7 +388,7 @@ mod tests {
             while reader.poll_event(&mut relayed) {}
         });
         assert_eq!(direct.0, relayed.0);
-        assert_eq!((direct.0.len(), reader.foreign(), writer.full()), (32, 0, 0));
+        assert_eq!((direct.0.len(), reader.foreign(), writer.full()), (40, 0, 0));
     }
 
     #[test]

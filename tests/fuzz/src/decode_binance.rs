@@ -13,12 +13,12 @@ mod frames;
 use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
-use tidegate_feed::venues::binance::Decoder;
-use tidegate_wire::{InstrumentId, Venue};
+use tidegate_feed::venues::binance::{Decoder, MARKETS};
+use tidegate_wire::InstrumentId;
 
 thread_local! {
     static DECODERS: RefCell<[Decoder; 3]> =
-        RefCell::new(Venue::ALL.map(|venue| Decoder::new(&frames::registry(), venue)));
+        RefCell::new(MARKETS.map(|venue| Decoder::new(&frames::registry(), venue)));
 }
 
 /// An unnamed snapshot belongs to a market's first instrument.
@@ -26,7 +26,7 @@ const HINTS: [InstrumentId; 3] = [InstrumentId(0), InstrumentId(2), InstrumentId
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, frame)) = input.split_first() else { return };
-    let venue = usize::from(*choice) % Venue::ALL.len();
+    let venue = usize::from(*choice) % MARKETS.len();
     DECODERS.with_borrow_mut(|decoders| {
         // What it says does not matter here, only that all readers say it.
         let _ = differential::differential(&mut decoders[venue], frame, HINTS[venue]);

@@ -39,7 +39,7 @@ impl ValueFile {
         let schema = Arc::new(Schema::new(fields));
         Ok(Self {
             path: path.to_owned(),
-            writer: writer(path, &schema, "tidegate.graph_schema", schema_hash_hex())?,
+            writer: writer(path, &schema, ("tidegate.graph_schema", schema_hash_hex()))?,
             schema,
             event_ns: Int64Builder::new(),
             numbers: Default::default(),

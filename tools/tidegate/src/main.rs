@@ -2,6 +2,7 @@
 //!
 //! stdout carries data (tables or JSON), stderr messages. Exit codes are in [`exit`].
 
+mod bar_file;
 mod commands;
 mod exit;
 mod graph_file;

@@ -1,4 +1,4 @@
-//! Feature vectors and bars as Parquet files, written a row group at a time.
+//! Feature vectors as Parquet files, written a row group at a time; what bar files share with them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,18 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use tidegate_market::MarketStage;
-use tidegate_market::bars::{Bar, BarBuilder, BarRule};
 use tidegate_market::features::schema::{FEATURES, schema_hash_hex};
 use tidegate_wire::Registry;
-use tidegate_wire::event::{Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::Header;
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 
-use crate::graph_file::FeatureFiles;
-
-/// Where a file's metadata holds the hash of the feature schema.
-const FEATURES_SCHEMA: &str = "tidegate.features_schema";
 /// Rows of a row group.
 pub(crate) const GROUP_ROWS: usize = 64 * 1024;
 
-pub(crate) fn writer(path: &Path, schema: &Arc<Schema>, key: &str, hash: String) -> Result<ArrowWriter<File>> {
+/// A file whose metadata binds it to a schema of features by key and hash.
+pub(crate) fn writer(path: &Path, schema: &Arc<Schema>, bound: (&str, String)) -> Result<ArrowWriter<File>> {
     let file = File::create(path).with_context(|| path.display().to_string())?;
-    let metadata = vec![KeyValue::new(key.into(), hash)];
+    let metadata = vec![KeyValue::new(bound.0.into(), bound.1)];
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
         .set_key_value_metadata(Some(metadata))
@@ -77,7 +72,7 @@ impl VectorFile {
         let schema = Arc::new(Schema::new(fields));
         Ok(Self {
             path: path.to_owned(),
-            writer: writer(path, &schema, FEATURES_SCHEMA, schema_hash_hex())?,
+            writer: writer(path, &schema, ("tidegate.features_schema", schema_hash_hex()))?,
             schema,
             names: Vec::new(),
             every_ns,
@@ -153,154 +148,4 @@ impl FeatureSink for VectorFile {
     }
 
     fn heartbeat(&mut self, _: &Header) {}
-}
-
-/// A file of bars.
-pub(crate) struct BarFile {
-    path: PathBuf,
-    rule: BarRule,
-    writer: ArrowWriter<File>,
-    schema: Arc<Schema>,
-    bars: Vec<(usize, Bar)>,
-    names: Vec<String>,
-    rows: u64,
-    failed: Option<anyhow::Error>,
-}
-
-impl BarFile {
-    pub(crate) fn create(path: &Path, rule: BarRule) -> Result<Self> {
-        let float = |name: &str, unit: &str, about: &str| field(name, DataType::Float64, false, unit, about);
-        let schema = Arc::new(Schema::new(vec![
-            field("start_ns", DataType::Int64, false, "ns", "first trade, or begin of the interval"),
-            field("end_ns", DataType::Int64, false, "ns", "last trade, or end of the interval"),
-            field("instrument", DataType::Utf8, false, "", "symbol.venue"),
-            float("open", "quote", "first price"),
-            float("high", "quote", "highest price"),
-            float("low", "quote", "lowest price"),
-            float("close", "quote", "last price"),
-            float("volume", "qty", "quantity traded"),
-            float("bought", "qty", "of that, bought by aggressors"),
-            float("value", "quote", "value traded"),
-            field("trades", DataType::UInt64, false, "", "number of trades"),
-        ]));
-        let writer = writer(path, &schema, FEATURES_SCHEMA, schema_hash_hex())?;
-        let (bars, names) = (Vec::new(), Vec::new());
-        Ok(Self { path: path.to_owned(), rule, writer, schema, bars, names, rows: 0, failed: None })
-    }
-
-    fn push(&mut self, instrument: usize, bar: Bar) {
-        self.bars.push((instrument, bar));
-        if self.bars.len() == GROUP_ROWS && self.failed.is_none() {
-            self.failed = self.flush().err();
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let bars = std::mem::take(&mut self.bars);
-        let int = |get: fn(&Bar) -> i64| {
-            Arc::new(arrow_array::Int64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef
-        };
-        let float = |get: fn(&Bar) -> f64| {
-            Arc::new(arrow_array::Float64Array::from_iter_values(bars.iter().map(|(_, b)| get(b)))) as ArrayRef
-        };
-        let names = bars.iter().map(|(instrument, _)| self.names[*instrument].as_str());
-        let columns = vec![
-            int(|b| b.start_ns),
-            int(|b| b.end_ns),
-            Arc::new(arrow_array::StringArray::from_iter_values(names)) as ArrayRef,
-            float(|b| b.open),
-            float(|b| b.high),
-            float(|b| b.low),
-            float(|b| b.close),
-            float(|b| b.volume),
-            float(|b| b.bought),
-            float(|b| b.value),
-            Arc::new(arrow_array::UInt64Array::from_iter_values(bars.iter().map(|(_, b)| b.trades))) as ArrayRef,
-        ];
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
-        self.rows += bars.len() as u64;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<u64> {
-        let path = self.path.display().to_string();
-        if let Some(error) = self.failed {
-            return Err(error.context(path));
-        }
-        self.flush().context(path.clone())?;
-        self.writer.close().context(path)?;
-        Ok(self.rows)
-    }
-}
-
-/// The market stage with a bar builder an instrument beside it.
-pub(crate) struct BarTee {
-    stage: MarketStage<FeatureFiles>,
-    builders: Vec<BarBuilder>,
-    file: Option<BarFile>,
-}
-
-impl BarTee {
-    pub(crate) fn new(stage: MarketStage<FeatureFiles>, mut file: Option<BarFile>, registry: &Registry) -> Self {
-        let builders = match &mut file {
-            Some(file) => {
-                file.names = registry.iter().map(|(_, instrument)| instrument.name()).collect();
-                registry.iter().map(|(_, instrument)| BarBuilder::new(instrument, file.rule)).collect()
-            }
-            None => Vec::new(),
-        };
-        Self { stage, builders, file }
-    }
-
-    /// The stage, and the number of bars written. The last, unfinished bars are not written.
-    pub(crate) fn finish(self) -> Result<(MarketStage<FeatureFiles>, u64)> {
-        let bars = self.file.map_or(Ok(0), BarFile::finish)?;
-        Ok((self.stage, bars))
-    }
-
-    fn advance(&mut self, header: &Header) {
-        if let (Some(file), Some(builder)) = (&mut self.file, self.builders.get_mut(header.instrument.index()))
-            && let Some(bar) = builder.advance(header.event_ns)
-        {
-            file.push(header.instrument.index(), bar);
-        }
-    }
-}
-
-impl EventSink for BarTee {
-    fn delta(&mut self, header: &Header, depth: Depth<'_>) {
-        self.advance(header);
-        self.stage.delta(header, depth);
-    }
-
-    fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
-        self.stage.snapshot(header, depth);
-    }
-
-    fn quote(&mut self, header: &Header, quote: &Quote) {
-        self.advance(header);
-        self.stage.quote(header, quote);
-    }
-
-    fn trade(&mut self, header: &Header, trade: &Trade) {
-        self.advance(header);
-        if let (Some(file), Some(builder)) = (&mut self.file, self.builders.get_mut(header.instrument.index()))
-            && let Some(bar) = builder.trade(header.event_ns, trade, header.flags & FLAG_SELL != 0)
-        {
-            file.push(header.instrument.index(), bar);
-        }
-        self.stage.trade(header, trade);
-    }
-
-    fn mark(&mut self, header: &Header, mark: &Mark) {
-        self.stage.mark(header, mark);
-    }
-
-    fn status(&mut self, header: &Header, status: &Status) {
-        self.stage.status(header, status);
-    }
-
-    fn heartbeat(&mut self, header: &Header) {
-        EventSink::heartbeat(&mut self.stage, header);
-    }
 }

@@ -107,6 +107,11 @@ pub(crate) struct Summary {
     pub(crate) scanner_fallbacks: u64,
     pub(crate) trade_id_gaps: u64,
     pub(crate) vectors: u64,
+    /// Finished bars of the venues' own.
+    pub(crate) bars: u64,
+    /// Recorded order books compared with the one kept order by order, and how many showed the same.
+    pub(crate) books_checked: u64,
+    pub(crate) books_agreed: u64,
     pub(crate) decisions: u64,
     pub(crate) trips: u64,
     pub(crate) trips_by_rule: BTreeMap<&'static str, u64>,
@@ -173,6 +178,9 @@ impl Summary {
             scanner_fallbacks: report.feed.scanner_fallbacks,
             trade_id_gaps: report.feed.trade_id_gaps,
             vectors: report.market.vectors,
+            bars: report.feed.bars,
+            books_checked: report.feed.books_checked,
+            books_agreed: report.feed.books_agreed,
             decisions: report.guard.decisions,
             trips: report.guard.trips,
             trips_by_rule: by_rule.map(|(rule, n)| (rule.name, n)).collect(),
@@ -272,6 +280,10 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
         s.bbo_checked,
         s.bbo_mismatch
     );
+    if s.bars + s.books_checked > 0 {
+        let (bars, agreed, checked) = (s.bars, s.books_agreed, s.books_checked);
+        anstream::println!("  bars {bars}   recorded books that agree {agreed} of {checked}");
+    }
     anstream::println!("  decode errors {}   skipped {:?}   hot allocations {allocations}", s.decode_errors, s.skipped);
     anstream::println!("  decisions {}   trips {} {:?}", s.decisions, s.trips, s.trips_by_rule);
     if s.models_mode != "off" || s.adjustments > 0 {

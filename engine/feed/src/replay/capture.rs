@@ -1,10 +1,11 @@
-//! One recorded file, line by line: three formats, plain or compressed with gzip or zstd.
+//! One recorded file, line by line, plain or compressed with gzip, zstd or xz: captures of frames and tables of rows.
 //!
 //! | format | a line |
 //! |---|---|
 //! | stamped | `<receive time, ns or us> <frame>` |
 //! | cryptofeed, older | `<seconds>: <frame>`; `<url> -> <seconds>: <answer>`; `<url> <-> <seconds>`; `<url> <- ...` |
 //! | cryptofeed, newer | `{"t":"recv"\|"http"\|..., "ts":<seconds>, "data":"<frame>", ...}` |
+//! | tables | see [`Format`]; told by their header, rows are handed out as frames |
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -24,6 +25,35 @@ pub enum Format {
     CryptofeedText,
     /// cryptofeed version 3 (JSON lines).
     CryptofeedJson,
+    /// Opening book of Coinbase as rows `side,price,size`: one frame. It has no time: it begins the updates it is given
+    /// with.
+    CoinbaseBook,
+    /// Book changes of Coinbase as rows `side,price,size,time`: those of one instant are one frame.
+    CoinbaseUpdates,
+    /// Bitstamp's orders, trades and order books as lines `<ms> <kind> <json>`.
+    BitstampOrders,
+    /// Binance's kline files.
+    BinanceKlines,
+    /// One-minute bars of BitMEX as rows `open_time_s,open,high,low,close,volume_usd`.
+    BitmexBuckets,
+    /// Funding rates as rows `Symbol,Date,Funding Rate`; dates three hours ahead of UTC, rates fractions.
+    Funding,
+    /// Funding rates as a JSON list `[[ms, percent], ...]`.
+    FundingPercent,
+    /// Daily closes of a volatility index as a JSON list `[[ms of the day's begin, percentage points], ...]`.
+    VolatilityIndex,
+}
+
+impl Format {
+    /// Whether its frames are rows of a table, which [`crate::Feed::row`] reads, and not a venue's own frames.
+    pub const fn is_table(self) -> bool {
+        !matches!(self, Self::Stamped | Self::CryptofeedText | Self::CryptofeedJson)
+    }
+
+    /// Whether a row that is lost leaves a hole in a book.
+    pub(super) const fn is_depth(self) -> bool {
+        matches!(self, Self::CoinbaseBook | Self::CoinbaseUpdates | Self::BitstampOrders)
+    }
 }
 
 /// A frame as it was recorded; the buffers are reused.
@@ -35,22 +65,28 @@ pub struct Captured {
     pub line: u64,
     /// The frame.
     pub bytes: Vec<u8>,
-    /// Symbol of the request it answers; empty for a stream frame.
+    /// Symbol of the request it answers, or of the table; empty for a stream frame.
     pub symbol: String,
 }
 
 /// Reads one capture.
 pub struct CaptureReader {
-    path: String,
-    lines: Box<dyn BufRead + Send>,
-    format: Format,
-    buffer: Vec<u8>,
-    line: u64,
-    /// The first line, read to find the format and not yet handed out.
-    pending: bool,
-    venue: Option<Venue>,
-    bad_lines: u64,
-    unused_lines: u64,
+    pub(super) path: String,
+    /// The file's name: it tells whose a table is.
+    pub(super) name: String,
+    pub(super) lines: Box<dyn BufRead + Send>,
+    pub(super) format: Format,
+    pub(super) buffer: Vec<u8>,
+    pub(super) line: u64,
+    /// A line that was read to find the format or the end of a frame, and not yet handed out.
+    pub(super) pending: bool,
+    pub(super) venue: Option<Venue>,
+    /// Symbol of a table whose rows do not name it.
+    pub(super) symbol: String,
+    /// Receive time of the last row, ns since the epoch; 0 before the first.
+    pub(super) last_ns: i64,
+    pub(super) bad_lines: u64,
+    pub(super) unused_lines: u64,
 }
 
 impl std::fmt::Debug for CaptureReader {
@@ -76,16 +112,22 @@ impl CaptureReader {
                 let decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(open)?;
                 Box::new(BufReader::with_capacity(1 << 18, decoder))
             }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+                Box::new(BufReader::with_capacity(1 << 18, lzma_rust2::XzReader::new(file, true)))
+            }
             _ => Box::new(file),
         };
         let mut reader = Self {
             path,
+            name: spec.name(),
             lines,
             format: Format::Stamped,
             buffer: Vec::with_capacity(1 << 16),
             line: 0,
             pending: true,
             venue: spec.venue,
+            symbol: String::new(),
+            last_ns: 0,
             bad_lines: 0,
             unused_lines: 0,
         };
@@ -98,6 +140,12 @@ impl CaptureReader {
             return Err(self.unknown("the file is empty"));
         }
         let line = &self.buffer[..];
+        if let Some(format) = crate::tables::stamps::format_of(line) {
+            return self.begin_table(format);
+        }
+        if line.first() == Some(&b'[') {
+            return self.begin_list();
+        }
         self.format = if stamped(line).is_some() {
             Format::Stamped
         } else if line.starts_with(b"{\"t\":") {
@@ -110,13 +158,13 @@ impl CaptureReader {
         } else {
             let start = String::from_utf8_lossy(&line[..line.len().min(40)]).into_owned();
             return Err(self.unknown(&format!(
-                "no capture: line 1 begins {start:?}, expected `<ns> <frame>` or a cryptofeed recording"
+                "no capture: line 1 begins {start:?}, expected `<ns> <frame>`, a cryptofeed recording or a known table"
             )));
         };
         Ok(())
     }
 
-    fn unknown(&self, reason: &str) -> ReplayError {
+    pub(super) fn unknown(&self, reason: &str) -> ReplayError {
         ReplayError::Format { path: self.path.clone(), reason: reason.into() }
     }
 
@@ -145,6 +193,9 @@ impl CaptureReader {
     /// # Errors
     /// [`ReplayError::Damaged`] when the compressed stream breaks off; everything before it was delivered.
     pub fn next(&mut self, captured: &mut Captured) -> Result<bool, ReplayError> {
+        if self.format.is_table() {
+            return self.next_rows(captured);
+        }
         loop {
             if self.pending {
                 self.pending = false;
@@ -159,7 +210,7 @@ impl CaptureReader {
             let outcome = match self.format {
                 Format::Stamped => read_stamped(&self.buffer, captured),
                 Format::CryptofeedText => read_text(&self.buffer, captured, &mut self.venue),
-                Format::CryptofeedJson => read_json(&self.buffer, captured, &mut self.venue),
+                _ => read_json(&self.buffer, captured, &mut self.venue),
             };
             match outcome {
                 Outcome::Frame => return Ok(true),
@@ -170,7 +221,7 @@ impl CaptureReader {
     }
 
     /// Reads a line without its end into the buffer; `false` at the end of the file.
-    fn read_line(&mut self) -> Result<bool, ReplayError> {
+    pub(super) fn read_line(&mut self) -> Result<bool, ReplayError> {
         self.buffer.clear();
         match self.lines.by_ref().read_until(b'\n', &mut self.buffer) {
             Ok(0) => Ok(false),
@@ -198,7 +249,7 @@ fn split<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 }
 
 /// A stamp beyond the year 2100 is no stamp: one such line would carry event time away for good.
-const LATEST_NS: i64 = 4_102_444_800_000_000_000;
+pub(crate) const LATEST_NS: i64 = 4_102_444_800_000_000_000;
 
 /// Receive time and the rest of a stamped line. 19 digits are nanoseconds, 16 microseconds, 13 milliseconds.
 fn stamped(line: &[u8]) -> Option<(i64, &[u8])> {

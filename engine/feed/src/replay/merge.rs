@@ -3,8 +3,10 @@
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use tidegate_wire::event::EventSink;
 use tidegate_wire::{InstrumentId, Venue};
 
+use crate::Feed;
 use crate::discover::Source;
 use crate::frame::{FrameMeta, FrameMut, PADDING};
 use crate::replay::{CaptureReader, Captured, Format, ReplayError};
@@ -21,6 +23,7 @@ struct Entry {
     recv_ns: i64,
     venue: Venue,
     hint: InstrumentId,
+    format: Format,
 }
 
 /// Frames in receive order.
@@ -37,15 +40,30 @@ pub struct BlockFrame<'a> {
     pub meta: FrameMeta,
     /// The frame.
     pub frame: FrameMut<'a>,
+    /// How its source is written: rows of tables are read otherwise than a venue's frames.
+    pub format: Format,
+}
+
+impl BlockFrame<'_> {
+    /// Lets a feed read it by its format, and emit what it means.
+    #[inline(always)]
+    pub fn read_by(self, feed: &mut Feed, sink: &mut impl EventSink) {
+        if self.format.is_table() {
+            feed.row(&self.meta, self.format, self.frame.bytes(), sink);
+        } else {
+            feed.frame(&self.meta, self.frame, sink);
+        }
+    }
 }
 
 impl Block {
-    fn push(&mut self, captured: &Captured, venue: Venue, source: u16, hint: InstrumentId) {
+    fn push(&mut self, captured: &Captured, head: (Venue, u16, Format), hint: InstrumentId) {
+        let (venue, source, format) = head;
         self.bytes.truncate(self.bytes.len().saturating_sub(PADDING));
         let (at, length) = (self.bytes.len() as u32, captured.bytes.len() as u32);
         self.bytes.extend_from_slice(&captured.bytes);
         self.bytes.extend_from_slice(&[0; PADDING]);
-        self.entries.push(Entry { at, length, source, recv_ns: captured.recv_ns, venue, hint });
+        self.entries.push(Entry { at, length, source, recv_ns: captured.recv_ns, venue, hint, format });
     }
 
     fn clear(&mut self) {
@@ -75,7 +93,7 @@ impl Block {
             hint: entry.hint,
         };
         let frame = FrameMut::new(self.bytes.get_mut(entry.at as usize..)?, entry.length as usize)?;
-        Some(BlockFrame { meta, frame })
+        Some(BlockFrame { meta, frame, format: entry.format })
     }
 
     /// Receive time of frame `index`, ns since the Unix epoch.
@@ -167,6 +185,7 @@ impl Head<'_> {
                 self.report.damaged = Some(error.to_string());
             }
         }
+        self.captured.recv_ns = self.source.begin_ns.unwrap_or(self.captured.recv_ns);
         self.report.bad_lines = self.reader.bad_lines();
     }
 
@@ -220,7 +239,7 @@ fn merge(heads: &mut [Head<'_>], blocks: &Sender<Block>, returned: &Receiver<Blo
     let mut block = Block::default();
     while let Some(head) = heads.iter_mut().filter(|head| head.alive).min_by_key(|head| head.captured.recv_ns) {
         let hint = head.hint();
-        block.push(&head.captured, head.source.venue, head.number, hint);
+        block.push(&head.captured, (head.source.venue, head.number, head.report.format), hint);
         head.report.frames += 1;
         head.advance();
         if block.bytes.len() >= BLOCK_BYTES {

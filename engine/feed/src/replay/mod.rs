@@ -12,7 +12,9 @@
 
 mod capture;
 mod merge;
+mod rows;
 
+pub(crate) use capture::LATEST_NS;
 pub use capture::{CaptureReader, Captured, Format};
 pub use merge::{Block, BlockFrame, Reader, SourceReport, start};
 

@@ -58,6 +58,24 @@ impl Default for Levels {
 }
 
 impl Levels {
+    /// Without room, for sources that are no hot path: it grows as it is set.
+    pub(crate) fn empty() -> Self {
+        Self { bids: Box::default(), asks: Box::default(), bid_count: 0, ask_count: 0 }
+    }
+
+    /// Replaces all levels.
+    pub(crate) fn set(&mut self, bids: &[Level], asks: &[Level]) {
+        for (room, count, levels) in
+            [(&mut self.bids, &mut self.bid_count, bids), (&mut self.asks, &mut self.ask_count, asks)]
+        {
+            match room.get_mut(..levels.len()) {
+                Some(room) => room.copy_from_slice(levels),
+                None => *room = levels.into(),
+            }
+            *count = levels.len();
+        }
+    }
+
     /// Bids in the venue's order.
     #[inline(always)]
     pub fn bids(&self) -> &[Level] {

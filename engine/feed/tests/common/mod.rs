@@ -15,7 +15,7 @@ use tidegate_feed::frame::{FrameMeta, FrameMut, PADDING};
 use tidegate_feed::replay::{self, CaptureReader, Captured, SourceReport, SourceSpec};
 use tidegate_feed::{Feed, FeedCounters};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{BookQuality, Depth, EventSink, FLAG_SPARE, Header, Level, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{Bar, BookQuality, Depth, EventSink, FLAG_SPARE, Header, Level, Mark, Quote, Status, Trade};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 /// A folder of recorded material outside the repository; `None` after saying loudly that a test is skipped.
@@ -86,7 +86,7 @@ pub(crate) fn replay(specs: &[SourceSpec]) -> Option<Replayed> {
     while let Some(mut block) = reader.wait_next() {
         for index in 0..block.len() {
             let taken = block.frame(index).expect("a frame");
-            rig.feed.frame(&taken.meta, taken.frame, &mut rig.sink);
+            taken.read_by(&mut rig.feed, &mut rig.sink);
         }
         reader.give_back(block);
     }
@@ -174,6 +174,7 @@ pub(crate) struct Books {
     pub(crate) trades: Vec<Trade>,
     pub(crate) quotes: Vec<Quote>,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) bars: Vec<Bar>,
     pub(crate) heartbeats: u64,
     /// Snapshots that the sequence did not need.
     pub(crate) spares: u64,
@@ -226,6 +227,11 @@ impl EventSink for Books {
     fn mark(&mut self, header: &Header, mark: &Mark) {
         self.headers.push(*header);
         self.marks.push(*mark);
+    }
+
+    fn bar(&mut self, header: &Header, bar: &Bar) {
+        self.headers.push(*header);
+        self.bars.push(*bar);
     }
 
     fn status(&mut self, header: &Header, status: &Status) {

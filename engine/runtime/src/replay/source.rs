@@ -127,7 +127,7 @@ impl Source for ReplaySource {
             if let Some(mut next) = block.frame(at) {
                 next.meta.arrive_ticks = due;
                 self.last_ns = next.meta.recv_ns;
-                feed.frame(&next.meta, next.frame, sink);
+                next.read_by(feed, sink);
             }
             at += 1;
         }

@@ -21,7 +21,7 @@ const ODD: [&str; 6] = [
 ];
 
 /// A line of each kind in each format.
-const CAPTURES: [&str; 5] = [
+const CAPTURES: [&str; 10] = [
     "1790000000000000001 {\"a\":1}\n1790000000000002 {}\n\n1790000000003 x\r\n12 bad\n",
     "configuration: {}\nwss://fstream.binance.com/stream <-> 1790000000.5\n1790000000.6: {}\nx <- y\n",
     "https://www.binance.com/api/v1/depth?symbol=ABC&limit=5 -> 1790000000.1234567: {\"lastUpdateId\":1}\n1.5:x\n",
@@ -30,6 +30,11 @@ const CAPTURES: [&str; 5] = [
 {"t":"recv","ts":1e9,"data":""}
 "#,
     "{\"t\":\"http\",\"ts\":2,\"url\":\"https://dapi.binance.com/dapi/v1/depth?symbol=A\",\"data\":\"{}\"}\n",
+    "side,price,size\nbuy,1.5,2\nsell,1.6,3.0000000000000004\n",
+    "side,price,size,time\nbuy,1.5,0.0,2020-01-02T03:04:05.100Z\nsell,1.7,1e-05,2020-01-02T03:04:05.100Z\n",
+    "1600000020000,1.5,1.75,1.25,1.5,10.5,1600000079999,15,12,4.5,6,0\n",
+    "Symbol,Date,Funding Rate\nABC-USDT,2020-01-01 03:00:00.000,-0.0001\n",
+    "1430000000000 order_created {\"price\": \"1\", \"amount\": \"2\", \"id\": 1, \"order_type\": 0}\n1430000000001 trade {}\n",
 ];
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
@@ -48,7 +53,7 @@ fn main() -> std::io::Result<()> {
         }
     }
     for (index, text) in ODD.iter().enumerate() {
-        for venue in Venue::ALL {
+        for venue in [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::BinanceCoinm] {
             write(&decode, &format!("seed-odd-{index}-{venue}"), &[&[venue as u8], text.as_bytes()].concat())?;
         }
     }

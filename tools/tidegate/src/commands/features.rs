@@ -7,31 +7,39 @@ use anyhow::Result;
 use tidegate_guard::Profile;
 use tidegate_market::MarketStage;
 use tidegate_market::bars::BarRule;
+use tidegate_market::bars::schema::{BAR_FEATURES, bars_schema_hash_hex};
 use tidegate_market::features::schema::{FEATURES, schema_hash_hex};
 use tidegate_market::graph::schema::schema as graph_schema;
 use tidegate_runtime::extract::extract;
 use tidegate_runtime::replay::{market_config, sources};
 use tidegate_wire::{Registry, Venue};
 
+use crate::bar_file::{BarFile, BarTee};
 use crate::commands::replay::exit_code;
 use crate::exit::{Exit, failed};
 use crate::graph_file::{FeatureFiles, GraphFiles};
 use crate::output::{Format, number_table, print_json};
-use crate::parquet_file::{BarFile, BarTee, VectorFile};
+use crate::parquet_file::VectorFile;
 
 /// Writes feature vectors of captures to Parquet, by the code that runs live.
 ///
-/// One row a vector: event time, instrument, book quality, digest, and a nullable column a feature. An absent feature
-/// is null. Without --input it lists the schema.
+/// --out: one row a vector: event time, instrument, book quality, digest, and a nullable column a feature. --bars: one
+/// row a bar, with the features of one-minute bars. An absent feature is null. Without --input it lists both schemas.
+///
+/// Reads what `replay` reads. One-minute bars are the venue's own where a source has them (klines), else built from
+/// trades, else from mids of the book; funding and volatility indices given beside them become columns.
 #[derive(clap::Args, Debug)]
+#[command(group(clap::ArgGroup::new("written").args(["out", "bars", "graph"]).multiple(true)))]
 #[command(after_help = "EXAMPLES:
-  tidegate features                                              the schema: names, units, definitions
+  tidegate features                                              the schemas: names, units, definitions
   tidegate features --input btcusdt.gz --out features.parquet
   tidegate features --input btcusdt.gz --out f.parquet --every-ms 100 --bars bars.parquet --bar time:60
-  tidegate features --input *.gz --graph nodes.parquet --graph-edges edges.parquet --graph-every-ms 500")]
+  tidegate features --input *.gz --graph nodes.parquet --graph-edges edges.parquet --graph-every-ms 500
+  tidegate features --input BTCUSDT-1m-2024-01.csv BTC-USDT_binance_funding.csv dvol_btc.json --bars bars.parquet
+  tidegate features --input coinbase=bids.csv coinbase=asks.csv coinbase=updates.csv --out f.parquet --bars b.parquet")]
 pub(crate) struct Args {
     /// Captures: FILE, or VENUE=FILE
-    #[arg(long, num_args = 1.., value_name = "FILE")]
+    #[arg(long, num_args = 1.., value_name = "FILE", requires = "written")]
     input: Vec<String>,
     /// Parquet file for the vectors
     #[arg(long, value_name = "FILE", requires = "input")]
@@ -85,14 +93,12 @@ struct Written {
     moments: u64,
     features_digest: String,
     features_schema: String,
+    bars_schema: String,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     if args.input.is_empty() {
         return list(args.format);
-    }
-    if args.out.is_none() && args.bars.is_none() && args.graph.is_none() {
-        return Err(failed(Exit::Failure, "nothing to write: say --out, --bars or --graph with a file"));
     }
     let inputs = sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
     let io = |error: anyhow::Error| failed(Exit::Io, format!("{error:#}"));
@@ -139,6 +145,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         moments,
         features_digest: format!("{digest:016x}"),
         features_schema: schema_hash_hex(),
+        bars_schema: bars_schema_hash_hex(),
     };
     match args.format {
         Format::Json => print_json(&written)?,
@@ -153,6 +160,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
                 anstream::println!("{bars} bars to {}", path.display());
             }
             anstream::println!("features digest {}, schema {}", written.features_digest, written.features_schema);
+            anstream::println!("bars schema {}", written.bars_schema);
         }
     }
     if damaged.is_empty() { Ok(Exit::Ok) } else { Err(failed(Exit::BadInput, damaged.join("; "))) }
@@ -167,18 +175,35 @@ fn list(format: Format) -> Result<Exit> {
             });
             let features: Vec<_> = features.collect();
             let (schema, hash) = ("tidegate.features.v1", schema_hash_hex());
-            let graph = graph_schema();
-            print_json(&serde_json::json!({ "schema": schema, "hash": hash, "features": features, "graph": graph }))?;
+            let bars = BAR_FEATURES.iter().enumerate().map(|(index, f)| {
+                serde_json::json!({ "index": index, "name": f.name, "unit": f.unit, "version": f.version,
+                    "about": f.about })
+            });
+            let bars = serde_json::json!({ "schema": "tidegate.bars.v1", "hash": bars_schema_hash_hex(),
+                "features": bars.collect::<Vec<_>>() });
+            print_json(&serde_json::json!({ "schema": schema, "hash": hash, "features": features, "bars": bars,
+                "graph": graph_schema() }))?;
         }
         Format::Table => {
-            let rows = FEATURES.iter().enumerate();
-            let rows = rows.map(|(i, f)| vec![i.to_string(), f.name.into(), f.unit.into(), f.about.into()]);
-            let mut table = number_table(&["index", "name", "unit", "definition"], rows);
-            for column in table.column_iter_mut() {
-                column.set_cell_alignment(comfy_table::CellAlignment::Left);
-            }
-            anstream::println!("Feature schema {}\n{table}", schema_hash_hex());
+            let features = FEATURES.iter().map(|f| [f.name, f.unit, f.about]);
+            anstream::println!("Feature schema {}\n{}", schema_hash_hex(), definitions(features));
+            let bars = BAR_FEATURES.iter().map(|f| [f.name, f.unit, f.about]);
+            anstream::println!("\nBar schema {}\n{}", bars_schema_hash_hex(), definitions(bars));
         }
     }
     Ok(Exit::Ok)
+}
+
+/// A schema as a table.
+fn definitions(features: impl Iterator<Item = [&'static str; 3]>) -> comfy_table::Table {
+    let rows = features.enumerate().map(|(index, cells)| {
+        let mut row = vec![index.to_string()];
+        row.extend(cells.map(str::to_owned));
+        row
+    });
+    let mut table = number_table(&["index", "name", "unit", "definition"], rows);
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(comfy_table::CellAlignment::Left);
+    }
+    table
 }

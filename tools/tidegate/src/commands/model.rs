@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use tidegate_runtime::control::{self, Ask, Reply, SOCKET};
-use tidegate_sidecar::gate::{GateReport, GateSettings, admit};
+use tidegate_sidecar::gate::{GateReport, GateSettings, admit, compare_cases};
 use tidegate_sidecar::native;
 use tidegate_sidecar::refusal::Reason;
 use tidegate_sidecar::repository::{Repository, VersionFiles};
@@ -51,6 +51,9 @@ enum Action {
         /// Ed25519 public key that its contract must be signed with, 32 bytes in base64
         #[arg(long, value_name = "KEY")]
         public_key: Option<String>,
+        /// Compare with more cases, in the form of golden.json
+        #[arg(long, value_name = "FILE")]
+        cases: Option<PathBuf>,
     },
     /// Load a version into a running engine, where it starts in shadow
     Load {
@@ -78,7 +81,7 @@ enum Action {
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     let repository = Repository::new(&args.models);
     match (&args.action, &args.engine) {
-        (Action::Check { path, public_key }, _) => check(args, path, public_key.as_deref()),
+        (Action::Check { path, public_key, cases }, _) => check(args, path, public_key.as_deref(), cases.as_deref()),
         (Action::List, None) => list(args, &repository),
         (Action::Promote { name, version }, None) => {
             let version = version.ok_or_else(|| failed(Exit::Failure, "say which version, or --engine DIR"))?;
@@ -171,9 +174,12 @@ struct Checked {
     text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<GateReport>,
+    /// Largest absolute differences to the cases given, on the kernel and on the function body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cases: Option<(f64, f64)>,
 }
 
-fn check(args: &Args, path: &Path, key: Option<&str>) -> Result<Exit> {
+fn check(args: &Args, path: &Path, key: Option<&str>, cases: Option<&Path>) -> Result<Exit> {
     let public_key = key.map(tidegate_runtime::config::public_key).transpose();
     let public_key = public_key.map_err(|reason| failed(Exit::Config, format!("--public-key: {reason}")))?;
     let gate = GateSettings { public_key, require_signature: public_key.is_some(), ..GateSettings::default() };
@@ -181,16 +187,23 @@ fn check(args: &Args, path: &Path, key: Option<&str>) -> Result<Exit> {
     let environment = environment.map_err(|error| failed(Exit::Failure, error.to_string()))?;
     let files = VersionFiles::read(path);
     let (name, version) = files.as_ref().map_or((path.display().to_string(), 0), |f| (f.name.clone(), f.version));
-    let result = files.and_then(|files| admit(&files, &gate, &environment));
+    let bytes =
+        cases.map(|path| std::fs::read(path).map_err(|e| failed(Exit::BadInput, format!("{}: {e}", path.display()))));
+    let bytes = bytes.transpose()?;
+    let result = files.and_then(|files| {
+        let admitted = admit(&files, &gate, &environment)?;
+        let cases = bytes.map(|bytes| compare_cases(&files, &bytes, &environment)).transpose()?;
+        Ok((admitted, cases))
+    });
     let schema = "tidegate.model-check.v1";
     let checked = match &result {
-        Ok(admitted) => {
+        Ok((admitted, cases)) => {
             let report = Some(admitted.report.clone());
-            Checked { schema, name, version, passed: true, reason: None, text: None, report }
+            Checked { schema, name, version, passed: true, reason: None, text: None, report, cases: *cases }
         }
         Err(refusal) => {
             let (reason, text) = (Some(refusal.reason()), Some(refusal.to_string()));
-            Checked { schema, name, version, passed: false, reason, text, report: None }
+            Checked { schema, name, version, passed: false, reason, text, report: None, cases: None }
         }
     };
     match args.format {
@@ -213,6 +226,9 @@ fn print_checked(checked: &Checked) {
         );
         let (golden, kernel) = (r.golden_difference, r.kernel_difference);
         anstream::println!("  golden vectors differ by {golden:.1e}, kernel and function body by {kernel:.1e}");
+    }
+    if let Some((kernel, body)) = checked.cases {
+        anstream::println!("  the cases given differ by {kernel:.1e} on the kernel, {body:.1e} on the function body");
     }
     if let Some(text) = &checked.text {
         anstream::println!("{name} {version} is refused: {text}");

@@ -18,8 +18,10 @@ use crate::summary::{Summary, print_summary};
 
 /// Runs recorded captures through the engine and prints what it decided and how fast.
 ///
-/// Captures are read by their own format: `<receive time> <frame>` lines or cryptofeed recordings, plain, gzip or zstd.
-/// Several are merged by receive time. Instruments, ticks and lots are found out from the data.
+/// Captures are read by their own format: `<receive time> <frame>` lines or cryptofeed recordings, plain, gzip, zstd or
+/// xz; so are tables: bars of Binance and BitMEX, books of Coinbase (opening snapshot and updates in one command),
+/// Bitstamp's orders, funding rates, volatility indices. Several are merged by receive time. Instruments, ticks and
+/// lots are found out from the data.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
   tidegate replay --input btcusdt.gz --check-bbo

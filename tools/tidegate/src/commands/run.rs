@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tidegate_runtime::models::ModelsPlan;
 use tidegate_runtime::replay::{self, ReplayPlan};
 
 use crate::commands::config::{Layering, config_error};
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// End after this long, such as 30s or 2h
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     limit: Option<Duration>,
+    /// Re-enact the adjustments that a run recorded (its adjustments.jsonl), instead of running models
+    #[arg(long, value_name = "LOG")]
+    reenact: Option<PathBuf>,
     /// How to print the summary
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -38,6 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let layers = args.layering.gather()?;
     let config = layers.config().map_err(config_error)?;
     let mut plan = config.plan(|key| layers.origin(key)).map_err(config_error)?;
+    if let Some(record) = &args.reenact {
+        plan.models = ModelsPlan::Reenact(record.clone());
+    }
     let directory = &config.output.directory;
     let io = |what: &Path, error: std::io::Error| failed(Exit::Io, format!("{}: {error}", what.display()));
     std::fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
@@ -51,6 +58,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         if round > 1 {
             // Each round is a session with files of its own; the first ones are not overwritten.
             plan.outputs.decisions = Some(directory.join(format!("decisions.{round}.jsonl")));
+            plan.outputs.adjustments = Some(directory.join(format!("adjustments.{round}.jsonl")));
+            plan.outputs.models = Some(directory.join(format!("models.{round}.jsonl")));
             plan.outputs.hlog = Some(directory.join(format!("latency.{round}.hlog")));
         }
         let exit = session(&plan, &stop, args.format)?;

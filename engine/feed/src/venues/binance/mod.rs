@@ -20,6 +20,9 @@ use crate::frame::{FrameMut, PADDING};
 use crate::symbols::SymbolTable;
 use crate::venues::{LEVELS_MAX, Levels, Message};
 
+/// Binance's markets, in the order of their numbers.
+pub const MARKETS: [Venue; 3] = [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::BinanceCoinm];
+
 /// Reads the frames of one Binance market.
 #[derive(Debug)]
 pub struct Decoder {

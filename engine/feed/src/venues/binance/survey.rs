@@ -19,7 +19,12 @@ struct Grid(i64);
 
 impl Grid {
     fn see(&mut self, text: &str) {
-        let Ok(mut value) = parse(text.as_bytes(), Scale::saturating(SURVEY_DECIMALS)) else { return };
+        if let Ok(value) = parse(text.as_bytes(), Scale::saturating(SURVEY_DECIMALS)) {
+            self.add(value);
+        }
+    }
+
+    fn add(&mut self, mut value: i64) {
         // Nearly every number lies on the grid already: one division.
         if self.0 != 0 && value % self.0 == 0 {
             return;
@@ -71,6 +76,21 @@ impl Survey {
         self.symbols.keys().map(String::as_str)
     }
 
+    /// Adds a price and a quantity >= 0 of a table's row, at eight decimals; the symbol even without them.
+    pub(crate) fn see_row(&mut self, symbol: &str, price: Option<i64>, qty: Option<i64>) {
+        let found = match self.symbols.get_mut(symbol) {
+            Some(found) => found,
+            None => self.symbols.entry(symbol.to_owned()).or_default(),
+        };
+        if let Some(price) = price {
+            found.price.add(price);
+            found.first_price = if found.first_price == 0 { price } else { found.first_price };
+        }
+        if let Some(qty) = qty {
+            found.qty.add(qty);
+        }
+    }
+
     /// Adds what another source of the same market holds.
     pub fn merge(&mut self, other: &Self) {
         for (symbol, found) in other.named() {
@@ -79,7 +99,7 @@ impl Survey {
                 ours.first_price = found.first_price;
             }
             for (grid, other) in [(&mut ours.price, found.price), (&mut ours.qty, found.qty)] {
-                grid.see(&tidegate_wire::decimal::Fixed::new(other.0, Scale::saturating(SURVEY_DECIMALS)).to_string());
+                grid.add(other.0);
             }
         }
     }
@@ -90,11 +110,8 @@ impl Survey {
         self.symbols.iter().map(move |(symbol, found)| {
             let mut found = *found;
             if only {
-                let text = |grid: Grid| {
-                    tidegate_wire::decimal::Fixed::new(grid.0, Scale::saturating(SURVEY_DECIMALS)).to_string()
-                };
-                found.price.see(&text(self.unnamed.price));
-                found.qty.see(&text(self.unnamed.qty));
+                found.price.add(self.unnamed.price.0);
+                found.qty.add(self.unnamed.qty.0);
                 found.first_price = self.unnamed.first_price.max(found.first_price);
             }
             (symbol, found)
@@ -127,14 +144,17 @@ impl Survey {
     }
 }
 
-/// Binance's contract sizes: 100 USD for bitcoin, 10 USD for every other coin-margined contract.
+/// Contract sizes. Binance's coin-margined contracts are 100 USD for bitcoin and 10 USD for every other coin; BitMEX's
+/// XBTUSD is one dollar.
 fn contract(venue: Venue, symbol: &str) -> Contract {
     match venue {
         Venue::BinanceCoinm => {
             let quote_per_contract = if symbol.starts_with("BTCUSD") { 100.0 } else { 10.0 };
             Contract::Inverse { quote_per_contract }
         }
-        Venue::BinanceSpot | Venue::BinanceUsdm => Contract::Linear,
+        Venue::Bitmex if symbol == "XBTUSD" => Contract::Inverse { quote_per_contract: 1.0 },
+        Venue::BinanceSpot | Venue::BinanceUsdm | Venue::Coinbase | Venue::Bitstamp => Contract::Linear,
+        Venue::Bitmex | Venue::Deribit | Venue::Bybit => Contract::Linear,
     }
 }
 

@@ -1,0 +1,274 @@
+//! Bars as Parquet files: those of one minute with their features, others as they are cut.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder, UInt64Builder};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Schema};
+use parquet::arrow::ArrowWriter;
+use tidegate_market::MarketStage;
+use tidegate_market::bars::schema::{BAR_FEATURES, bars_schema_hash_hex};
+use tidegate_market::bars::{BarBuilder, BarMarkets, BarRule, BarVector, Finished, MINUTE_NS, MinuteBar, Origin};
+use tidegate_wire::event::{Bar, BookQuality, Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::{InstrumentId, Registry};
+
+use crate::graph_file::FeatureFiles;
+use crate::parquet_file::{GROUP_ROWS, field, writer};
+
+/// A file of bars.
+pub(crate) struct BarFile {
+    path: PathBuf,
+    rule: BarRule,
+    writer: ArrowWriter<File>,
+    schema: Arc<Schema>,
+    names: Vec<String>,
+    times: [Int64Builder; 2],
+    instrument: StringBuilder,
+    origin: StringBuilder,
+    /// Open, high, low, close, volume, bought, value.
+    numbers: [Float64Builder; 7],
+    trades: UInt64Builder,
+    /// One column a feature; none unless the bars are minutes.
+    features: Vec<Float64Builder>,
+    buffered: usize,
+    rows: u64,
+    /// The first failure; later rows are dropped and `finish` reports it.
+    failed: Option<anyhow::Error>,
+}
+
+impl BarFile {
+    pub(crate) fn create(path: &Path, rule: BarRule) -> Result<Self> {
+        let price = |name: &str, about: &str| field(name, DataType::Float64, false, "quote", about);
+        let float = |name: &str, unit: &str, about: &str| field(name, DataType::Float64, true, unit, about);
+        let mut fields = vec![
+            field("start_ns", DataType::Int64, false, "ns", "first trade, or begin of the interval"),
+            field("end_ns", DataType::Int64, false, "ns", "last trade, or end of the interval: when the bar was known"),
+            field("instrument", DataType::Utf8, false, "", "symbol.venue"),
+            field("origin", DataType::Utf8, false, "", "venue: its own bar; trades or mids: built from those"),
+            price("open", "first price"),
+            price("high", "highest price"),
+            price("low", "lowest price"),
+            price("close", "last price"),
+            float("volume", "qty", "quantity traded; null in bars of mids"),
+            float("bought", "qty", "of that, bought by aggressors; null where the venue does not say"),
+            float("value", "quote", "value traded; null unless built from trades"),
+            field("trades", DataType::UInt64, true, "", "number of trades; null where the venue does not say"),
+        ];
+        let minutes = rule == BarRule::Time(MINUTE_NS);
+        let features = if minutes { &BAR_FEATURES[..] } else { &[] };
+        fields.extend(features.iter().map(|f| float(f.name, f.unit, f.about)));
+        let schema = Arc::new(Schema::new(fields));
+        let bound = if minutes { bars_schema_hash_hex() } else { String::new() };
+        Ok(Self {
+            path: path.to_owned(),
+            rule,
+            writer: writer(path, &schema, ("tidegate.bars_schema", bound))?,
+            schema,
+            names: Vec::new(),
+            times: Default::default(),
+            instrument: StringBuilder::new(),
+            origin: StringBuilder::new(),
+            numbers: Default::default(),
+            trades: UInt64Builder::new(),
+            features: features.iter().map(|_| Float64Builder::new()).collect(),
+            buffered: 0,
+            rows: 0,
+            failed: None,
+        })
+    }
+
+    fn push(&mut self, instrument: InstrumentId, finished: &Finished) {
+        if self.failed.is_some() {
+            return;
+        }
+        let bar = &finished.bar;
+        for (column, value) in self.times.iter_mut().zip([bar.start_ns, bar.end_ns]) {
+            column.append_value(value);
+        }
+        self.instrument.append_value(&self.names[instrument.index()]);
+        self.origin.append_value(finished.origin.name());
+        let prices = [bar.open, bar.high, bar.low, bar.close].map(Some);
+        let numbers = prices.into_iter().chain([bar.volume, bar.bought, bar.value]);
+        self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column.append_option(value));
+        self.trades.append_option(bar.trades);
+        for (index, column) in self.features.iter_mut().enumerate() {
+            column.append_option(finished.features.get(index));
+        }
+        self.buffered += 1;
+        if self.buffered == GROUP_ROWS {
+            self.failed = self.flush().err();
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        columns.extend(self.times.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(self.instrument.finish()));
+        columns.push(Arc::new(self.origin.finish()));
+        columns.extend(self.numbers.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(self.trades.finish()));
+        columns.extend(self.features.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        self.writer.flush()?;
+        self.rows += self.buffered as u64;
+        self.buffered = 0;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64> {
+        let path = self.path.display().to_string();
+        if let Some(error) = self.failed {
+            return Err(error.context(path));
+        }
+        self.flush().context(path.clone())?;
+        self.writer.close().context(path)?;
+        Ok(self.rows)
+    }
+}
+
+/// How bars come about.
+enum Bars {
+    /// Nobody asked for any.
+    None,
+    /// Minutes with features, from whatever a source has.
+    Minutes(BarMarkets, Box<BarFile>),
+    /// Cut from trades by another rule; bars of the venues' own cannot be, and are counted.
+    Cut(Vec<BarBuilder>, Box<BarFile>, u64),
+}
+
+/// The market stage with bars beside it.
+pub(crate) struct BarTee {
+    stage: MarketStage<FeatureFiles>,
+    /// One price mantissa in quote units, by instrument.
+    price_units: Vec<f64>,
+    bars: Bars,
+}
+
+impl BarTee {
+    pub(crate) fn new(stage: MarketStage<FeatureFiles>, file: Option<BarFile>, registry: &Registry) -> Self {
+        let price_units = registry.iter().map(|(_, i)| 1.0 / i.price_scale.units() as f64).collect();
+        let bars = match file {
+            None => Bars::None,
+            Some(mut file) => {
+                file.names = registry.iter().map(|(_, instrument)| instrument.name()).collect();
+                if file.rule == BarRule::Time(MINUTE_NS) {
+                    Bars::Minutes(BarMarkets::new(registry), Box::new(file))
+                } else {
+                    let builders = registry.iter().map(|(_, instrument)| BarBuilder::new(instrument, file.rule));
+                    Bars::Cut(builders.collect(), Box::new(file), 0)
+                }
+            }
+        };
+        Self { stage, price_units, bars }
+    }
+
+    /// The stage, and the number of bars written. The last, unfinished bars are not written.
+    pub(crate) fn finish(self) -> Result<(MarketStage<FeatureFiles>, u64)> {
+        let bars = match self.bars {
+            Bars::None => 0,
+            Bars::Minutes(_, file) => file.finish()?,
+            Bars::Cut(_, file, 0) => file.finish()?,
+            Bars::Cut(.., bars) => {
+                anyhow::bail!("{bars} bars are the venue's own and cannot be cut anew: leave --bar at time:60")
+            }
+        };
+        Ok((self.stage, bars))
+    }
+
+    fn advance(&mut self, header: &Header) {
+        let (id, now) = (header.instrument, header.event_ns);
+        match &mut self.bars {
+            Bars::None => {}
+            Bars::Minutes(markets, file) => markets.advance(id, now, &mut |id, finished| file.push(id, finished)),
+            Bars::Cut(builders, file, _) => {
+                if let Some(bar) = builders.get_mut(id.index()).and_then(|builder| builder.advance(now)) {
+                    file.push(id, &cut(&bar));
+                }
+            }
+        }
+    }
+
+    /// The book changed: its mid matters where there is nothing else to make bars of.
+    fn mid(&mut self, header: &Header) {
+        let (id, Bars::Minutes(markets, _)) = (header.instrument, &mut self.bars) else { return };
+        if !markets.wants_mids(id) || self.stage.quality(id) != BookQuality::Good {
+            return;
+        }
+        let touch = self.stage.book(id).and_then(|book| book.best_bid().zip(book.best_ask()));
+        if let Some((bid, ask)) = touch {
+            let halves = bid.price.raw() + ask.price.raw();
+            markets.mid(id, header.event_ns, halves as f64 * 0.5 * self.price_units[id.index()]);
+        }
+    }
+}
+
+/// A bar cut by another rule than the minute has no features.
+fn cut(bar: &tidegate_market::bars::Bar) -> Finished {
+    Finished { bar: MinuteBar::from(bar), origin: Origin::Trades, features: BarVector::EMPTY }
+}
+
+impl EventSink for BarTee {
+    fn delta(&mut self, header: &Header, depth: Depth<'_>) {
+        self.advance(header);
+        self.stage.delta(header, depth);
+        self.mid(header);
+    }
+
+    fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
+        self.advance(header);
+        self.stage.snapshot(header, depth);
+        self.mid(header);
+    }
+
+    fn quote(&mut self, header: &Header, quote: &Quote) {
+        self.advance(header);
+        self.stage.quote(header, quote);
+    }
+
+    fn trade(&mut self, header: &Header, trade: &Trade) {
+        self.advance(header);
+        let (id, now, sell) = (header.instrument, header.event_ns, header.flags & FLAG_SELL != 0);
+        match &mut self.bars {
+            Bars::None => {}
+            Bars::Minutes(markets, _) => markets.trade(id, now, trade, sell),
+            Bars::Cut(builders, file, _) => {
+                let filled = builders.get_mut(id.index()).and_then(|builder| builder.trade(now, trade, sell));
+                if let Some(bar) = filled {
+                    file.push(id, &cut(&bar));
+                }
+            }
+        }
+        self.stage.trade(header, trade);
+    }
+
+    fn mark(&mut self, header: &Header, mark: &Mark) {
+        self.advance(header);
+        if let Bars::Minutes(markets, file) = &mut self.bars {
+            markets.mark(header.instrument, header.event_ns, mark, &mut |id, finished| file.push(id, finished));
+        }
+        self.stage.mark(header, mark);
+    }
+
+    fn bar(&mut self, header: &Header, bar: &Bar) {
+        match &mut self.bars {
+            Bars::None => {}
+            Bars::Minutes(markets, file) => {
+                markets.bar(header.instrument, bar, &mut |id, finished| file.push(id, finished));
+            }
+            Bars::Cut(.., refused) => *refused += 1,
+        }
+        self.stage.bar(header, bar);
+    }
+
+    fn status(&mut self, header: &Header, status: &Status) {
+        self.stage.status(header, status);
+        self.mid(header);
+    }
+
+    fn heartbeat(&mut self, header: &Header) {
+        EventSink::heartbeat(&mut self.stage, header);
+    }
+}
