@@ -22,7 +22,7 @@ from tidegate_models.tuner.graphs import GraphSet, concatenate, only_self_loops,
 # Simulated graphs are taken every two seconds: those between differ little, and markets are cheap.
 SIMULATED_EVERY = 4
 # Recorded minutes are few beside simulated hours; this often they count.
-RECORDED_REPEATS = 8
+RECORDED_REPEATS = 4
 RECORDED_FOLDS = 2
 # The recorded day with three venues: the only one on which a graph has something to say.
 GRAPH_DAY = datasets.RECORDED[2]
