@@ -3,7 +3,7 @@
 use tidegate_guard::GuardStage;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{FLAG_BUFFERED, Header, Status};
-use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink};
+use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody, MinuteRecord};
 use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::ring::overwrite;
@@ -103,6 +103,12 @@ impl FeatureSink for Tail {
         self.observers.push(bytemuck::cast_slice_mut(core::slice::from_mut(&mut *self.record)));
         self.advisor.after(header, body);
         self.recorder.poll();
+    }
+
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        let mut record = MinuteRecord { header: *header, body: *body };
+        self.observers.push(bytemuck::cast_slice_mut(core::slice::from_mut(&mut record)));
+        self.advisor.minute(header, body);
     }
 
     #[inline]

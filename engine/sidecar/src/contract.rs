@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tidegate_market::bars::schema as bars;
 use tidegate_market::features::schema as features;
 use tidegate_wire::advice::{MODEL_NAME_MAX, TARGETS, Target};
 
@@ -215,6 +216,8 @@ pub struct Golden {
 
 /// Largest latency budget that is granted, us: a fifth of the 5 ms that an adjustment may take in all.
 pub const BUDGET_MAX_US: f64 = 1_000.0;
+/// Most rows of a sequence: so many bars of every instrument are kept.
+pub(crate) const STEPS_MAX: usize = 240;
 /// Fewest golden cases.
 const GOLDEN_CASES: usize = 8;
 
@@ -292,8 +295,12 @@ impl Contract {
         if encoding.columns.is_empty() {
             return Err(wrong("encoding.columns is empty"));
         }
-        if (self.kind == Kind::Sequence) != encoding.steps.is_some_and(|steps| (1..=1_024).contains(&steps)) {
-            return Err(wrong("encoding.steps: a sequence needs 1 to 1024, a row none"));
+        let sequence = self.kind == Kind::Sequence;
+        if sequence != encoding.steps.is_some_and(|steps| (1..=STEPS_MAX).contains(&steps)) {
+            return Err(wrong(format!("encoding.steps: a sequence needs 1 to {STEPS_MAX}, a row none")));
+        }
+        if sequence && (encoding.source != Source::Bars || encoding.step_ms.is_some_and(|ms| ms != 60_000)) {
+            return Err(wrong("encoding.source: a sequence is one of bars, a minute apart"));
         }
         for column in &encoding.columns {
             if !column.fill.is_finite() {
@@ -329,13 +336,8 @@ pub(crate) fn feature_index(name: &str) -> Option<usize> {
 }
 
 /// Index of a bar feature by name.
-pub(crate) fn bar_feature_index(_name: &str) -> Option<usize> {
-    None
-}
-
-/// SHA-256 of the bar schema.
-pub(crate) fn bars_schema_hash() -> Option<String> {
-    None
+pub(crate) fn bar_feature_index(name: &str) -> Option<usize> {
+    bars::BAR_FEATURES.iter().position(|feature| feature.name == name)
 }
 
 fn check_tuner(encoding: &TunerEncoding) -> Result<(), Refusal> {

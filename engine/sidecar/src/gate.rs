@@ -13,6 +13,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use ort::environment::Environment;
 use ort::session::Session;
 use sha2::{Digest, Sha256};
+use tidegate_market::bars::schema as bars;
 use tidegate_market::features::schema as features;
 use tidegate_market::graph::schema as graph;
 
@@ -139,7 +140,7 @@ fn check_schemas(contract: &Contract, encoding: &Encoding) -> Result<(), Refusal
     let known = |schema: &str| match schema {
         "features" => Some(features::schema_hash_hex()),
         "graph" => Some(graph::schema_hash_hex()),
-        "bars" => crate::contract::bars_schema_hash(),
+        "bars" => Some(bars::bars_schema_hash_hex()),
         _ => None,
     };
     let needed = match encoding {

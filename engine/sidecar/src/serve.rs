@@ -13,7 +13,7 @@ use tidegate_wire::advice::{ADVICE_WORDS, Advice, AdviceStamps};
 use tidegate_wire::cells::Cells;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{Header, Status};
-use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink};
+use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody, MinuteRecord};
 use tidegate_wire::relay::RecordReader;
 use tidegate_wire::ring::{RecordBuf, overwrite};
 use tidegate_wire::{RecordKind, Registry};
@@ -204,6 +204,9 @@ pub fn run_free(
             && let Some(words) = features.pop(&mut buf)
         {
             read += 1;
+            if let Some(minute) = minute(words) {
+                service.sidecar.minute(&minute.header, &minute.body);
+            }
             let Some(record) = record(words) else { continue };
             if schedule.due(record.header.event_ns).is_some() {
                 let stamps = stamps(&record.header, &record.body);
@@ -241,6 +244,12 @@ fn record(words: &[u64]) -> Option<&FeatureRecord> {
     let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<FeatureRecord>() / 8)?);
     let record: &FeatureRecord = bytemuck::try_from_bytes(bytes).ok()?;
     (record.header.kind == RecordKind::Features as u8).then_some(record)
+}
+
+fn minute(words: &[u64]) -> Option<&MinuteRecord> {
+    let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<MinuteRecord>() / 8)?);
+    let record: &MinuteRecord = bytemuck::try_from_bytes(bytes).ok()?;
+    (record.header.kind == RecordKind::Minute as u8).then_some(record)
 }
 
 /// What a replay and its sidecar share beside the cells.
@@ -309,6 +318,10 @@ impl FeatureSink for Stepper<'_> {
     fn features(&mut self, header: &Header, body: &FeatureBody) {
         self.stamps.features = body.features_ticks;
         self.service.sidecar.see(header, body);
+    }
+
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        self.service.sidecar.minute(header, body);
     }
 
     fn heartbeat(&mut self, header: &Header) {

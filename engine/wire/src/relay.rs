@@ -14,7 +14,7 @@ use crate::event::{
     Bar, Depth, DepthIds, EventSink, FLAG_FIRST, FLAG_LAST, HEADER_WORDS, Header, Level, Mark, Quote, RecordKind,
     Status, Trade,
 };
-use crate::feature::{FeatureBody, FeatureRecord, FeatureSink};
+use crate::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody};
 use crate::instrument::InstrumentId;
 use crate::ring::{Full, RECORD_WORDS_MAX, RecordBuf, lossless};
 
@@ -153,6 +153,10 @@ impl FeatureSink for RecordWriter {
         self.record(RecordKind::Status, header, status);
     }
 
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        self.record(RecordKind::Minute, header, body);
+    }
+
     fn heartbeat(&mut self, header: &Header) {
         self.record(RecordKind::Heartbeat, header, &[0u64; 0]);
     }
@@ -258,7 +262,9 @@ impl RecordReader {
             Some(RecordKind::Bar) => sink.bar(&header, &read(body)),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
-            Some(RecordKind::Features | RecordKind::Decision | RecordKind::Adjustment) | None => self.foreign += 1,
+            Some(RecordKind::Features | RecordKind::Minute | RecordKind::Decision | RecordKind::Adjustment) | None => {
+                self.foreign += 1
+            }
         }
         true
     }
@@ -272,6 +278,7 @@ impl RecordReader {
             Some(RecordKind::Features) if words.len() * 8 == size_of::<FeatureRecord>() => {
                 sink.features(&header, bytemuck::from_bytes(bytemuck::cast_slice(body)));
             }
+            Some(RecordKind::Minute) => sink.minute(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             _ => self.foreign += 1,

@@ -12,7 +12,7 @@ use tidegate_sidecar::serve::{AdviceCells, Pace};
 use tidegate_wire::advice::Advice;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::Header;
-use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::feature::{FeatureBody, FeatureSink, MinuteBody};
 use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::{InstrumentId, RecordKind};
@@ -190,6 +190,15 @@ impl Advisor {
             && !lockstep.pace.ended.load(Ordering::Relaxed)
         {
             lockstep.vectors.features(header, body);
+        }
+    }
+
+    /// A bar has ended.
+    pub(crate) fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        if let Self::Lockstep(lockstep) = self
+            && !lockstep.pace.ended.load(Ordering::Relaxed)
+        {
+            lockstep.vectors.minute(header, body);
         }
     }
 

@@ -1,4 +1,5 @@
-//! A graph-attention network as a kernel (GATv2: Brody, Alon, Yahav, How attentive are graph attention networks?, 2022).
+//! A graph-attention network as a kernel: GATv2, of Brody, Alon, Yahav, How attentive are graph attention networks?
+//! (2022).
 //!
 //! Layers of four heads with eight channels each, concatenated, ELU between; a linear head with softplus, and a running
 //! sum over the quantiles of each target, so that they never cross. For node `i` with incoming edges from `j`, in each
