@@ -23,8 +23,8 @@ TUNER_TARGETS: tuple[tuple[str, str, float], ...] = (
     ("recovery", "s", 1.0),
 )
 
-# z of 20 is a volatility of 1e8: beyond it a tuner is broken.
-TUNER_RANGE = (0.0, 20.0)
+# z of 20 is a volatility of 1e8. Inputs that no market has may lead further, beyond 30 a tuner is broken.
+TUNER_RANGE = (0.0, 30.0)
 
 LATENCY_BUDGET_US = {"tuner": 1000, "row": 500, "sequence": 500}
 TOLERANCE = 1e-4

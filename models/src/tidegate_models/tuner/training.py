@@ -23,12 +23,12 @@ from tidegate_models.tuner.graphs import Doubles, GraphSet, Ints, drop_edges, en
 
 # The engine's columns are of unit size by design. One that hardly moved in training is not scaled up beyond this: a
 # value never seen would else drive the network where nobody has been.
-_LEAST_STD = 0.5
+_LEAST_STD = 0.25
 # Inputs that nobody has seen: uniform in this range, as the engine's load gate tries them. Quantiles beyond the limit
 # are pushed back, so that the network stays within its contract's range wherever it is.
 _STRANGE = 3.0
-_STRANGE_LIMIT = 8.0
-_STRANGE_WEIGHT = 0.2
+_STRANGE_LIMIT = 10.0
+_STRANGE_WEIGHT = 0.03
 _STRANGE_NODES, _STRANGE_EDGES = 16, 96
 _LEVELS = torch.tensor(QUANTILE_LEVELS)
 
@@ -37,11 +37,11 @@ _LEVELS = torch.tensor(QUANTILE_LEVELS)
 class Settings:
     """How to train."""
 
-    epochs: int = 20
+    epochs: int = 24
     batch_graphs: int = 64
     learning_rate: float = 4e-3
     weight_decay: float = 1e-3
-    patience: int = 8
+    patience: int = 6
     edge_dropout: float = 0.3
     seed: int = 1
 
