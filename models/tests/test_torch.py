@@ -35,21 +35,30 @@ def test_parity_of_the_committed_tuner(repository_root: Path) -> None:
 
     model = onnx.load(repository_root / "onnx" / "breaker-tuner" / "1" / "model.onnx")
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    assert parity(weights, 1000)["largest"] < 1e-4
+    assert parity(weights, 1000)["relative"] < 1e-4
 
 
-def test_training_learns_what_neighbours_know_and_resumes_to_the_same_weights(tmp_path: Path) -> None:
+def test_training_learns_what_neighbours_know() -> None:
     from tidegate_models.tuner import training
     from tidegate_models.tuner.graphs import only_self_loops
 
     graphs = synthetic_graphs(700, 1)
     train, check = graphs.take(np.arange(500)), graphs.take(np.arange(520, 700))
+    settings = training.Settings(epochs=12, batch_graphs=16, edge_dropout=0.0)
+    best = []
+    for view in (lambda graphs: graphs, only_self_loops):
+        history = training.train(view(train), view(check), settings).history
+        best.append(min(entry["held_out"] for entry in history))
+    assert best[0] < best[1]
+
+
+def test_an_interrupted_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    from tidegate_models.tuner import training
+
+    graphs = synthetic_graphs(300, 1)
+    train, check = graphs.take(np.arange(200)), graphs.take(np.arange(220, 300))
     settings = training.Settings(epochs=5)
     whole = training.train(train, check, settings)
-    alone = training.train(only_self_loops(train), only_self_loops(check), settings)
-    best = min(entry["held_out"] for entry in whole.history)
-    assert best < min(entry["held_out"] for entry in alone.history)
-
     checkpoint = tmp_path / "state"
     original, epochs = training._epoch, []
 

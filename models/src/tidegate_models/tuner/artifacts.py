@@ -24,8 +24,9 @@ def golden_inputs(seed: int, graphs: GraphSet | None = None) -> list[dict[str, A
     rng = np.random.default_rng([seed, 0x60_1D])
     cases: list[dict[str, Array]] = [dict(gatv2.random_graph(nodes, edges, rng)) for nodes, edges in _SIZES]
     for case in cases:
-        # About as large as real columns are.
-        case["x"], case["edge_attr"] = case["x"] * np.float32(0.5), case["edge_attr"] * np.float32(0.5)
+        for name in ("x", "edge_attr"):
+            # About as large as real columns are.
+            case[name] = 0.5 * case[name].astype(np.float64)
     if graphs is not None:
         cases += [dict(graphs.graph(int(i))) for i in np.linspace(0, len(graphs) - 1, _REAL_CASES)]
     for case in cases:
