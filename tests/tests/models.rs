@@ -254,7 +254,12 @@ fn a_killed_sidecar_comes_back_and_thresholds_fall_back_meanwhile() {
     let short = "profiles.binance-usdm.tuning.ttl_ms=300";
     let mut engine = Engine::start(90, &["--set", short]);
     engine.wait_for("the model", |event| event["event"] == "promoted");
+    let run = engine.run().display().to_string();
+    json(&["operate", "trip:venue:binance-spot", "--engine", &run, "--format", "json"]);
+    let refused = tidegate(&["operate", "trip:venue:nowhere", "--engine", &run]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no \"nowhere\""));
     std::thread::sleep(Duration::from_millis(500));
+    json(&["operate", "reset:venue:binance-spot", "--engine", &run, "--format", "json"]);
     let pid = engine.child.id().to_string();
     let killed = Command::new("pkill").args(["-9", "-P", &pid, "-f", "sidecar"]).status();
     assert!(killed.is_ok_and(|status| status.success()), "pkill is part of procps");
