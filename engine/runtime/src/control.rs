@@ -13,9 +13,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidegate_guard::Strategy;
 use tidegate_sidecar::messages::{Listed, Request};
+use tidegate_wire::Registry;
 
-use crate::models::Desk;
+use crate::models::{Desk, Inbox};
+use crate::replay::Instruction;
 
 /// Name of the socket in an engine's output directory.
 pub const SOCKET: &str = "control.sock";
@@ -53,6 +56,33 @@ pub enum Ask {
     },
     /// What happened to models.
     ModelHistory,
+    /// Trip or reset breakers, or say whether there is news.
+    Operate {
+        /// What is wanted, such as `trip:engine`.
+        instruction: String,
+    },
+}
+
+/// What the socket speaks for.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    desk: Option<Desk>,
+    inbox: Arc<Inbox>,
+    registry: Registry,
+    strategies: Vec<Strategy>,
+}
+
+impl Operator {
+    pub(crate) fn new(desk: Option<Desk>, inbox: Arc<Inbox>, registry: &Registry, strategies: &[Strategy]) -> Self {
+        Self { desk, inbox, registry: registry.clone(), strategies: strategies.to_vec() }
+    }
+
+    fn operate(&self, instruction: &str) -> Result<(), String> {
+        let instruction: Instruction = instruction.parse()?;
+        let command = instruction.resolve(&self.registry, &self.strategies).map_err(|error| error.to_string())?;
+        let full = || "the engine has not carried out earlier instructions; is it running?".to_owned();
+        self.inbox.put(command).then_some(()).ok_or_else(full)
+    }
 }
 
 /// An answer.
@@ -108,7 +138,7 @@ pub(crate) struct Control {
 
 impl Control {
     /// Listens at `path`. What a crashed engine left there is replaced.
-    pub(crate) fn open(path: &Path, desk: Option<Desk>) -> Result<Self, ControlError> {
+    pub(crate) fn open(path: &Path, operator: Operator) -> Result<Self, ControlError> {
         let io = |source| ControlError::Io { path: path.display().to_string(), source };
         if UnixStream::connect(path).is_ok() {
             return Err(ControlError::Taken { path: path.display().to_string() });
@@ -126,7 +156,7 @@ impl Control {
             while !ended.load(Ordering::Relaxed) {
                 match listener.accept() {
                     // A client that misbehaves is its own misfortune.
-                    Ok((stream, _)) => drop(answer(stream, desk.as_ref())),
+                    Ok((stream, _)) => drop(answer(stream, &operator)),
                     Err(_) => std::thread::sleep(POLL),
                 }
             }
@@ -146,14 +176,14 @@ impl Drop for Control {
     }
 }
 
-fn answer(mut stream: UnixStream, desk: Option<&Desk>) -> std::io::Result<()> {
+fn answer(mut stream: UnixStream, operator: &Operator) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(Read::take(&stream, REQUEST_MAX)).read_line(&mut line)?;
     let reply = match serde_json::from_str(&line) {
-        Ok(ask) => carry_out(ask, desk),
+        Ok(ask) => carry_out(ask, operator),
         Err(error) => refusal(format!("no request of ours: {error}")),
     };
     let mut line = serde_json::to_string(&reply)?;
@@ -165,9 +195,18 @@ fn refusal(error: String) -> Reply {
     Reply { error: Some(error), ..Reply::default() }
 }
 
-fn carry_out(ask: Ask, desk: Option<&Desk>) -> Reply {
-    let Some(desk) = desk else { return refusal("this engine runs without models (models.mode is off)".into()) };
+fn carry_out(ask: Ask, operator: &Operator) -> Reply {
+    if let Ask::Operate { instruction } = &ask {
+        return match operator.operate(instruction) {
+            Ok(()) => Reply { ok: true, ..Reply::default() },
+            Err(error) => refusal(error),
+        };
+    }
+    let Some(desk) = &operator.desk else {
+        return refusal("this engine runs without models (models.mode is off)".into());
+    };
     let request: Box<dyn FnOnce(u64) -> Request> = match ask {
+        Ask::Operate { .. } => unreachable!("carried out above"),
         Ask::ModelHistory => return Reply { ok: true, history: desk.history(), ..Reply::default() },
         Ask::ModelList => Box::new(|id| Request::List { id }),
         Ask::ModelLoad { name, version } => Box::new(move |id| Request::Load { id, name, version }),

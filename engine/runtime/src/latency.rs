@@ -1,5 +1,7 @@
 //! The stages whose latency is kept, and the end of the pipeline that keeps it.
 
+use std::sync::Arc;
+
 use tidegate_guard::GuardStage;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{FLAG_BUFFERED, Header, Status};
@@ -8,7 +10,7 @@ use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::ring::overwrite;
 
-use crate::models::Advisor;
+use crate::models::{Advisor, Inbox, Orders};
 
 /// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged. From
 /// `sidecar_wait` on they are those of an adjustment: until the sidecar takes the vector that made it due, the model's
@@ -41,6 +43,7 @@ pub struct Tail {
     /// Whether a ring lies between the market stage and this one.
     staged: bool,
     advisor: Advisor,
+    orders: Orders,
 }
 
 impl Tail {
@@ -53,7 +56,16 @@ impl Tail {
         staged: bool,
     ) -> Self {
         let record = Box::new(bytemuck::Zeroable::zeroed());
-        Self { guard, recorder, clock, observers, record, staged, advisor: Advisor::None }
+        Self {
+            guard,
+            recorder,
+            clock,
+            observers,
+            record,
+            staged,
+            advisor: Advisor::None,
+            orders: Orders::new(Arc::default()),
+        }
     }
 
     /// Takes advice from somewhere.
@@ -62,9 +74,16 @@ impl Tail {
         self
     }
 
+    /// Takes commands of operators from somewhere.
+    pub(crate) fn ordered_by(mut self, inbox: Arc<Inbox>) -> Self {
+        self.orders = Orders::new(inbox);
+        self
+    }
+
     /// While there is no event: advice is taken as soon as it comes.
     #[inline(always)]
     pub(crate) fn idle(&mut self) {
+        self.orders.poll(&mut self.guard);
         self.advisor.idle(&mut self.guard, &self.clock, &mut self.recorder);
     }
 
@@ -84,6 +103,7 @@ impl Tail {
 impl FeatureSink for Tail {
     #[inline]
     fn features(&mut self, header: &Header, body: &FeatureBody) {
+        self.orders.poll(&mut self.guard);
         let stood = self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         let taken = if self.staged { self.clock.ticks() } else { body.features_ticks + stood };
         self.guard.features(header, body);
@@ -113,6 +133,7 @@ impl FeatureSink for Tail {
 
     #[inline]
     fn heartbeat(&mut self, header: &Header) {
+        self.orders.poll(&mut self.guard);
         self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         self.guard.heartbeat(header);
         self.recorder.poll();

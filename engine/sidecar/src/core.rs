@@ -1,7 +1,7 @@
 //! The sidecar's own thread: newest vectors in, advice out, models swapped between two adjustments.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::channel::Sender;
 use tidegate_market::graph::MarketGraph;
@@ -13,6 +13,7 @@ use tidegate_wire::feature::{FeatureBody, MinuteBody};
 use tidegate_wire::{InstrumentId, Registry};
 
 use crate::contract::{STEPS_MAX, Source};
+use crate::cpu_time::CpuTime;
 use crate::messages::{Event, Listed};
 use crate::model::{Model, Reads};
 use crate::refusal::Refusal;
@@ -238,7 +239,7 @@ impl Sidecar {
         let slot = &mut slots[index];
         let Some(shadow) = slot.shadow.as_mut().filter(|shadow| shadow.model.looks_at_bars()) else { return Ok(false) };
         let bars = &bars[instrument.index()];
-        let start = Instant::now();
+        let start = CpuTime::start();
         let steps = shadow.model.steps();
         let Some((ours, _)) = shadow.model.run_row(newest(bars, steps))? else { return Ok(false) };
         let (ours, took) = (ours.to_vec(), start.elapsed());
@@ -318,7 +319,7 @@ impl Sidecar {
         let slot = &mut slots[index];
         let Some(shadow) = &mut slot.shadow else { return Ok(()) };
         let budget_us = shadow.model.budget_us;
-        let start = Instant::now();
+        let start = CpuTime::start();
         let (result, active): (Vec<f32>, Option<Vec<f32>>) = match &shadow.model.reads {
             Reads::Graph(_) => {
                 let view = graph.snapshot(moment);
@@ -342,7 +343,7 @@ impl Sidecar {
             Reads::Row(_) => (Vec::new(), None),
         };
         let took = start.elapsed();
-        // Generous: a shadow runs cold, on a core that others use too; the gate has measured it warm.
+        // Generous: a shadow runs with cold caches, once for every instrument; the gate has measured it warm.
         if took > Duration::from_secs_f64(budget_us * 1e-6 * 50.0) {
             return Err(Refusal::Shadow(format!("a run took {} us", took.as_micros())));
         }

@@ -18,6 +18,7 @@ use tidegate_market::features::schema as features;
 use tidegate_market::graph::schema as graph;
 
 use crate::contract::{Contract, Dimension, Element, Encoding, Golden, GoldenCase, GoldenTensor, Kind, Port};
+use crate::cpu_time::CpuTime;
 use crate::onnx;
 use crate::refusal::Refusal;
 use crate::repository::VersionFiles;
@@ -67,9 +68,9 @@ pub struct GateReport {
     pub golden_difference: f64,
     /// Largest absolute difference between kernel and function body; 0 without a kernel.
     pub kernel_difference: f64,
-    /// p50 of a run on this host, us.
+    /// p50 of a run on this host, us of CPU time.
     pub p50_us: f64,
-    /// p99 of a run on this host, us.
+    /// p99 of a run on this host, us of CPU time.
     pub p99_us: f64,
 }
 
@@ -330,7 +331,7 @@ fn time(
     }
     let mut times = Vec::with_capacity(settings.runs);
     for run in 0..settings.runs + settings.runs / 10 {
-        let start = Instant::now();
+        let start = CpuTime::start();
         runner.run()?;
         // The first runs warm caches and the runtime's own buffers.
         if run >= settings.runs / 10 {

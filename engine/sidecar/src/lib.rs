@@ -16,6 +16,7 @@
 
 pub mod contract;
 mod core;
+mod cpu_time;
 pub mod gat;
 pub mod gate;
 mod loader;

@@ -195,7 +195,26 @@ pub struct Adjustment {
     pub conditions: u64,
 }
 
+/// An operator's command that reached a running engine. 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Operated {
+    /// Number of the guard's event from which it holds, from 1.
+    pub event: u64,
+    /// Event time, ns since the Unix epoch.
+    pub event_ns: i64,
+    /// 0 trips, 1 resets, 2 says that there is news, 3 that there is no more.
+    pub command: u8,
+    /// A [`crate::decision::Scope`], for the first two.
+    pub scope: u8,
+    /// Which one within the scope.
+    pub scope_id: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
 const _: () = {
+    assert!(size_of::<Operated>() == 24);
     assert!(size_of::<Advice>() == 168 && align_of::<Advice>() == 8);
     assert!(ADVICE_WORDS <= crate::cell::CELL_WORDS_MAX);
     assert!(size_of::<Adjustment>() == 296 && align_of::<Adjustment>() == 8);

@@ -63,6 +63,8 @@ pub enum RecordKind {
     Adjustment = 11,
     /// A finished one-minute bar with its features.
     Minute = 12,
+    /// An operator's command.
+    Operated = 13,
 }
 
 /// First part of a depth frame.

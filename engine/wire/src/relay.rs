@@ -7,7 +7,7 @@
 
 use crossbeam::utils::Backoff;
 
-use crate::advice::Adjustment;
+use crate::advice::{Adjustment, Operated};
 use crate::decimal::{Price, Qty};
 use crate::decision::{Decision, DecisionSink};
 use crate::event::{
@@ -178,6 +178,11 @@ impl DecisionSink for RecordWriter {
         self.record(RecordKind::Adjustment, &header, adjustment);
     }
 
+    fn operated(&mut self, operated: &Operated) {
+        let header = Header { event_ns: operated.event_ns, ..Header::new(RecordKind::Operated, InstrumentId::NONE) };
+        self.record(RecordKind::Operated, &header, operated);
+    }
+
     fn status(&mut self, header: &Header, status: &Status) {
         self.record(RecordKind::Status, header, status);
     }
@@ -188,6 +193,8 @@ impl DecisionSink for RecordWriter {
 pub enum Told {
     /// Thresholds changed.
     Adjustment(Box<Adjustment>),
+    /// An operator's command reached the engine.
+    Operated(Operated),
     /// A breaker changed its state.
     Decision(Decision),
     /// A book changed its quality.
@@ -262,9 +269,14 @@ impl RecordReader {
             Some(RecordKind::Bar) => sink.bar(&header, &read(body)),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
-            Some(RecordKind::Features | RecordKind::Minute | RecordKind::Decision | RecordKind::Adjustment) | None => {
-                self.foreign += 1
-            }
+            Some(
+                RecordKind::Features
+                | RecordKind::Minute
+                | RecordKind::Decision
+                | RecordKind::Adjustment
+                | RecordKind::Operated,
+            )
+            | None => self.foreign += 1,
         }
         true
     }
@@ -294,6 +306,7 @@ impl RecordReader {
             match RecordKind::from_repr(header.kind) {
                 Some(RecordKind::Decision) => return Some(Told::Decision(read(body))),
                 Some(RecordKind::Adjustment) => return Some(Told::Adjustment(Box::new(read(body)))),
+                Some(RecordKind::Operated) => return Some(Told::Operated(read(body))),
                 Some(RecordKind::Status) => return Some(Told::Status(header, read(body))),
                 _ => self.foreign += 1,
             }

@@ -289,7 +289,9 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     if s.models_mode != "off" || s.adjustments > 0 {
         print_models(s);
     }
-    anstream::println!("  digests  features {}  decisions {}", s.features_digest, s.decisions_digest);
+    let kernel = s.models.as_ref().and_then(|models| models.kernel.as_deref());
+    let header = kernel.map_or(String::new(), |kernel| format!(" ({}, kernel {kernel})", s.cpu));
+    anstream::println!("  digests{header}  features {}  decisions {}", s.features_digest, s.decisions_digest);
 
     let rows = s.instruments.iter().map(|i| {
         let open = if i.open_breakers.is_empty() { "-".into() } else { i.open_breakers.join(" ") };

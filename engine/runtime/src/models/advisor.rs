@@ -4,9 +4,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::Backoff;
+use tidegate_guard::Command;
 use tidegate_market::graph::Schedule;
 use tidegate_sidecar::serve::{AdviceCells, Pace};
 use tidegate_wire::advice::Advice;
@@ -33,15 +35,76 @@ pub(crate) enum Advisor {
     Reenact(VecDeque<Recorded>),
 }
 
-/// Advice that was adopted before some event, at some event time.
+/// What reached the guard from outside event time, before some event, at some event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// Number of the guard's event from which it held.
     pub event: u64,
-    /// Event time at which it was adopted, ns since the Unix epoch.
+    /// Event time at which it was taken, ns since the Unix epoch.
     pub event_ns: i64,
-    /// The advice.
-    pub advice: Advice,
+    /// What it was.
+    pub what: Taken,
+}
+
+/// What the guard took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Advice.
+    Advice(Advice),
+    /// An operator's command.
+    Command(Command),
+}
+
+/// Commands of operators on their way to the hot loop.
+#[derive(Debug)]
+pub struct Inbox {
+    bell: AtomicU64,
+    queue: ArrayQueue<Command>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { bell: AtomicU64::new(0), queue: ArrayQueue::new(64) }
+    }
+}
+
+impl Inbox {
+    /// Hands a command over; `false` when the loop has not taken earlier ones.
+    pub fn put(&self, command: Command) -> bool {
+        let put = self.queue.push(command).is_ok();
+        self.bell.fetch_add(1, Ordering::Release);
+        put
+    }
+}
+
+/// The hot loop's end of an [`Inbox`].
+#[derive(Debug)]
+pub(crate) struct Orders {
+    inbox: Arc<Inbox>,
+    heard: u64,
+}
+
+impl Orders {
+    pub(crate) const fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, heard: 0 }
+    }
+
+    /// Carries out what has come.
+    #[inline(always)]
+    pub(crate) fn poll(&mut self, guard: &mut Guard) {
+        if self.inbox.bell.load(Ordering::Acquire) != self.heard {
+            self.carry_out(guard);
+        }
+    }
+
+    #[cold]
+    fn carry_out(&mut self, guard: &mut Guard) {
+        self.heard = self.inbox.bell.load(Ordering::Acquire);
+        while let Some(command) = self.inbox.queue.pop() {
+            // It was resolved against the same registry: its scope exists.
+            let _ = guard.operate(command, guard.now());
+        }
+    }
 }
 
 /// Cells with what has been read of them.
@@ -229,7 +292,13 @@ impl Advisor {
 fn reenact(recorded: &mut VecDeque<Recorded>, guard: &mut Guard) {
     let next = guard.next_event();
     while let Some(front) = recorded.front().filter(|front| front.event <= next) {
-        guard.adopt(&front.advice, front.event_ns);
+        match front.what {
+            Taken::Advice(advice) => {
+                guard.adopt(&advice, front.event_ns);
+            }
+            // It was carried out then: its scope exists.
+            Taken::Command(command) => drop(guard.operate(command, front.event_ns)),
+        }
         recorded.pop_front();
     }
 }

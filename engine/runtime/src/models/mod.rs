@@ -11,13 +11,13 @@ use std::time::Duration;
 use tidegate_sidecar::serve::Settings;
 use tidegate_wire::Registry;
 
-pub use advisor::Recorded;
-pub(crate) use advisor::{Advisor, Lockstep, Mailbox};
+pub(crate) use advisor::{Advisor, Lockstep, Mailbox, Orders};
+pub use advisor::{Inbox, Recorded, Taken};
 use companion::{Companion, Outlet};
 pub use companion::{CompanionError, serve_child};
 use desk::DeskThread;
 pub use desk::{Desk, DeskReport};
-pub use record::{AdjustmentLine, RecordError, read_record};
+pub use record::{AdjustmentLine, OperatedLine, RecordError, read_record};
 
 /// Who runs the models, and how the engine waits for them.
 #[derive(Clone, Debug, Default)]

@@ -29,10 +29,10 @@ use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
 use tidegate_wire::{InstrumentId, Price, Registry, Venue};
 
 use crate::alloc;
-use crate::control::{Control, ControlError};
+use crate::control::{Control, ControlError, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
-use crate::models::{CompanionError, Models, ModelsPlan};
+use crate::models::{CompanionError, Inbox, Models, ModelsPlan};
 use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
@@ -40,7 +40,7 @@ use names::{correlations, strategies};
 use report::{Extras, report};
 use source::{ReplaySource, Times, take_back};
 
-pub use orders::Order;
+pub use orders::{Instruction, Order};
 pub use report::{InstrumentReport, ReplayReport};
 
 pub use crate::scribe::{DecisionLine, Names, Outputs};
@@ -258,10 +258,11 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     guard.set_calendar(plan.calendar.clone());
     let staged = plan.topology == Topology::Staged;
     let (models, outlet) = Models::start(&plan.models, &registry, plan.outputs.models.as_deref())?;
-    let control = plan.control.as_deref().map(|path| Control::open(path, models.as_ref().map(Models::desk)));
-    let control = control.transpose()?;
+    let inbox = Arc::new(Inbox::default());
+    let desk = Operator::new(models.as_ref().map(Models::desk), inbox.clone(), &registry, &strategies);
+    let control = plan.control.as_deref().map(|path| Control::open(path, desk)).transpose()?;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
-    let tail = tail.advised_by(outlet.advisor);
+    let tail = tail.advised_by(outlet.advisor).ordered_by(inbox);
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
     let placement = placement(plan);
