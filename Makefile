@@ -10,6 +10,8 @@ BINARY := $(TARGET)/release/tidegate
 # Length and seed of the simulated market of `make run`.
 SECONDS ?= 120
 SEED ?= 1
+# How many times faster than the market `make run` replays it: at a pace, so that latencies mean something.
+SPEED ?= 20
 # Captures to replay instead: make run INPUT="spot.gz usdm.gz"
 INPUT ?=
 # Time of each fuzz target, seconds.
@@ -31,7 +33,7 @@ run: build runtime ## Run the whole pipeline on a simulated market, or on INPUT=
 ifeq ($(strip $(INPUT)),)
 	@mkdir -p run
 	$(BINARY) simulate --out run/market --seconds $(SECONDS) --seed $(SEED) --compare
-	$(BINARY) replay --input run/market/*.gz --check-bbo --features --models onnx \
+	$(BINARY) replay --input run/market/*.gz --speed $(SPEED) --check-bbo --features --models onnx \
 	    --decisions run/decisions.jsonl --adjustments run/adjustments.jsonl --hlog run/latency.hlog
 	$(BINARY) hist run/latency.hlog --html run/latency.html > /dev/null
 	@echo

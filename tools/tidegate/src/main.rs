@@ -12,6 +12,7 @@ mod parquet_file;
 mod plot;
 mod signals;
 mod summary;
+mod thresholds;
 
 use std::process::ExitCode;
 

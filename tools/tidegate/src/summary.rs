@@ -15,6 +15,7 @@ use tidegate_wire::clock::TickSource;
 use tidegate_wire::decision::BreakerState;
 
 use crate::output::{duration, number_table};
+use crate::thresholds::{Travels, print_travels, travels};
 
 /// Percentiles of one stage, ns.
 #[derive(Debug, Serialize)]
@@ -121,6 +122,9 @@ pub(crate) struct Summary {
     pub(crate) advice_expired: u64,
     /// Advice that was too old or a repetition.
     pub(crate) advice_refused: u64,
+    /// How far thresholds travelled, by instrument and target.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) thresholds: Travels,
     /// How models ran: off, process, inline, lockstep or re-enacted.
     pub(crate) models_mode: &'static str,
     /// What models did.
@@ -188,6 +192,7 @@ impl Summary {
             advised: report.guard.advised,
             advice_expired: report.guard.expired_advice,
             advice_refused: report.guard.refused_advice,
+            thresholds: travels(report, plan),
             models_mode: plan.models.name(),
             models: report.models.clone(),
             cpu: std::env::consts::ARCH,
@@ -313,6 +318,7 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
         anstream::println!("  {} {} is {}", scope.scope, scope.name, scope.state);
     }
     print_decisions(report);
+    print_travels(&s.thresholds);
     print_latency(s, report);
 }
 
