@@ -55,11 +55,11 @@ impl Default for Tuning {
             tighten_per_s: 0.1,
             loosen_per_s: 0.02,
             ttl_ms: 5_000,
-            volatility: Envelope { lowest: 0.25, highest: 2.0 },
-            spread: Envelope { lowest: 0.4, highest: 2.0 },
+            volatility: Envelope { lowest: 0.25, highest: 1.5 },
+            spread: Envelope { lowest: 0.4, highest: 1.5 },
             // A ratio ends at 1: a model may only be more careful than the profile.
             imbalance: Envelope { lowest: 0.9, highest: 1.0 },
-            latency: Envelope { lowest: 0.2, highest: 2.0 },
+            latency: Envelope { lowest: 0.2, highest: 1.5 },
             cooling: Envelope { lowest: 0.5, highest: 4.0 },
         }
     }
@@ -355,7 +355,7 @@ mod tests {
         tuned.advise(&advice(150, [1e3, 1e3, 1.0, 1e9, 1e3]), &profile, at(150)).expect("taken");
         let change = tuned.conditions(news, &profile, at(151)).expect("other levels");
         assert_eq!(change.conditions, news);
-        assert!(tuned.current.tuned()[0] <= base[0] * 0.8 * 2.0 + 1e-9);
+        assert!(tuned.current.tuned()[0] <= base[0] * 0.8 * 1.5 + 1e-9);
         assert!(tuned.conditions(news, &profile, at(152)).is_none(), "no change");
         assert_eq!(tuned.expire(at(160)).after[0], (base[0] * 0.8 * ADVICE_UNITS).round() as i64);
     }

@@ -33,13 +33,13 @@ pub(crate) fn travels(report: &ReplayReport, plan: &ReplayPlan) -> Travels {
         let profile = &plan.profiles[instrument.instrument.venue as usize];
         let profile = tidegate_guard::thresholds::ThresholdSet::of_profile(profile).tuned();
         let by_target = (0..TARGETS).filter_map(|target| {
-            let level = |a: &&Adjustment| a.after[target] as f64 / ADVICE_UNITS;
-            let levels = || changes.iter().map(level);
+            let level = |a: &Adjustment| a.after[target] as f64 / ADVICE_UNITS;
+            let levels = || changes.iter().map(|a| level(a));
             let travel = Travel {
                 profile: profile[target],
                 lowest: levels().fold(f64::INFINITY, f64::min),
                 highest: levels().fold(f64::NEG_INFINITY, f64::max),
-                last: level(&last),
+                last: level(last),
             };
             Some((Target::from_repr(target as u8)?.name(), travel))
         });
