@@ -8,22 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tidegate_tests::{binary, json, market, root, tidegate};
-
-/// Whether ONNX Runtime is there; in CI it must be.
-fn runtime() -> bool {
-    let folder = binary().parent().and_then(Path::parent).expect("target/<profile>/tidegate").join("onnxruntime");
-    let there = folder.join(tidegate_sidecar::native::FILE).is_file();
-    assert!(
-        there || std::env::var_os("CI").is_none(),
-        "{}: no ONNX Runtime; `make runtime` fetches it",
-        folder.display()
-    );
-    if !there {
-        eprintln!("SKIPPED: no ONNX Runtime in {}; `make runtime` fetches it", folder.display());
-    }
-    there
-}
+use tidegate_tests::{binary, json, market, root, runtime, tidegate};
 
 fn onnx() -> PathBuf {
     root().join("onnx")
