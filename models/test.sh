@@ -43,6 +43,11 @@ if [ ! -x "$venv/bin/pytest" ]; then
     fi
 fi
 
+# The engine as it is now, not one that an earlier build left.
+target="${CARGO_TARGET_DIR:-$PWD/../target}"
+cargo build --quiet --locked -p tidegate --manifest-path ../Cargo.toml --target-dir "$target"
+export TIDEGATE_ENGINE="$target/debug/tidegate"
+
 # The kept environment may have been made from another checkout.
 export PYTHONPATH="$PWD/src" OMP_NUM_THREADS=1
 "$venv/bin/ruff" format --check .
