@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,16 @@ def test_parity_of_the_committed_tuner(repository_root: Path) -> None:
     model = onnx.load(repository_root / "onnx" / "breaker-tuner" / "1" / "model.onnx")
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert parity(weights, 1000)["relative"] < 1e-4
+
+
+@pytest.mark.skipif("TIDEGATE_ENGINE" not in os.environ, reason="TIDEGATE_ENGINE names the binary that test.sh builds")
+def test_parity_of_the_engine_with_pytorch_geometric(repository_root: Path) -> None:
+    from tidegate_models.gatv2_torch import parity_with_engine
+
+    version = repository_root / "onnx" / "breaker-tuner" / "1"
+    found = parity_with_engine(version, Path(os.environ["TIDEGATE_ENGINE"]), 1000)
+    print(found)
+    assert found["kernel"] < 5e-4 and found["body"] < 5e-4
 
 
 def test_training_learns_what_neighbours_know() -> None:

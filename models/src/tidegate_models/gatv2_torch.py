@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -129,3 +131,32 @@ def parity(weights: gatv2.Weights, graphs: int = 1000, seed: int = 0) -> dict[st
         largest = max(largest, float(difference.max()))
         relative = max(relative, float((difference / (1.0 + wanted)).max()))
     return {"graphs": graphs, "largest": largest, "relative": relative}
+
+
+def parity_with_engine(version: Path, engine: Path, graphs: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Largest differences of `y` between PyTorch Geometric and the engine, whose kernel and function body both run.
+
+    `version` is a version's folder, `engine` the `tidegate` binary.
+    """
+    model = onnx.load(version / "model.onnx")
+    weights = {initializer.name: onnx.numpy_helper.to_array(initializer) for initializer in model.graph.initializer}
+    net = GatV2Net.from_weights(weights).eval()
+    rng, cases = np.random.default_rng(seed), []
+    for _ in range(graphs):
+        nodes = int(rng.integers(1, 65))
+        graph = gatv2.random_graph(nodes, int(rng.integers(0, 5 * nodes)), rng)
+        with torch.no_grad():
+            wanted = net(*(torch.from_numpy(graph[name]) for name in gatv2.GRAPH_INPUTS)).numpy()
+        cases.append({"inputs": {k: golden(v) for k, v in graph.items()}, "outputs": {"y": golden(wanted)}})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cases.json"
+        path.write_text(json.dumps({"cases": cases}))
+        command = [str(engine), "model", "check", str(version), "--cases", str(path), "--format", "json"]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    kernel, body = json.loads(answer.stdout)["cases"]
+    return {"graphs": graphs, "kernel": kernel, "body": body}
+
+
+def golden(values: np.ndarray) -> dict[str, list[float]]:
+    """An array as golden files hold it."""
+    return {"shape": list(values.shape), "data": values.ravel().tolist()}
