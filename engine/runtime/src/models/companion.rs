@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,11 @@ const OBSERVER_LINES: u64 = 1 << 16;
 const LOCKSTEP_LINES: u64 = 1 << 14;
 /// Pauses before a sidecar is started again: the first, and the longest.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How often a sidecar is asked whether it lives, and how long it may stay silent: one that hangs is worse than a dead
+/// one, because nobody would start another.
+const PING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Number of a request that only asks for a sign of life.
+const PING_ID: u64 = 0;
 /// How long a sidecar may take to end when it is told to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -198,7 +203,7 @@ fn supervise(program: &Path, greeting: &Greeting, requests: &Receiver<Request>, 
     loop {
         let started = Instant::now();
         let reason = match spawn(program, greeting, events) {
-            Ok(mut child) => match accompany(&mut child, requests) {
+            Ok((mut child, heard)) => match accompany(&mut child, &heard, requests) {
                 Some(reason) => reason,
                 None => return,
             },
@@ -227,7 +232,10 @@ fn refuse(request: &Request, events: &Sender<Event>) {
     }
 }
 
-fn spawn(program: &Path, greeting: &Greeting, events: &Sender<Event>) -> std::io::Result<Child> {
+/// A child and the time anything was heard of it last.
+type Heard = Arc<Mutex<Instant>>;
+
+fn spawn(program: &Path, greeting: &Greeting, events: &Sender<Event>) -> std::io::Result<(Child, Heard)> {
     let mut child = Command::new(program)
         .arg("sidecar")
         .stdin(Stdio::piped())
@@ -239,9 +247,11 @@ fn spawn(program: &Path, greeting: &Greeting, events: &Sender<Event>) -> std::io
     // One that has died already is found by whoever waits for it.
     let _ = stdin.write_all(format!("{line}\n").as_bytes());
     let stdout = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
-    let events = events.clone();
+    let (events, heard) = (events.clone(), Arc::new(Mutex::new(Instant::now())));
+    let hearing = heard.clone();
     let read = move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            *hearing.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             // What is no event of ours is of no use to anybody.
             if let Ok(event) = serde_json::from_str(&line) {
                 let _ = events.send(event);
@@ -249,24 +259,37 @@ fn spawn(program: &Path, greeting: &Greeting, events: &Sender<Event>) -> std::io
         }
     };
     std::thread::Builder::new().name("tide-hears".into()).spawn(read)?;
-    Ok(child)
+    Ok((child, heard))
 }
 
-/// Passes requests on until the child ends (says how) or was told to (`None`).
-fn accompany(child: &mut Child, requests: &Receiver<Request>) -> Option<String> {
+/// Passes requests on until the child ends or hangs (says how) or was told to end (`None`).
+fn accompany(child: &mut Child, heard: &Heard, requests: &Receiver<Request>) -> Option<String> {
+    let mut pinged = Instant::now();
+    let send = |child: &mut Child, request: &Request| {
+        if let Some(stdin) = &mut child.stdin {
+            let line = serde_json::to_string(request).unwrap_or_default();
+            // One that has died is found below.
+            let _ = stdin.write_all(format!("{line}\n").as_bytes());
+        }
+    };
     loop {
         match requests.recv_timeout(Duration::from_millis(50)) {
             Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
                 farewell(child);
                 return None;
             }
-            Ok(request) => {
-                if let Some(stdin) = &mut child.stdin {
-                    let line = serde_json::to_string(&request).unwrap_or_default();
-                    let _ = stdin.write_all(format!("{line}\n").as_bytes());
-                }
-            }
+            Ok(request) => send(child, &request),
             Err(RecvTimeoutError::Timeout) => {}
+        }
+        if pinged.elapsed() > PING.0 {
+            pinged = Instant::now();
+            send(child, &Request::List { id: PING_ID });
+        }
+        let silent = heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if silent > PING.1 {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Some(format!("the sidecar was silent for {} s and was killed", silent.as_secs()));
         }
         if let Ok(Some(status)) = child.try_wait() {
             return Some(format!("the sidecar ended: {status}"));
