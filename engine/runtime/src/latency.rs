@@ -95,8 +95,10 @@ impl Tail {
     /// Ends recording and gives the guard stage back, and how much recorded advice was not adopted: its event did not
     /// come.
     pub fn finish(self) -> (GuardStage<RecordWriter>, usize) {
-        self.recorder.finish();
-        (self.guard, self.advisor.finish())
+        let Self { mut guard, advisor, recorder, .. } = self;
+        recorder.finish();
+        let left = advisor.finish(&mut guard);
+        (guard, left)
     }
 }
 

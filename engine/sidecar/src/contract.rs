@@ -11,6 +11,7 @@ use tidegate_market::features::schema as features;
 use tidegate_wire::advice::{MODEL_NAME_MAX, TARGETS, Target};
 
 use crate::refusal::Refusal;
+use crate::repository::is_name;
 
 /// The format that this engine reads.
 pub const FORMAT: &str = "tidegate.model.v1";
@@ -218,6 +219,8 @@ pub struct Golden {
 pub const BUDGET_MAX_US: f64 = 1_000.0;
 /// Most rows of a sequence: so many bars of every instrument are kept.
 pub(crate) const STEPS_MAX: usize = 240;
+/// Largest end of an output's range.
+const RANGE_MAX: f64 = 1e6;
 /// Fewest golden cases.
 const GOLDEN_CASES: usize = 8;
 
@@ -242,8 +245,7 @@ impl Contract {
         if self.format != FORMAT {
             return Err(wrong(format!("format is {:?}, this engine reads {FORMAT:?}", self.format)));
         }
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if self.name.is_empty() || self.name.len() > MODEL_NAME_MAX || !self.name.bytes().all(legal) {
+        if !is_name(&self.name) {
             let name = &self.name;
             return Err(wrong(format!("name is {name:?}, expected 1 to {MODEL_NAME_MAX} of a-z, 0-9 and -")));
         }
@@ -259,8 +261,12 @@ impl Contract {
         }
         for output in &self.outputs {
             match output.range {
-                Some([lowest, highest]) if lowest <= highest => {}
-                _ => return Err(wrong(format!("outputs.{}.range must be [lowest, highest]", output.name))),
+                Some([lowest, highest]) if lowest <= highest && lowest >= -RANGE_MAX && highest <= RANGE_MAX => {}
+                _ => {
+                    let text =
+                        format!("outputs.{}.range must be [lowest, highest] within +-{RANGE_MAX:e}", output.name);
+                    return Err(wrong(text));
+                }
             }
         }
         for file in ["model.onnx", "golden.json"] {
@@ -303,7 +309,7 @@ impl Contract {
             return Err(wrong("encoding.source: a sequence is one of bars, a minute apart"));
         }
         for column in &encoding.columns {
-            if !column.fill.is_finite() {
+            if !(column.fill as f32).is_finite() {
                 return Err(wrong(format!("encoding.columns: the fill of {} is not finite", column.name)));
             }
             let known = match encoding.source {

@@ -376,8 +376,9 @@ impl Sidecar {
                 self.tell(event);
                 broken
             }
-            // Nothing to go back to: no advice, and the static profile holds when the last one expires.
-            None => slot.active.take(),
+            // Nothing to go back to. It gave no advice this time, and the static profile holds should that go on; a
+            // market that it did not expect may pass.
+            None => None,
         };
         self.retire(broken);
     }

@@ -30,6 +30,6 @@ pub mod serve;
 mod session;
 mod slot;
 
-pub use loader::LoaderSettings;
+pub use loader::{LoaderSettings, Resume};
 pub use refusal::Refusal;
 pub use slot::ShadowSettings;

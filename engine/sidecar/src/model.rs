@@ -15,10 +15,14 @@ use crate::session::{RunFault, Runner};
 
 /// Quantile of the recovery time that cooling periods follow, where the model has it.
 const RECOVERY_QUANTILE: f64 = 0.9;
-/// Steps of an advised level: six decimals, so that a last bit that differs between two CPUs is rounded away.
+/// Steps of a model's output: 1/8,192 is a hundredth of a per cent of a level, and thousands of times the difference that
+/// the last bits of two CPUs make. Outputs within that difference of a border still fall on either side of it: digests
+/// under models belong to a kernel and a CPU.
+const OUTPUT_STEP: f64 = 8_192.0;
+/// Steps of an advised level: six decimals.
 const LEVEL_STEP: f64 = 1e6;
-/// Largest level, in the target's unit: what nine decimals leave of 64 bits.
-const LEVEL_MAX: f64 = 9e9;
+/// Largest level, in the target's unit: what nine decimals leave of a double's whole numbers, so that text keeps it.
+const LEVEL_MAX: f64 = 9e6;
 
 /// A version that can run.
 #[derive(Debug)]
@@ -93,8 +97,8 @@ impl Levels {
     pub(crate) fn of_book(&self, output: &[f32], book: usize) -> [i64; TARGETS] {
         let row = &output[book * self.width..][..self.width];
         self.columns.map(|(column, scale)| {
-            let value = (scale * libm::expm1(f64::from(row[column]))).clamp(0.0, LEVEL_MAX);
-            // Rounded twice: to steps, and to the units of records.
+            let output = (f64::from(row[column]) * OUTPUT_STEP).round() / OUTPUT_STEP;
+            let value = (scale * libm::expm1(output)).clamp(0.0, LEVEL_MAX);
             (value * LEVEL_STEP).round() as i64 * (ADVICE_UNITS / LEVEL_STEP) as i64
         })
     }

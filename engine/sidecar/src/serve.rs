@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use crossbeam::utils::Backoff;
@@ -43,11 +43,20 @@ pub struct Settings {
 impl Settings {
     /// Settings with defaults for everything but the repository.
     pub fn new(repository: impl Into<PathBuf>) -> Self {
-        let loader =
-            LoaderSettings { repository: repository.into(), library: None, gate: Default::default(), watch: true };
+        let loader = LoaderSettings {
+            repository: repository.into(),
+            library: None,
+            gate: Default::default(),
+            watch: true,
+            tuner: TUNER.into(),
+            resume: Default::default(),
+        };
         Self { loader, shadow: ShadowSettings::default(), every_ns: 1_000_000_000, remember: false }
     }
 }
+
+/// The model that advises on thresholds unless another one is named.
+pub const TUNER: &str = "breaker-tuner";
 
 /// Publishes into cells.
 struct CellPublisher(Arc<AdviceCells>);
@@ -96,6 +105,9 @@ impl Service {
         let mut service =
             Self { sidecar, loader, requests, events, repository, remember: settings.remember, stopped: false };
         service.take_over();
+        if service.remember {
+            service.remember();
+        }
         service
     }
 
@@ -121,6 +133,7 @@ impl Service {
     }
 
     fn answer(&mut self, request: Request) {
+        let before = self.sidecar.in_force();
         let (id, result) = match request {
             Request::List { id } => (id, Ok(())),
             Request::Promote { id, name } => (id, self.sidecar.promote(&name)),
@@ -139,7 +152,7 @@ impl Service {
             }
         };
         let models = self.sidecar.list();
-        if self.remember && result.is_ok() {
+        if self.remember && self.sidecar.in_force() != before {
             self.remember();
         }
         let _ = self.events.send(Event::Answer { id, error: result.err(), models });
@@ -149,7 +162,7 @@ impl Service {
     fn remember(&self) {
         for model in self.sidecar.list() {
             let in_force = model.state == crate::messages::State::Active;
-            if in_force && self.repository.current(&model.name) != Some(model.version) {
+            if in_force && self.repository.pointer(&model.name) != Some(model.version) {
                 // A repository that cannot be written to is no reason to stop advising.
                 if let Err(error) = self.repository.set_current(&model.name, model.version) {
                     let text = format!("CURRENT cannot be written: {error}");
@@ -170,12 +183,17 @@ impl Service {
     fn end(self) {
         if let Some(ends) = self.loader {
             let _ = ends.orders.send(Order::Stop);
-            // It is in the gate at worst, which takes a second.
-            let _ = ends.thread.join();
+            // It may be in the gate with a model that takes for ever; it holds nothing that the end has to wait for.
+            let until = Instant::now() + FAREWELL;
+            while !ends.thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(NAP);
+            }
         }
     }
 }
 
+/// How long the end waits for the loader.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Records read between two looks at requests and time.
 const BATCH: usize = 1_024;
 /// Sleep of an idle sidecar: it answers within a millisecond or so and leaves its core to others meanwhile.

@@ -130,8 +130,8 @@ pub(crate) struct Summary {
     /// What models did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) models: Option<DeskReport>,
-    /// Architecture of the CPU: digests under models belong to it and to the kernel.
-    pub(crate) cpu: &'static str,
+    /// Architecture and vector instructions of the CPU: digests under models belong to it and to the kernel.
+    pub(crate) cpu: String,
     pub(crate) decisions_digest: String,
     pub(crate) features_digest: String,
     pub(crate) features_schema: String,
@@ -195,7 +195,7 @@ impl Summary {
             thresholds: travels(report, plan),
             models_mode: plan.models.name(),
             models: report.models.clone(),
-            cpu: std::env::consts::ARCH,
+            cpu: cpu(),
             decisions_digest: format!("{:016x}", report.decisions_digest),
             features_digest: format!("{:016x}", report.features_digest),
             features_schema: tidegate_market::features::schema::schema_hash_hex(),
@@ -215,6 +215,24 @@ impl Summary {
             warnings: report.warnings.clone(),
         }
     }
+}
+
+/// The CPU's class, as far as it matters for what models answer.
+fn cpu() -> String {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut class = std::env::consts::ARCH.to_owned();
+    #[cfg(target_arch = "x86_64")]
+    for (name, there) in [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+    ] {
+        if there {
+            class.push(' ');
+            class.push_str(name);
+        }
+    }
+    class
 }
 
 fn instruments(report: &ReplayReport) -> Vec<InstrumentLine> {

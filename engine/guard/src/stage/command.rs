@@ -47,12 +47,15 @@ impl<D: DecisionSink> GuardStage<D> {
     /// The scope does not exist; nothing was done.
     pub fn operate(&mut self, command: Command, now: i64) -> Result<(), CommandError> {
         self.check(command)?;
-        self.advance(now);
+        self.advance_between(now);
         let ((command_number, scope, scope_id), event) = (command.numbers(), self.next_event());
         let event_ns = self.now;
         let operated = Operated { event, event_ns, command: command_number, scope, scope_id, reserved: 0 };
         self.sink.operated(&operated);
-        self.command(command)
+        self.between = true;
+        let done = self.command(command);
+        self.between = false;
+        done
     }
 
     /// Carries out an operator's command, in event time.

@@ -113,6 +113,11 @@ pub(crate) struct Mailbox {
     cells: Arc<AdviceCells>,
     heard: u64,
     seen: Vec<u64>,
+    /// Moment of the advice taken last, ns of event time, by instrument.
+    taken: Vec<i64>,
+    /// Least event time between two advices of an instrument, ns: whoever writes faster than it should does not load
+    /// the hot loop.
+    spacing_ns: i64,
 }
 
 /// A replay's side of a lockstep.
@@ -131,9 +136,10 @@ pub(crate) struct Lockstep {
 }
 
 impl Mailbox {
-    pub(crate) fn new(cells: Arc<AdviceCells>) -> Self {
-        let seen = vec![0; cells.len()];
-        Self { cells, heard: 0, seen }
+    /// For advice that comes every `every_ns` of event time.
+    pub(crate) fn new(cells: Arc<AdviceCells>, every_ns: i64) -> Self {
+        let (seen, taken) = (vec![0; cells.len()], vec![i64::MIN; cells.len()]);
+        Self { cells, heard: 0, seen, taken, spacing_ns: every_ns / 2 }
     }
 
     #[inline(always)]
@@ -151,11 +157,14 @@ impl Mailbox {
             // One that is just being written rings the bell again.
             let Some((version, words)) = cell.load() else { continue };
             *seen = version;
-            let advice = Advice::of_words(&words);
+            let advice = Advice::of_words(&words).canonical();
             // A cell of one instrument must not speak for another, whoever wrote it.
-            if advice.instrument.index() != index || !guard.adopt(&advice, now) {
+            let taken = &mut self.taken[index];
+            let too_soon = advice.event_ns < taken.saturating_add(self.spacing_ns);
+            if advice.instrument.index() != index || too_soon || !guard.adopt(&advice, now) {
                 continue;
             }
+            *taken = advice.event_ns;
             let stamps = &advice.stamps;
             if stamps.arrived == 0 || stamps.published == 0 {
                 continue;
@@ -178,7 +187,7 @@ impl Lockstep {
         every_ns: i64,
         latency_ns: i64,
     ) -> Self {
-        let (mailbox, schedule) = (Mailbox::new(cells), Schedule::new(every_ns));
+        let (mailbox, schedule) = (Mailbox::new(cells, every_ns), Schedule::new(every_ns));
         Self { mailbox, vectors, pace, schedule, latency_ns, sent: 0, due: i64::MAX }
     }
 
@@ -230,6 +239,13 @@ impl Lockstep {
     }
 }
 
+/// However a replay ends, its sidecar must not wait for it.
+impl Drop for Lockstep {
+    fn drop(&mut self) {
+        self.pace.done.store(true, Ordering::Release);
+    }
+}
+
 impl Advisor {
     /// Before the guard takes an event. Gives the ticks that a replay stood still for an answer, which are no latency
     /// of the event.
@@ -275,15 +291,15 @@ impl Advisor {
         }
     }
 
-    /// There will be no more events. Gives what was recorded but never came to its turn.
-    pub(crate) fn finish(self) -> usize {
+    /// There will be no more events: what was taken after the last one is taken again. Gives what was recorded but
+    /// never came to its turn.
+    pub(crate) fn finish(self, guard: &mut Guard) -> usize {
         match self {
-            Self::Lockstep(lockstep) => {
-                lockstep.pace.done.store(true, Ordering::Release);
-                0
+            Self::Reenact(mut recorded) => {
+                reenact(&mut recorded, guard);
+                recorded.len()
             }
-            Self::Reenact(recorded) => recorded.len(),
-            Self::None | Self::Live(_) => 0,
+            Self::None | Self::Live(_) | Self::Lockstep(_) => 0,
         }
     }
 }

@@ -227,7 +227,9 @@ pub fn read_record(path: &Path, registry: &Registry) -> Result<Vec<Recorded>, Re
     let name = || path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| RecordError::Io { path: name(), source })?;
     let mut recorded: Vec<Recorded> = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+    // A crash may have cut the last line off: what has no end was never adopted for sure.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for (index, line) in whole.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
         let wrong = |reason: String| RecordError::Line { path: name(), line: index + 1, reason };
         let parsed = serde_json::from_str(line).map_err(|error| wrong(format!("no line of a record: {error}")))?;
         let next = match parsed {
@@ -292,6 +294,8 @@ mod tests {
         assert_eq!(recorded, expected);
         std::fs::write(&path, format!("{text}\nnonsense\n")).expect("written");
         assert!(read_record(&path, &registry).expect_err("nonsense").to_string().contains("line 2"));
+        std::fs::write(&path, format!("{text}\n{}", &text[..40])).expect("written");
+        assert_eq!(read_record(&path, &registry).expect("torn").len(), 1);
         let error = read_record(&path, &Registry::new()).expect_err("another run").to_string();
         assert!(error.contains("BTCUSDT.binance-usdm"), "{error}");
     }
