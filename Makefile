@@ -10,13 +10,15 @@ BINARY := $(TARGET)/release/tidegate
 # Length and seed of the simulated market of `make run`.
 SECONDS ?= 120
 SEED ?= 1
+# How many times faster than the market `make run` replays it: at a pace, so that latencies mean something.
+SPEED ?= 20
 # Captures to replay instead: make run INPUT="spot.gz usdm.gz"
 INPUT ?=
 # Time of each fuzz target, seconds.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint doc deny bench bench-quick loom miri fuzz clean
+.PHONY: help run build runtime test lint doc deny bench bench-quick loom miri fuzz clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,20 +26,23 @@ help: ## List the commands
 build: ## Build the engine (release)
 	cargo build --release --locked -p tidegate
 
-run: build ## Run the whole pipeline on a simulated market, or on INPUT="FILES"
+runtime: ## Fetch ONNX Runtime's library out of its PyPI wheel (pinned, hash-checked); models need it
+	@python3 tools/setup/onnxruntime.py "$(TARGET)/onnxruntime" || { [ -z "$$CI" ] && true; }
+
+run: build runtime ## Run the whole pipeline on a simulated market, or on INPUT="FILES"
 ifeq ($(strip $(INPUT)),)
 	@mkdir -p run
 	$(BINARY) simulate --out run/market --seconds $(SECONDS) --seed $(SEED) --compare
-	$(BINARY) replay --input run/market/*.gz --check-bbo --features \
-	    --decisions run/decisions.jsonl --hlog run/latency.hlog
+	$(BINARY) replay --input run/market/*.gz --speed $(SPEED) --check-bbo --features --models onnx \
+	    --decisions run/decisions.jsonl --adjustments run/adjustments.jsonl --hlog run/latency.hlog
 	$(BINARY) hist run/latency.hlog --html run/latency.html > /dev/null
 	@echo
-	@echo "Written: run/decisions.jsonl, run/latency.hlog, run/latency.html (open it in a browser)"
+	@echo "Written: run/decisions.jsonl, run/adjustments.jsonl, run/latency.hlog, run/latency.html (open it in a browser)"
 else
-	$(BINARY) replay --input $(INPUT) --check-bbo --features
+	$(BINARY) replay --input $(INPUT) --check-bbo --features --models onnx
 endif
 
-test: ## Everything CI runs: format, lints, tests, docs, loom, a bounded fuzz run
+test: runtime ## Everything CI runs: format, lints, tests, docs, loom, a bounded fuzz run
 	bash tests/run.sh
 
 lint: ## Format and lints

@@ -42,12 +42,13 @@ fi
 
 quiet_run() {
     make --no-print-directory run SECONDS=40 >"$1" 2>&1 || { tail -n 60 "$1"; return 1; }
-    grep -E "frames|gaps|hot allocations|digests" "$1"
+    grep -E "frames|gaps|hot allocations|models|digests|adjust_total" "$1"
 }
 
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "tests" cargo test --locked --workspace --no-fail-fast --quiet
+step "models package" bash models/test.sh
 step "documentation" documentation
 step "loom" loom
 step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-20}"

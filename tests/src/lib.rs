@@ -81,3 +81,24 @@ pub fn market(seed: u64, seconds: u64) -> (tempfile::TempDir, Vec<String>) {
     let names = files.iter().map(|file| file.path.display().to_string()).collect();
     (dir, names)
 }
+
+/// ONNX Runtime's library, as `make runtime` names it.
+const LIBRARY: &str = "libonnxruntime.so.1.28.0";
+
+/// Whether ONNX Runtime is there, after saying loudly that tests are skipped where it is not.
+///
+/// # Panics
+/// In CI, where it must be there.
+pub fn runtime() -> bool {
+    let folder = binary().parent().and_then(Path::parent).expect("target/<profile>/tidegate").join("onnxruntime");
+    let there = folder.join(LIBRARY).is_file();
+    assert!(
+        there || std::env::var_os("CI").is_none(),
+        "{}: no ONNX Runtime; `make runtime` fetches it",
+        folder.display()
+    );
+    if !there {
+        eprintln!("SKIPPED: no ONNX Runtime in {}; `make runtime` fetches it", folder.display());
+    }
+    there
+}

@@ -3,26 +3,12 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tidegate_tests::{binary, json, market, root, tidegate};
-
-/// Whether ONNX Runtime is there; in CI it must be.
-fn runtime() -> bool {
-    let folder = binary().parent().and_then(Path::parent).expect("target/<profile>/tidegate").join("onnxruntime");
-    let there = folder.join(tidegate_sidecar::native::FILE).is_file();
-    assert!(
-        there || std::env::var_os("CI").is_none(),
-        "{}: no ONNX Runtime; `make runtime` fetches it",
-        folder.display()
-    );
-    if !there {
-        eprintln!("SKIPPED: no ONNX Runtime in {}; `make runtime` fetches it", folder.display());
-    }
-    there
-}
+use tidegate_tests::{binary, json, market, root, runtime, tidegate};
 
 fn onnx() -> PathBuf {
     root().join("onnx")
@@ -91,6 +77,8 @@ fn wrong_requests_are_refused_in_words() {
 
 /// A running engine on a simulated market at ten times its pace, with models of its own folder.
 struct Engine {
+    /// One engine at a time: they run at a pace, and what they wait for is timed.
+    _alone: MutexGuard<'static, ()>,
     child: Child,
     folder: tempfile::TempDir,
     models: PathBuf,
@@ -98,18 +86,21 @@ struct Engine {
 
 impl Engine {
     fn start(seconds: u64, more: &[&str]) -> Self {
+        static ONE: Mutex<()> = Mutex::new(());
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (folder, files) = market(5, seconds);
         let models = folder.path().join("onnx");
         copy(&onnx().join("breaker-tuner/1"), &models.join("breaker-tuner/1"));
         let mut config: String = files.iter().map(|file| format!("[[sources]]\npath = {file:?}\n")).collect();
-        config += "[replay]\nspeed = \"10\"\n[models]\nevery_ms = 250\nshadow_runs = 5\n";
+        // Two cores may have to carry several tests: loops that leave them to others.
+        config += "[engine]\nwait = \"park\"\n[replay]\nspeed = \"10\"\n[models]\nevery_ms = 250\nshadow_runs = 5\n";
         config += &format!("directory = {:?}\n[output]\ndirectory = {:?}\n", models, folder.path().join("run"));
         let path = folder.path().join("tidegate.toml");
         std::fs::write(&path, config).expect("written");
         let mut command = Command::new(binary());
         command.args(["run", "--format", "json", "--config"]).arg(&path).args(more);
         command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
-        Self { child: command.spawn().expect("tidegate starts"), folder, models }
+        Self { _alone: alone, child: command.spawn().expect("tidegate starts"), folder, models }
     }
 
     fn run(&self) -> PathBuf {
@@ -248,7 +239,12 @@ fn a_killed_sidecar_comes_back_and_thresholds_fall_back_meanwhile() {
     let short = "profiles.binance-usdm.tuning.ttl_ms=300";
     let mut engine = Engine::start(90, &["--set", short]);
     engine.wait_for("the model", |event| event["event"] == "promoted");
+    let run = engine.run().display().to_string();
+    json(&["operate", "trip:venue:binance-spot", "--engine", &run, "--format", "json"]);
+    let refused = tidegate(&["operate", "trip:venue:nowhere", "--engine", &run]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no \"nowhere\""));
     std::thread::sleep(Duration::from_millis(500));
+    json(&["operate", "reset:venue:binance-spot", "--engine", &run, "--format", "json"]);
     let pid = engine.child.id().to_string();
     let killed = Command::new("pkill").args(["-9", "-P", &pid, "-f", "sidecar"]).status();
     assert!(killed.is_ok_and(|status| status.success()), "pkill is part of procps");

@@ -1,6 +1,6 @@
 //! Recorded Binance days through the whole engine: the figures that must hold whatever else changes.
 
-use tidegate_tests::{data, json};
+use tidegate_tests::{data, json, root, runtime};
 
 /// Files of the three markets; captures of one day and of others, so that sessions follow each other.
 fn files() -> Option<Vec<String>> {
@@ -84,6 +84,34 @@ fn every_day_decides_alike_at_any_pace_in_any_topology() {
             for key in ["features_digest", "decisions_digest", "events", "decisions"] {
                 assert_eq!(flat_out[key], paced[key], "{day}, {topology}: {key}");
             }
+        }
+    }
+}
+
+#[test]
+fn models_on_a_recorded_day_decide_alike_in_any_topology_and_from_the_record() {
+    let Some(files) = files().filter(|_| runtime()) else { return };
+    let days = days(&files);
+    let files = days.values().max_by_key(|files| files.len()).expect("a day");
+    let (models, folder) = (root().join("onnx").display().to_string(), tempfile::tempdir().expect("a folder"));
+    let record = folder.path().join("adjustments.jsonl").display().to_string();
+    let first = replay(files, &["--models", &models, "--adjustments", &record]);
+    assert_right(&first, "under models");
+    assert!(first["advised"].as_u64() > Some(1_000), "{}", first["advised"]);
+    assert!(
+        first["models"]["predictions"].as_u64() > Some(1_000) && first["models"]["faults"] == 0,
+        "{}",
+        first["models"]
+    );
+    for more in [
+        &["--models", &models, "--topology", "staged"][..],
+        &["--models", &models, "--speed", "200"],
+        &["--reenact", &record, "--topology", "staged"],
+    ] {
+        let other = replay(files, more);
+        assert_right(&other, "under models");
+        for key in ["features_digest", "decisions_digest", "advised", "adjustments"] {
+            assert_eq!(first[key], other[key], "{more:?}: {key}");
         }
     }
 }

@@ -8,10 +8,12 @@ Later releases than this one switch usage data on by default, so the version is 
 """
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
 import tempfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -29,6 +31,14 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def pip_python(temporary: Path) -> str:
+    """A Python that has pip: this one, else one in an environment of its own (some systems ship Python without)."""
+    if importlib.util.find_spec("pip"):
+        return sys.executable
+    venv.create(temporary / "venv", with_pip=True)
+    return str(temporary / "venv" / "bin" / "python")
+
+
 def fetch(folder: Path) -> Path:
     """Puts the library into `folder`, unless what lies there is what was put there."""
     library, stamp = folder / LIBRARY, folder / f"{LIBRARY}.sha256"
@@ -39,7 +49,7 @@ def fetch(folder: Path) -> Path:
         requirement = Path(temporary) / "requirement.txt"
         hashes = " ".join(f"--hash=sha256:{digest}" for digest in WHEELS)
         requirement.write_text(f"onnxruntime=={VERSION} {hashes}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        command = [pip_python(Path(temporary)), "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp"]
         command += ["--abi", "cp311", "--require-hashes", "--dest", temporary, "--requirement", str(requirement)]
         subprocess.run(command, check=True)

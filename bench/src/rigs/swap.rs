@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tidegate_feed::replay::SourceSpec;
-use tidegate_runtime::control::{Ask, ask};
+use tidegate_runtime::control::{Ask, Claim, SOCKET, ask};
 use tidegate_runtime::latency::STAGES;
 use tidegate_runtime::models::ModelsPlan;
 use tidegate_runtime::replay::{ReplayPlan, ReplayReport, Speed};
@@ -67,6 +67,7 @@ struct Place {
     captures: Vec<PathBuf>,
     recorded: bool,
     models: PathBuf,
+    claim: Arc<Claim>,
     socket: PathBuf,
 }
 
@@ -74,11 +75,12 @@ impl Place {
     fn new(options: &Options, report: &mut Report, folder: &Path) -> Result<Self, String> {
         let models = folder.join("onnx");
         copies(&models).map_err(|error| format!("copies of the tuner: {error}"))?;
-        let socket = folder.join("control.sock");
+        let claim = Arc::new(Claim::of(folder).map_err(|error| error.to_string())?);
+        let socket = folder.join(SOCKET);
         // A tiny run is of a tiny market: recorded minutes take half a minute even at ten times their pace.
         let recorded = if options.quick { Vec::new() } else { recorded(&options.data.join("hftbacktest")) };
         if !recorded.is_empty() {
-            return Ok(Self { captures: recorded, recorded: true, models, socket });
+            return Ok(Self { captures: recorded, recorded: true, models, claim, socket });
         }
         if !options.quick {
             report.note(format!(
@@ -90,7 +92,7 @@ impl Place {
         let config = SimConfig::demo(1, Duration::from_secs(if options.quick { 20 } else { 300 }));
         let files = write_captures(&config, &folder.join("market")).map_err(|error| error.to_string())?;
         let captures = files.into_iter().map(|file| file.path).collect();
-        Ok(Self { captures, recorded: false, models, socket })
+        Ok(Self { captures, recorded: false, models, claim, socket })
     }
 
     fn plan(&self, options: &Options) -> ReplayPlan {
@@ -100,7 +102,7 @@ impl Place {
         (settings.loader.watch, settings.shadow.runs, settings.every_ns) = (false, u64::MAX, ADJUST_NS);
         let mut plan = ReplayPlan::new(sources);
         (plan.speed, plan.wait, plan.cores) = (Speed::Times(SPEED), WaitStrategy::Spin, vec![options.cores.1]);
-        (plan.models, plan.control) = (ModelsPlan::Inline(Box::new(settings)), Some(self.socket.clone()));
+        (plan.models, plan.control) = (ModelsPlan::Inline(Box::new(settings)), Some(self.claim.clone()));
         plan
     }
 }

@@ -15,6 +15,29 @@ pub enum Command {
     News(bool),
 }
 
+impl Command {
+    /// As a record holds it: what, scope, which one.
+    pub const fn numbers(self) -> (u8, u8, u16) {
+        match self {
+            Self::Trip(scope, id) => (0, scope as u8, id),
+            Self::Reset(scope, id) => (1, scope as u8, id),
+            Self::News(true) => (2, 0, 0),
+            Self::News(false) => (3, 0, 0),
+        }
+    }
+
+    /// From a record; `None` when it makes no sense.
+    pub fn of_numbers(command: u8, scope: u8, id: u16) -> Option<Self> {
+        match command {
+            0 => Scope::from_repr(scope).map(|scope| Self::Trip(scope, id)),
+            1 => Scope::from_repr(scope).map(|scope| Self::Reset(scope, id)),
+            2 => Some(Self::News(true)),
+            3 => Some(Self::News(false)),
+            _ => None,
+        }
+    }
+}
+
 /// A command for a scope that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no {scope} with number {id}", scope = .0.name(), id = .1)]

@@ -55,11 +55,11 @@ impl Default for Tuning {
             tighten_per_s: 0.1,
             loosen_per_s: 0.02,
             ttl_ms: 5_000,
-            volatility: Envelope { lowest: 0.25, highest: 2.0 },
-            spread: Envelope { lowest: 0.4, highest: 2.0 },
+            volatility: Envelope { lowest: 0.25, highest: 1.5 },
+            spread: Envelope { lowest: 0.4, highest: 1.5 },
             // A ratio ends at 1: a model may only be more careful than the profile.
             imbalance: Envelope { lowest: 0.9, highest: 1.0 },
-            latency: Envelope { lowest: 0.2, highest: 2.0 },
+            latency: Envelope { lowest: 0.2, highest: 1.5 },
             cooling: Envelope { lowest: 0.5, highest: 4.0 },
         }
     }
@@ -178,14 +178,20 @@ impl Tuned {
         }
     }
 
-    /// Takes advice; `None` when it is too old or older than what is in force.
+    /// Whether advice would be taken at event time `now`: neither too old, nor older than what is in force, nor of a
+    /// moment to come.
+    pub(crate) fn takes(&self, advice: &Advice, profile: &Profile, now: i64) -> bool {
+        let until = advice.event_ns.saturating_add(profile.tuning.ttl_ns());
+        profile.tuning.enabled && until > now && advice.event_ns > self.newest_ns && advice.event_ns <= now
+    }
+
+    /// Takes advice, if it is to be taken.
     pub(crate) fn advise(&mut self, advice: &Advice, profile: &Profile, at: Moment) -> Option<Adjustment> {
-        let tuning = &profile.tuning;
-        let until = advice.event_ns.saturating_add(tuning.ttl_ns());
-        let from_the_future = advice.event_ns > at.event_ns;
-        if !tuning.enabled || until <= at.event_ns || advice.event_ns <= self.newest_ns || from_the_future {
+        if !self.takes(advice, profile, at.event_ns) {
             return None;
         }
+        let tuning = &profile.tuning;
+        let until = advice.event_ns.saturating_add(tuning.ttl_ns());
         let before = self.current.tuned_fixed();
         // Without an earlier move, advice may move levels as far as one time to live allows.
         let since = if self.moved_ns == 0 { i64::MAX } else { at.event_ns - self.moved_ns };
@@ -222,16 +228,18 @@ impl Tuned {
         if base == self.base {
             return None;
         }
+        let old_levels = self.base.tuned();
         self.base = base;
         let advised = self.current.tuned();
         self.current = self.base;
         let mut clamps = [Clamp::None; TARGETS];
         if self.until_ns != i64::MAX {
-            // Advice in force stays, inside the envelope around the new static levels.
+            // Advice in force moves with the profile it was given for: who tightens the one tightens the other.
             let (mut levels, static_levels) = (advised, self.base.tuned());
             for target in TARGETS_IN_ORDER {
                 let index = target as usize;
-                (levels[index], clamps[index]) = hold(levels[index], static_levels[index], target, &profile.tuning);
+                let level = levels[index] * static_levels[index] / old_levels[index];
+                (levels[index], clamps[index]) = hold(level, static_levels[index], target, &profile.tuning);
             }
             self.put(levels);
         }
@@ -353,9 +361,12 @@ mod tests {
         let base = tuned.base().tuned();
         tuned.advise(&advice(100, [1e3, 1e3, 1.0, 1e9, 1e3]), &profile, at(100)).expect("taken");
         tuned.advise(&advice(150, [1e3, 1e3, 1.0, 1e9, 1e3]), &profile, at(150)).expect("taken");
+        let advised = tuned.current.tuned();
         let change = tuned.conditions(news, &profile, at(151)).expect("other levels");
         assert_eq!(change.conditions, news);
-        assert!(tuned.current.tuned()[0] <= base[0] * 0.8 * 2.0 + 1e-9);
+        assert!((tuned.current.tuned()[0] - advised[0] * 0.8).abs() < 1e-8, "advice tightens with its profile");
+        assert!(tuned.current.tuned()[0] <= base[0] * 0.8 * 1.5 + 1e-9);
+        assert!(tuned.current.cooling_factor >= advised[4], "and cooling is no shorter");
         assert!(tuned.conditions(news, &profile, at(152)).is_none(), "no change");
         assert_eq!(tuned.expire(at(160)).after[0], (base[0] * 0.8 * ADVICE_UNITS).round() as i64);
     }
@@ -363,13 +374,16 @@ mod tests {
     proptest! {
         /// Whatever a model says: levels stay inside the envelope and can be in force.
         #[test]
-        fn no_advice_leaves_the_envelope(steps in prop::collection::vec((1i64..20, prop::array::uniform5(-1e12f64..1e12)), 1..50)) {
+        fn no_advice_leaves_the_envelope(
+            steps in prop::collection::vec((1i64..20, prop::array::uniform5(-1e12f64..1e12)), 1..50),
+        ) {
             let (profile, mut tuned) = (profile(), Tuned::new(&profile()));
             let base = tuned.base().tuned();
             let mut second = 1_000;
             for (pause, levels) in steps {
                 second += pause;
-                let _ = tuned.advise(&Advice { levels: levels.map(|l| l as i64), ..advice(second, [0.0; TARGETS]) }, &profile, at(second));
+                let wild = Advice { levels: levels.map(|l| l as i64), ..advice(second, [0.0; TARGETS]) };
+                let _ = tuned.advise(&wild, &profile, at(second));
                 prop_assert_eq!(tuned.current.check(), Ok(()));
                 for target in TARGETS_IN_ORDER {
                     let Envelope { lowest, highest } = profile.tuning.envelope(target);

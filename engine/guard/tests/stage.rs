@@ -6,7 +6,7 @@ use tidegate_guard::profile::Escalation;
 use tidegate_guard::rules::{RULE_COUNT, rule_index, rule_name};
 use tidegate_guard::{Command, GuardStage, Profile, Strategy};
 use tidegate_market::features::schema as f;
-use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, Origin};
+use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, Operated, Origin};
 use tidegate_wire::decision::{BreakerState, Cause, Decision, DecisionSink, Scope};
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
@@ -14,7 +14,7 @@ use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, InstrumentId, Price, Qty, RecordKind, Registry, Scale, Venue};
 
 #[derive(Default)]
-struct Log(Vec<Decision>, Vec<Adjustment>);
+struct Log(Vec<Decision>, Vec<Adjustment>, Vec<Operated>);
 
 impl DecisionSink for Log {
     fn decision(&mut self, decision: &Decision) {
@@ -23,6 +23,10 @@ impl DecisionSink for Log {
 
     fn adjustment(&mut self, adjustment: &Adjustment) {
         self.1.push(*adjustment);
+    }
+
+    fn operated(&mut self, operated: &Operated) {
+        self.2.push(*operated);
     }
 }
 
@@ -291,7 +295,10 @@ fn conditions_come_with_time_orders_and_volume() {
     assert_eq!(log[0].after[0], 3_600_000_000, "a tenth less");
     guard.stage.command(Command::News(true)).expect("always possible");
     assert_eq!(guard.stage.sink().1[4].after[0], 2_880_000_000);
-    guard.stage.command(Command::News(false)).expect("always possible");
+    guard.stage.operate(Command::News(false), 0).expect("always possible");
+    let operated = guard.stage.sink().2.clone();
+    assert_eq!((operated.len(), operated[0].event, operated[0].command), (1, 6, 3), "on record: after five events");
+    assert!(guard.stage.operate(Command::Trip(Scope::Strategy, 9), 0).is_err());
     guard.vector(1, 2 * day + 70_000, 0, &[(f::VOLUME_RATIO, 25.0)]);
     let busy = guard.stage.sink().1.last().copied().expect("an adjustment");
     assert_eq!((busy.instrument, Condition::names(busy.conditions)), (InstrumentId(1), vec!["weekend", "high_volume"]));

@@ -3,6 +3,7 @@
 //! One request a connection, a JSON line each way: `{"do": "model-list"}` is answered by `{"ok": true, "models": [...]}`
 //! or `{"ok": false, "error": "..."}`. Served by a cold thread; what it changes on the hot side travels as records.
 
+use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -10,17 +11,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tidegate_guard::Strategy;
 use tidegate_sidecar::messages::{Listed, Request};
+use tidegate_wire::Registry;
 
-use crate::models::Desk;
+use crate::models::{Desk, Inbox};
+use crate::replay::Instruction;
 
 /// Name of the socket in an engine's output directory.
 pub const SOCKET: &str = "control.sock";
 /// Longest request, bytes.
-const REQUEST_MAX: u64 = 64 << 10;
+const REQUEST_MAX: usize = 64 << 10;
 /// How long a client may take to send its line.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the socket is looked at.
@@ -53,6 +57,33 @@ pub enum Ask {
     },
     /// What happened to models.
     ModelHistory,
+    /// Trip or reset breakers, or say whether there is news.
+    Operate {
+        /// What is wanted, such as `trip:engine`.
+        instruction: String,
+    },
+}
+
+/// What the socket speaks for.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    desk: Option<Desk>,
+    inbox: Arc<Inbox>,
+    registry: Registry,
+    strategies: Vec<Strategy>,
+}
+
+impl Operator {
+    pub(crate) fn new(desk: Option<Desk>, inbox: Arc<Inbox>, registry: &Registry, strategies: &[Strategy]) -> Self {
+        Self { desk, inbox, registry: registry.clone(), strategies: strategies.to_vec() }
+    }
+
+    fn operate(&self, instruction: &str) -> Result<(), String> {
+        let instruction: Instruction = instruction.parse()?;
+        let command = instruction.resolve(&self.registry, &self.strategies).map_err(|error| error.to_string())?;
+        let full = || "the engine has not carried out earlier instructions; is it running?".to_owned();
+        self.inbox.put(command).then_some(()).ok_or_else(full)
+    }
 }
 
 /// An answer.
@@ -83,9 +114,9 @@ pub enum ControlError {
         source: std::io::Error,
     },
     /// Another engine listens there.
-    #[error("{path}: another engine listens there; give this one an output directory of its own")]
+    #[error("{path}: another engine runs there; give this one an output directory of its own")]
     Taken {
-        /// Which socket.
+        /// Which directory.
         path: String,
     },
     /// The answer is none.
@@ -98,6 +129,31 @@ pub enum ControlError {
     },
 }
 
+/// An output directory that is this engine's alone, from before it writes anything there until it ends.
+#[derive(Debug)]
+pub struct Claim {
+    socket: PathBuf,
+    /// Locked while the engine lives, however it ends.
+    _lock: File,
+}
+
+impl Claim {
+    /// Claims an output directory, which must exist.
+    ///
+    /// # Errors
+    /// Another engine has it, or the file system's refusal.
+    pub fn of(directory: &Path) -> Result<Self, ControlError> {
+        let path = directory.join("engine.lock");
+        let io = |source| ControlError::Io { path: path.display().to_string(), source };
+        let lock = File::options().write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { socket: directory.join(SOCKET), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(ControlError::Taken { path: directory.display().to_string() }),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
 /// A socket that is being served; removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -107,12 +163,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Listens at `path`. What a crashed engine left there is replaced.
-    pub(crate) fn open(path: &Path, desk: Option<Desk>) -> Result<Self, ControlError> {
+    /// Listens in a claimed directory. What a crashed engine left there is replaced.
+    pub(crate) fn open(claim: &Claim, operator: Operator) -> Result<Self, ControlError> {
+        let path = claim.socket.as_path();
         let io = |source| ControlError::Io { path: path.display().to_string(), source };
-        if UnixStream::connect(path).is_ok() {
-            return Err(ControlError::Taken { path: path.display().to_string() });
-        }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
             _ => {}
@@ -120,13 +174,12 @@ impl Control {
         let listener = UnixListener::bind(path).map_err(io)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
         listener.set_nonblocking(true).map_err(io)?;
-        let over = Arc::new(AtomicBool::new(false));
+        let (over, operator) = (Arc::new(AtomicBool::new(false)), Arc::new(operator));
         let ended = over.clone();
         let serve = move || {
             while !ended.load(Ordering::Relaxed) {
                 match listener.accept() {
-                    // A client that misbehaves is its own misfortune.
-                    Ok((stream, _)) => drop(answer(stream, desk.as_ref())),
+                    Ok((stream, _)) => converse(stream, &operator),
                     Err(_) => std::thread::sleep(POLL),
                 }
             }
@@ -146,14 +199,27 @@ impl Drop for Control {
     }
 }
 
-fn answer(mut stream: UnixStream, desk: Option<&Desk>) -> std::io::Result<()> {
+/// Most conversations at once; more are hung up on.
+const CONVERSATIONS_MAX: usize = 32;
+
+/// Answers one client on a thread of its own: an operator's word must not wait behind a request to a sidecar that
+/// hangs. Nobody waits for these threads; each ends by its own deadlines.
+fn converse(stream: UnixStream, operator: &Arc<Operator>) {
+    let operator = operator.clone();
+    if Arc::strong_count(&operator) > CONVERSATIONS_MAX {
+        return;
+    }
+    // A client that misbehaves is its own misfortune, and so is one that gets no thread.
+    let talk = move || drop(answer(stream, &operator));
+    let _ = std::thread::Builder::new().name("tide-converse".into()).spawn(talk);
+}
+
+fn answer(mut stream: UnixStream, operator: &Operator) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(Read::take(&stream, REQUEST_MAX)).read_line(&mut line)?;
-    let reply = match serde_json::from_str(&line) {
-        Ok(ask) => carry_out(ask, desk),
+    let line = read_line(&mut stream)?;
+    let reply = match serde_json::from_slice(&line) {
+        Ok(ask) => carry_out(ask, operator),
         Err(error) => refusal(format!("no request of ours: {error}")),
     };
     let mut line = serde_json::to_string(&reply)?;
@@ -161,13 +227,39 @@ fn answer(mut stream: UnixStream, desk: Option<&Desk>) -> std::io::Result<()> {
     stream.write_all(line.as_bytes())
 }
 
+/// A line, within a length and within a time in all.
+fn read_line(stream: &mut UnixStream) -> std::io::Result<Vec<u8>> {
+    let (until, mut line, mut buffer) = (Instant::now() + PATIENCE, Vec::new(), [0; 1_024]);
+    while !line.contains(&b'\n') && line.len() < REQUEST_MAX {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer)? {
+            0 => break,
+            read => line.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(line)
+}
+
 fn refusal(error: String) -> Reply {
     Reply { error: Some(error), ..Reply::default() }
 }
 
-fn carry_out(ask: Ask, desk: Option<&Desk>) -> Reply {
-    let Some(desk) = desk else { return refusal("this engine runs without models (models.mode is off)".into()) };
+fn carry_out(ask: Ask, operator: &Operator) -> Reply {
+    if let Ask::Operate { instruction } = &ask {
+        return match operator.operate(instruction) {
+            Ok(()) => Reply { ok: true, ..Reply::default() },
+            Err(error) => refusal(error),
+        };
+    }
+    let Some(desk) = &operator.desk else {
+        return refusal("this engine runs without models (models.mode is off)".into());
+    };
     let request: Box<dyn FnOnce(u64) -> Request> = match ask {
+        Ask::Operate { .. } => unreachable!("carried out above"),
         Ask::ModelHistory => return Reply { ok: true, history: desk.history(), ..Reply::default() },
         Ask::ModelList => Box::new(|id| Request::List { id }),
         Ask::ModelLoad { name, version } => Box::new(move |id| Request::Load { id, name, version }),

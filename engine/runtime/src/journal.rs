@@ -10,7 +10,7 @@ use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header, Status};
 use tracing::{debug, info, warn};
 
-use crate::models::AdjustmentLine;
+use crate::models::{AdjustmentLine, OperatedLine};
 use crate::scribe::{DecisionLine, Names};
 
 /// Event time as people read it: RFC 3339, UTC, nanoseconds.
@@ -59,4 +59,10 @@ pub(crate) fn adjustment(line: &AdjustmentLine) {
         Origin::Expired => warn!(%at, event, book, "thresholds: advice expired, the static profile holds"),
         Origin::Conditions => info!(%at, event, book, conditions, "thresholds: other conditions"),
     }
+}
+
+/// An operator's command reached the engine.
+pub(crate) fn operated(line: &OperatedLine) {
+    let (at, event, operator) = (at(line.event_ns), line.event, &*line.operator);
+    warn!(%at, event, operator, scope = ?line.scope, scope_id = line.scope_id, "operator");
 }

@@ -1,14 +1,16 @@
 //! The stages whose latency is kept, and the end of the pipeline that keeps it.
 
+use std::sync::Arc;
+
 use tidegate_guard::GuardStage;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{FLAG_BUFFERED, Header, Status};
-use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink};
+use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody, MinuteRecord};
 use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::ring::overwrite;
 
-use crate::models::Advisor;
+use crate::models::{Advisor, Inbox, Orders};
 
 /// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged. From
 /// `sidecar_wait` on they are those of an adjustment: until the sidecar takes the vector that made it due, the model's
@@ -41,6 +43,7 @@ pub struct Tail {
     /// Whether a ring lies between the market stage and this one.
     staged: bool,
     advisor: Advisor,
+    orders: Orders,
 }
 
 impl Tail {
@@ -53,7 +56,16 @@ impl Tail {
         staged: bool,
     ) -> Self {
         let record = Box::new(bytemuck::Zeroable::zeroed());
-        Self { guard, recorder, clock, observers, record, staged, advisor: Advisor::None }
+        Self {
+            guard,
+            recorder,
+            clock,
+            observers,
+            record,
+            staged,
+            advisor: Advisor::None,
+            orders: Orders::new(Arc::default()),
+        }
     }
 
     /// Takes advice from somewhere.
@@ -62,9 +74,16 @@ impl Tail {
         self
     }
 
+    /// Takes commands of operators from somewhere.
+    pub(crate) fn ordered_by(mut self, inbox: Arc<Inbox>) -> Self {
+        self.orders = Orders::new(inbox);
+        self
+    }
+
     /// While there is no event: advice is taken as soon as it comes.
     #[inline(always)]
     pub(crate) fn idle(&mut self) {
+        self.orders.poll(&mut self.guard);
         self.advisor.idle(&mut self.guard, &self.clock, &mut self.recorder);
     }
 
@@ -76,14 +95,17 @@ impl Tail {
     /// Ends recording and gives the guard stage back, and how much recorded advice was not adopted: its event did not
     /// come.
     pub fn finish(self) -> (GuardStage<RecordWriter>, usize) {
-        self.recorder.finish();
-        (self.guard, self.advisor.finish())
+        let Self { mut guard, advisor, recorder, .. } = self;
+        recorder.finish();
+        let left = advisor.finish(&mut guard);
+        (guard, left)
     }
 }
 
 impl FeatureSink for Tail {
     #[inline]
     fn features(&mut self, header: &Header, body: &FeatureBody) {
+        self.orders.poll(&mut self.guard);
         let stood = self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         let taken = if self.staged { self.clock.ticks() } else { body.features_ticks + stood };
         self.guard.features(header, body);
@@ -105,8 +127,15 @@ impl FeatureSink for Tail {
         self.recorder.poll();
     }
 
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        let mut record = MinuteRecord { header: *header, body: *body };
+        self.observers.push(bytemuck::cast_slice_mut(core::slice::from_mut(&mut record)));
+        self.advisor.minute(header, body);
+    }
+
     #[inline]
     fn heartbeat(&mut self, header: &Header) {
+        self.orders.poll(&mut self.guard);
         self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         self.guard.heartbeat(header);
         self.recorder.poll();

@@ -19,7 +19,7 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::hlog::{HlogError, LogWriter};
 use crate::journal;
-use crate::models::AdjustmentLine;
+use crate::models::{AdjustmentLine, OperatedLine};
 
 /// Where a pipeline's records go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,6 +182,14 @@ impl Scribe {
                 Told::Decision(decision) => decision,
                 Told::Adjustment(adjustment) => {
                     self.adjusted(&adjustment);
+                    continue;
+                }
+                Told::Operated(operated) => {
+                    let line = OperatedLine::of(&operated);
+                    journal::operated(&line);
+                    if let Some((_, file)) = &mut self.adjustments {
+                        file.line(serde_json::to_string(&line).unwrap_or_default());
+                    }
                     continue;
                 }
                 Told::Status(header, status) => {

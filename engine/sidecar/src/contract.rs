@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tidegate_market::bars::schema as bars;
 use tidegate_market::features::schema as features;
 use tidegate_wire::advice::{MODEL_NAME_MAX, TARGETS, Target};
 
 use crate::refusal::Refusal;
+use crate::repository::is_name;
 
 /// The format that this engine reads.
 pub const FORMAT: &str = "tidegate.model.v1";
@@ -215,6 +217,10 @@ pub struct Golden {
 
 /// Largest latency budget that is granted, us: a fifth of the 5 ms that an adjustment may take in all.
 pub const BUDGET_MAX_US: f64 = 1_000.0;
+/// Most rows of a sequence: so many bars of every instrument are kept.
+pub(crate) const STEPS_MAX: usize = 240;
+/// Largest end of an output's range.
+const RANGE_MAX: f64 = 1e6;
 /// Fewest golden cases.
 const GOLDEN_CASES: usize = 8;
 
@@ -239,8 +245,7 @@ impl Contract {
         if self.format != FORMAT {
             return Err(wrong(format!("format is {:?}, this engine reads {FORMAT:?}", self.format)));
         }
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if self.name.is_empty() || self.name.len() > MODEL_NAME_MAX || !self.name.bytes().all(legal) {
+        if !is_name(&self.name) {
             let name = &self.name;
             return Err(wrong(format!("name is {name:?}, expected 1 to {MODEL_NAME_MAX} of a-z, 0-9 and -")));
         }
@@ -256,8 +261,12 @@ impl Contract {
         }
         for output in &self.outputs {
             match output.range {
-                Some([lowest, highest]) if lowest <= highest => {}
-                _ => return Err(wrong(format!("outputs.{}.range must be [lowest, highest]", output.name))),
+                Some([lowest, highest]) if lowest <= highest && lowest >= -RANGE_MAX && highest <= RANGE_MAX => {}
+                _ => {
+                    let text =
+                        format!("outputs.{}.range must be [lowest, highest] within +-{RANGE_MAX:e}", output.name);
+                    return Err(wrong(text));
+                }
             }
         }
         for file in ["model.onnx", "golden.json"] {
@@ -292,11 +301,15 @@ impl Contract {
         if encoding.columns.is_empty() {
             return Err(wrong("encoding.columns is empty"));
         }
-        if (self.kind == Kind::Sequence) != encoding.steps.is_some_and(|steps| (1..=1_024).contains(&steps)) {
-            return Err(wrong("encoding.steps: a sequence needs 1 to 1024, a row none"));
+        let sequence = self.kind == Kind::Sequence;
+        if sequence != encoding.steps.is_some_and(|steps| (1..=STEPS_MAX).contains(&steps)) {
+            return Err(wrong(format!("encoding.steps: a sequence needs 1 to {STEPS_MAX}, a row none")));
+        }
+        if sequence && (encoding.source != Source::Bars || encoding.step_ms.is_some_and(|ms| ms != 60_000)) {
+            return Err(wrong("encoding.source: a sequence is one of bars, a minute apart"));
         }
         for column in &encoding.columns {
-            if !column.fill.is_finite() {
+            if !(column.fill as f32).is_finite() {
                 return Err(wrong(format!("encoding.columns: the fill of {} is not finite", column.name)));
             }
             let known = match encoding.source {
@@ -339,13 +352,8 @@ pub(crate) fn feature_index(name: &str) -> Option<usize> {
 }
 
 /// Index of a bar feature by name.
-pub(crate) fn bar_feature_index(_name: &str) -> Option<usize> {
-    None
-}
-
-/// SHA-256 of the bar schema.
-pub(crate) fn bars_schema_hash() -> Option<String> {
-    None
+pub(crate) fn bar_feature_index(name: &str) -> Option<usize> {
+    bars::BAR_FEATURES.iter().position(|feature| feature.name == name)
 }
 
 fn check_tuner(encoding: &TunerEncoding) -> Result<(), Refusal> {

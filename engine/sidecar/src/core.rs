@@ -1,6 +1,7 @@
 //! The sidecar's own thread: newest vectors in, advice out, models swapped between two adjustments.
 
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use crossbeam::channel::Sender;
 use tidegate_market::graph::MarketGraph;
@@ -8,10 +9,11 @@ use tidegate_market::graph::schema::{NODE_SLOTS, PRESENT};
 use tidegate_wire::advice::{Advice, AdviceStamps};
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::Header;
-use tidegate_wire::feature::FeatureBody;
+use tidegate_wire::feature::{FeatureBody, MinuteBody};
 use tidegate_wire::{InstrumentId, Registry};
 
-use crate::contract::Source;
+use crate::contract::{STEPS_MAX, Source};
+use crate::cpu_time::CpuTime;
 use crate::messages::{Event, Listed};
 use crate::model::{Model, Reads};
 use crate::refusal::Refusal;
@@ -46,6 +48,8 @@ pub(crate) struct Sidecar {
     shadow: ShadowSettings,
     adjustments: u64,
     newest_ns: i64,
+    /// The last bars of every instrument, oldest first.
+    bars: Vec<VecDeque<MinuteBody>>,
     events: Sender<Event>,
     /// Models that have no place any more; the loader's thread frees them.
     retired: Sender<Box<Model>>,
@@ -65,7 +69,8 @@ impl Sidecar {
         let graph = MarketGraph::new(registry);
         let (slots, output) = (Vec::new(), Vec::new());
         let instruments = registry.len();
-        Self { graph, instruments, clock, slots, shadow, adjustments: 0, newest_ns: 0, events, retired, output }
+        let bars = vec![VecDeque::with_capacity(STEPS_MAX); instruments];
+        Self { graph, instruments, clock, slots, shadow, adjustments: 0, newest_ns: 0, bars, events, retired, output }
     }
 
     /// Adjustments so far.
@@ -77,6 +82,25 @@ impl Sidecar {
     pub(crate) fn see(&mut self, header: &Header, body: &FeatureBody) {
         self.newest_ns = self.newest_ns.max(header.event_ns);
         self.graph.see(header, body);
+    }
+
+    /// Takes a bar that has ended, and lets the models of bars look at it.
+    pub(crate) fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        let Some(bars) = self.bars.get_mut(header.instrument.index()) else { return };
+        if bars.len() == STEPS_MAX {
+            bars.pop_front();
+        }
+        bars.push_back(*body);
+        for index in 0..self.slots.len() {
+            if let Err(fault) = self.predict_bar(index, header.instrument, body.end_ns) {
+                self.failed(index, &fault);
+            }
+            match self.shadow_bar(index, header.instrument) {
+                Ok(true) => self.judge(index),
+                Ok(false) => {}
+                Err(refusal) => self.refuse_shadow(index, &refusal),
+            }
+        }
     }
 
     fn tell(&self, event: Event) {
@@ -174,19 +198,60 @@ impl Sidecar {
             if let Err(refusal) = self.run_shadow(index, moment) {
                 self.refuse_shadow(index, &refusal);
             }
-            match self.slots[index].judge(&self.shadow) {
-                Some(Ok(())) => {
-                    let name = self.slots[index].name.clone();
-                    // It was there a line ago.
-                    let _ = self.promote(&name);
-                }
-                Some(Err(refusal)) => self.refuse_shadow(index, &refusal),
-                None => {}
+            // Models of bars are judged when bars end.
+            if !self.slots[index].shadow.as_ref().is_some_and(|shadow| shadow.model.looks_at_bars()) {
+                self.judge(index);
             }
         }
         for (index, fault) in faults {
             self.failed(index, &fault);
         }
+    }
+
+    fn judge(&mut self, index: usize) {
+        match self.slots[index].judge(&self.shadow) {
+            Some(Ok(())) => {
+                let name = self.slots[index].name.clone();
+                // It was there a line ago.
+                let _ = self.promote(&name);
+            }
+            Some(Err(refusal)) => self.refuse_shadow(index, &refusal),
+            None => {}
+        }
+    }
+
+    fn predict_bar(&mut self, index: usize, instrument: InstrumentId, event_ns: i64) -> Result<(), RunFault> {
+        let Self { slots, bars, events, .. } = self;
+        let slot = &mut slots[index];
+        let Some(model) = slot.active.as_mut().filter(|model| model.looks_at_bars()) else { return Ok(()) };
+        if let Some((values, input_digest)) = model.run_row(newest(&bars[instrument.index()], model.steps()))? {
+            let (values, name, version, instrument) =
+                (values.to_vec(), model.name.clone(), model.version, instrument.0);
+            let _ = events.send(Event::Prediction { name, version, instrument, event_ns, input_digest, values });
+            slot.ran();
+        }
+        Ok(())
+    }
+
+    /// Whether a version in shadow looked at the bar.
+    fn shadow_bar(&mut self, index: usize, instrument: InstrumentId) -> Result<bool, Refusal> {
+        let Self { slots, bars, .. } = self;
+        let slot = &mut slots[index];
+        let Some(shadow) = slot.shadow.as_mut().filter(|shadow| shadow.model.looks_at_bars()) else { return Ok(false) };
+        let bars = &bars[instrument.index()];
+        let start = CpuTime::start();
+        let steps = shadow.model.steps();
+        let Some((ours, _)) = shadow.model.run_row(newest(bars, steps))? else { return Ok(false) };
+        let (ours, took) = (ours.to_vec(), start.elapsed());
+        let theirs = match &mut slot.active {
+            Some(active) => {
+                let steps = active.steps();
+                active.run_row(newest(bars, steps)).ok().flatten().map(|(values, _)| values.to_vec())
+            }
+            None => None,
+        };
+        slot.shadow_ran(theirs.as_deref(), &ours, took);
+        Ok(true)
     }
 
     fn tune(
@@ -254,7 +319,7 @@ impl Sidecar {
         let slot = &mut slots[index];
         let Some(shadow) = &mut slot.shadow else { return Ok(()) };
         let budget_us = shadow.model.budget_us;
-        let start = Instant::now();
+        let start = CpuTime::start();
         let (result, active): (Vec<f32>, Option<Vec<f32>>) = match &shadow.model.reads {
             Reads::Graph(_) => {
                 let view = graph.snapshot(moment);
@@ -278,7 +343,7 @@ impl Sidecar {
             Reads::Row(_) => (Vec::new(), None),
         };
         let took = start.elapsed();
-        // Generous: a shadow runs cold, on a core that others use too; the gate has measured it warm.
+        // Generous: a shadow runs with cold caches, once for every instrument; the gate has measured it warm.
         if took > Duration::from_secs_f64(budget_us * 1e-6 * 50.0) {
             return Err(Refusal::Shadow(format!("a run took {} us", took.as_micros())));
         }
@@ -311,9 +376,15 @@ impl Sidecar {
                 self.tell(event);
                 broken
             }
-            // Nothing to go back to: no advice, and the static profile holds when the last one expires.
-            None => slot.active.take(),
+            // Nothing to go back to. It gave no advice this time, and the static profile holds should that go on; a
+            // market that it did not expect may pass.
+            None => None,
         };
         self.retire(broken);
     }
+}
+
+/// The last bars, oldest first.
+fn newest(bars: &VecDeque<MinuteBody>, steps: usize) -> impl Iterator<Item = &MinuteBody> {
+    bars.iter().skip(bars.len().saturating_sub(steps))
 }

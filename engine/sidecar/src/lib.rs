@@ -16,6 +16,7 @@
 
 pub mod contract;
 mod core;
+mod cpu_time;
 pub mod gat;
 pub mod gate;
 mod loader;
@@ -30,6 +31,6 @@ pub mod serve;
 mod session;
 mod slot;
 
-pub use loader::LoaderSettings;
+pub use loader::{LoaderSettings, Resume};
 pub use refusal::Refusal;
 pub use slot::ShadowSettings;

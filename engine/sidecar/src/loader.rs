@@ -15,13 +15,14 @@ use ort::environment::Environment;
 use tidegate_market::graph::MarketGraph;
 use tidegate_wire::Registry;
 
+use crate::contract::{Contract, Kind};
 use crate::core::Handover;
-use crate::gate::{GateSettings, admit};
+use crate::gate::{Admitted, GateSettings, admit};
 use crate::messages::Event;
 use crate::model::Model;
 use crate::native;
 use crate::refusal::Refusal;
-use crate::repository::{Repository, VersionFiles};
+use crate::repository::{Repository, VersionFiles, is_name};
 
 /// What the loader is told.
 #[derive(Debug)]
@@ -47,6 +48,21 @@ pub struct LoaderSettings {
     pub gate: GateSettings,
     /// Look for new versions while running.
     pub watch: bool,
+    /// The one model that may advise on thresholds.
+    pub tuner: String,
+    /// Where a sidecar before this one left off, by model; empty at an engine's start.
+    pub resume: BTreeMap<String, Resume>,
+}
+
+/// Where a sidecar left off with a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Resume {
+    /// The version in force.
+    pub in_force: Option<u32>,
+    /// The highest version that was ever taken.
+    pub known: u32,
+    /// Versions that are not to be looked at again: they were being judged when the sidecar died.
+    pub deadly: Vec<u32>,
 }
 
 /// How often the repository is looked at where the file system tells nothing.
@@ -68,10 +84,14 @@ pub(crate) struct Loader {
     /// Versions that were judged, by how they looked then.
     judged: BTreeMap<(String, u32), Appearance>,
     /// Versions that have been seen once, and how.
-    unsettled: BTreeMap<(String, u32), Appearance>,
-    /// Highest version that was there at the start, by model: older ones are not taken by themselves.
+    unsettled: BTreeMap<(String, u32), (Appearance, Instant)>,
+    /// Highest version that was taken, by model: older ones are not taken by themselves.
     known: BTreeMap<String, u32>,
 }
+
+/// How long a folder without all its files may stay as it is before it is judged all the same: whoever copies by hand
+/// may pause.
+const INCOMPLETE: Duration = Duration::from_secs(2);
 
 /// The loader's ends: orders to it, models from it.
 pub(crate) struct LoaderEnds {
@@ -112,13 +132,27 @@ pub(crate) fn start(settings: LoaderSettings, registry: &Registry, events: Sende
 }
 
 impl Loader {
+    /// Loads what was in force before: as the sidecar before this one left it, else as the repository points. Where
+    /// nothing points, the newest version that passes.
     fn load_current(&mut self) {
         for name in self.repository.names() {
-            let versions = self.repository.versions(&name);
-            self.known.insert(name.clone(), versions.last().copied().unwrap_or(0));
-            let Some(version) = self.repository.current(&name) else { continue };
-            if let Some(model) = self.load(&name, version) {
-                let _ = self.handovers.send(Handover::InForce(Box::new(model)));
+            let resume = self.settings.resume.get(&name).cloned().unwrap_or_default();
+            let mut versions = self.repository.versions(&name);
+            let pointed = resume.in_force.or_else(|| self.repository.pointer(&name));
+            self.known.insert(name.clone(), resume.known.max(versions.last().copied().unwrap_or(0)));
+            if let Some(version) = pointed {
+                // What is newer was not in force: it has to show what it can, unless an operator chose the older one
+                // before this engine started.
+                versions = vec![version];
+                if resume.in_force.is_some() {
+                    self.known.insert(name.clone(), resume.known.max(version));
+                }
+            }
+            for version in versions.into_iter().rev().filter(|version| !resume.deadly.contains(version)) {
+                if let Some(model) = self.load(&name, version) {
+                    let _ = self.handovers.send(Handover::InForce(Box::new(model)));
+                    break;
+                }
             }
         }
     }
@@ -149,18 +183,28 @@ impl Loader {
         for name in self.repository.names() {
             let known = self.known.get(&name).copied().unwrap_or(0);
             for version in self.repository.versions(&name).into_iter().filter(|version| *version > known) {
-                let (key, now) = ((name.clone(), version), appearance(&self.repository.folder(&name, version)));
-                if self.judged.get(&key) == Some(&now) {
+                let folder = self.repository.folder(&name, version);
+                let (key, now) = ((name.clone(), version), appearance(&folder));
+                let deadly = self.settings.resume.get(&name).is_some_and(|resume| resume.deadly.contains(&version));
+                if deadly || self.judged.get(&key) == Some(&now) {
                     continue;
                 }
-                if self.unsettled.get(&key) != Some(&now) {
-                    self.unsettled.insert(key, now);
+                let since = match self.unsettled.get(&key) {
+                    Some((before, since)) if *before == now => *since,
+                    _ => {
+                        self.unsettled.insert(key, (now, Instant::now()));
+                        settled = false;
+                        continue;
+                    }
+                };
+                if !is_complete(&folder) && since.elapsed() < INCOMPLETE {
                     settled = false;
                     continue;
                 }
                 self.unsettled.remove(&key);
                 self.judged.insert(key, now);
                 if let Some(model) = self.load(&name, version) {
+                    self.known.insert(name.clone(), version);
                     let _ = self.handovers.send(Handover::Shadow(Box::new(model)));
                 }
             }
@@ -169,11 +213,14 @@ impl Loader {
     }
 
     fn load_for(&self, id: u64, name: &str, version: u32) {
-        let error = match self.load(name, version) {
+        let there = is_name(name) && self.repository.versions(name).contains(&version);
+        let loaded = if there { self.load(name, version) } else { None };
+        let error = match loaded {
             Some(model) => {
                 let _ = self.handovers.send(Handover::Shadow(Box::new(model)));
                 None
             }
+            None if !there => Some(format!("the repository has no {name} {version}")),
             None => Some(format!("{name} {version} was refused; the log says why")),
         };
         let _ = self.events.send(Event::Answer { id, error, models: Vec::new() });
@@ -181,9 +228,11 @@ impl Loader {
 
     /// Passes a version through the gate; tells what came of it.
     fn load(&self, name: &str, version: u32) -> Option<Model> {
+        let _ = self.events.send(Event::Judging { name: name.to_owned(), version });
         let files = VersionFiles::read(&self.repository.folder(name, version));
         let model = files
             .and_then(|files| admit(&files, &self.settings.gate, &self.environment))
+            .and_then(|admitted| self.only_tuner(admitted))
             .and_then(|admitted| Model::new(admitted, &self.graph));
         let name = name.to_owned();
         match model {
@@ -198,6 +247,25 @@ impl Loader {
             }
         }
     }
+}
+
+impl Loader {
+    /// One model moves thresholds; a second one would be a second opinion that nobody compares with the first.
+    fn only_tuner(&self, admitted: Admitted) -> Result<Admitted, Refusal> {
+        let (name, tuner) = (&admitted.contract.name, &self.settings.tuner);
+        if admitted.contract.kind == Kind::Tuner && name != tuner {
+            return Err(Refusal::Contract(format!("{name} is a tuner, and thresholds follow {tuner} (models.tuner)")));
+        }
+        Ok(admitted)
+    }
+}
+
+/// Whether a folder has the files that its contract names, in the sizes that it names.
+fn is_complete(folder: &Path) -> bool {
+    let Ok(files) = VersionFiles::read(folder) else { return false };
+    let Ok(contract) = Contract::parse(&files.contract) else { return false };
+    let size = |file: &str| contract.files.get(file).map(|digest| digest.bytes);
+    size("model.onnx") == Some(files.model.len() as u64) && size("golden.json") == Some(files.golden.len() as u64)
 }
 
 fn refused(name: String, version: u32, refusal: &Refusal) -> Event {
@@ -216,8 +284,11 @@ fn free(model: Box<Model>) {
 
 fn watch(root: &Path, look: Sender<Order>) -> Option<notify::RecommendedWatcher> {
     let look = Arc::new(look);
-    let mut watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
-        let _ = look.send(Order::Look);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Our own reading is an event too.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = look.send(Order::Look);
+        }
     });
     let watching = watcher.as_mut().map(|watcher| watcher.watch(root, notify::RecursiveMode::Recursive));
     if matches!(watching, Ok(Ok(()))) { watcher.ok() } else { None }

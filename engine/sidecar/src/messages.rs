@@ -104,6 +104,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A version goes through the gate now. Should the sidecar end before the verdict, it was this one's doing.
+    Judging {
+        /// Name of the model.
+        name: String,
+        /// Version.
+        version: u32,
+    },
     /// A version passed the gate.
     Admitted {
         /// Name of the model.

@@ -3,7 +3,7 @@
 use tidegate_market::graph::schema::{EDGE_SLOTS, NODE_SLOTS};
 use tidegate_market::graph::{GraphView, MarketGraph};
 use tidegate_wire::advice::{ADVICE_UNITS, TARGETS, Target};
-use tidegate_wire::feature::FeatureBody;
+use tidegate_wire::feature::{FeatureBody, MinuteBody};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::contract::{
@@ -15,10 +15,14 @@ use crate::session::{RunFault, Runner};
 
 /// Quantile of the recovery time that cooling periods follow, where the model has it.
 const RECOVERY_QUANTILE: f64 = 0.9;
-/// Steps of an advised level: six decimals, so that a last bit that differs between two CPUs is rounded away.
+/// Steps of a model's output: 1/8,192 is a hundredth of a per cent of a level, and thousands of times the difference that
+/// the last bits of two CPUs make. Outputs within that difference of a border still fall on either side of it: digests
+/// under models belong to a kernel and a CPU.
+const OUTPUT_STEP: f64 = 8_192.0;
+/// Steps of an advised level: six decimals.
 const LEVEL_STEP: f64 = 1e6;
-/// Largest level, in the target's unit: what nine decimals leave of 64 bits.
-const LEVEL_MAX: f64 = 9e9;
+/// Largest level, in the target's unit: what nine decimals leave of a double's whole numbers, so that text keeps it.
+const LEVEL_MAX: f64 = 9e6;
 
 /// A version that can run.
 #[derive(Debug)]
@@ -30,6 +34,24 @@ pub(crate) struct Model {
     pub(crate) budget_us: f64,
     pub(crate) reads: Reads,
     runner: Runner,
+}
+
+/// Features by index, wherever they lie.
+pub(crate) trait Values {
+    /// Feature `index`, or `None` when it is absent.
+    fn value(&self, index: usize) -> Option<f64>;
+}
+
+impl Values for FeatureBody {
+    fn value(&self, index: usize) -> Option<f64> {
+        self.get(index)
+    }
+}
+
+impl Values for MinuteBody {
+    fn value(&self, index: usize) -> Option<f64> {
+        self.get(index)
+    }
 }
 
 /// What a model takes and gives.
@@ -75,8 +97,8 @@ impl Levels {
     pub(crate) fn of_book(&self, output: &[f32], book: usize) -> [i64; TARGETS] {
         let row = &output[book * self.width..][..self.width];
         self.columns.map(|(column, scale)| {
-            let value = (scale * libm::expm1(f64::from(row[column]))).clamp(0.0, LEVEL_MAX);
-            // Rounded twice: to steps, and to the units of records.
+            let output = (f64::from(row[column]) * OUTPUT_STEP).round() / OUTPUT_STEP;
+            let value = (scale * libm::expm1(output)).clamp(0.0, LEVEL_MAX);
             (value * LEVEL_STEP).round() as i64 * (ADVICE_UNITS / LEVEL_STEP) as i64
         })
     }
@@ -125,17 +147,18 @@ impl Model {
         Ok(self.runner.output(0))
     }
 
-    /// Runs a row model on an instrument's newest vectors, oldest first; gives its first output and the input's digest.
-    pub(crate) fn run_row<'a>(
+    /// Runs a row model on an instrument's newest vectors or bars, oldest first; gives its first output and the input's
+    /// digest, or `None` while there are too few.
+    pub(crate) fn run_row<'a, V: Values + 'a>(
         &mut self,
-        vectors: impl Iterator<Item = &'a FeatureBody>,
+        vectors: impl Iterator<Item = &'a V>,
     ) -> Result<Option<(&[f32], u64)>, RunFault> {
         let Reads::Row(row) = &self.reads else { return Ok(None) };
         let (width, mut rows) = (row.columns.len(), 0);
         let input = self.runner.floats(0);
         for (vector, values) in vectors.zip(input.chunks_exact_mut(width)) {
             for ((feature, fill), value) in row.columns.iter().zip(values) {
-                *value = feature.and_then(|index| vector.get(index)).map_or(*fill, |known| known as f32);
+                *value = feature.and_then(|index| vector.value(index)).map_or(*fill, |known| known as f32);
             }
             rows += 1;
         }
@@ -145,6 +168,19 @@ impl Model {
         let digest = xxh3_64(bytemuck::cast_slice(input));
         self.runner.run()?;
         Ok(Some((self.runner.output(0), digest)))
+    }
+
+    /// Whether it runs when a bar ends, and not with every adjustment.
+    pub(crate) fn looks_at_bars(&self) -> bool {
+        matches!(&self.reads, Reads::Row(row) if row.source == Source::Bars)
+    }
+
+    /// Rows it takes; 1 unless it is a model of sequences.
+    pub(crate) const fn steps(&self) -> usize {
+        match &self.reads {
+            Reads::Row(row) => row.steps,
+            Reads::Graph(_) => 1,
+        }
     }
 
     /// The hash of its file, in hexadecimal.

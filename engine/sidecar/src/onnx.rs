@@ -35,7 +35,13 @@ struct GraphProto {
     node: Vec<NodeProto>,
     #[prost(message, repeated, tag = "5")]
     initializer: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "15")]
+    sparse_initializer: Vec<Skipped>,
 }
+
+/// A message whose contents do not matter: that it is there does.
+#[derive(Clone, PartialEq, Message)]
+struct Skipped {}
 
 #[derive(Clone, PartialEq, Message)]
 struct FunctionProto {
@@ -47,6 +53,8 @@ struct FunctionProto {
     opset_import: Vec<OperatorSetId>,
     #[prost(string, tag = "10")]
     domain: String,
+    #[prost(message, repeated, tag = "11")]
+    attribute: Vec<AttributeProto>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -69,6 +77,10 @@ struct AttributeProto {
     tensors: Vec<TensorProto>,
     #[prost(message, repeated, tag = "11")]
     graphs: Vec<GraphProto>,
+    #[prost(message, optional, tag = "22")]
+    sparse_tensor: Option<Skipped>,
+    #[prost(message, repeated, tag = "23")]
+    sparse_tensors: Vec<Skipped>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -114,6 +126,10 @@ fn domain(name: &str) -> &str {
 /// # Errors
 /// What it holds that is not taken.
 pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, Refusal> {
+    // ONNX Runtime has a format of its own, which nothing here can look into.
+    if bytes.get(4..8) == Some(b"ORTM") {
+        return Err(Refusal::NotOnnx("it is in ONNX Runtime's own format".into()));
+    }
     let model = ModelProto::decode(bytes).map_err(|error| Refusal::NotOnnx(error.to_string()))?;
     if !(IR.0..=IR.1).contains(&model.ir_version) {
         let reason = format!("format version {}, expected {} to {}", model.ir_version, IR.0, IR.1);
@@ -133,9 +149,7 @@ pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, Refusal> {
             };
             return Err(Refusal::Opset { domain: name.into(), found: import.version, expected });
         }
-        if !opsets.iter().any(|(seen, _)| seen == name) {
-            opsets.push((name.to_owned(), import.version));
-        }
+        opsets.push((name.to_owned(), import.version));
     }
     let functions: BTreeSet<(&str, &str)> =
         model.functions.iter().map(|f| (domain(&f.domain), f.name.as_str())).collect();
@@ -143,6 +157,7 @@ pub(crate) fn survey(bytes: &[u8]) -> Result<Survey, Refusal> {
     check_graph(graph, &functions, &mut has_kernel)?;
     for function in &model.functions {
         check_nodes(&function.node, &functions, &mut has_kernel)?;
+        check_attributes(&function.attribute, &functions, &mut has_kernel)?;
     }
     Ok(Survey { opsets, has_kernel })
 }
@@ -151,6 +166,9 @@ type Functions<'a> = BTreeSet<(&'a str, &'a str)>;
 
 fn check_graph(graph: &GraphProto, functions: &Functions<'_>, has_kernel: &mut bool) -> Result<(), Refusal> {
     check_tensors(&graph.initializer)?;
+    if !graph.sparse_initializer.is_empty() {
+        return Err(sparse());
+    }
     check_nodes(&graph.node, functions, has_kernel)
 }
 
@@ -174,14 +192,31 @@ fn check_nodes(nodes: &[NodeProto], functions: &Functions<'_>, has_kernel: &mut 
             return Err(Refusal::Operator(format!("{name}::{operator}")));
         }
         *has_kernel |= name == DOMAIN;
-        for attribute in &node.attribute {
-            check_tensors(attribute.tensor.iter().chain(&attribute.tensors))?;
-            for graph in attribute.graph.iter().chain(&attribute.graphs) {
-                check_graph(graph, functions, has_kernel)?;
-            }
+        check_attributes(&node.attribute, functions, has_kernel)?;
+    }
+    Ok(())
+}
+
+fn check_attributes(
+    attributes: &[AttributeProto],
+    functions: &Functions<'_>,
+    has_kernel: &mut bool,
+) -> Result<(), Refusal> {
+    for attribute in attributes {
+        check_tensors(attribute.tensor.iter().chain(&attribute.tensors))?;
+        if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
+            return Err(sparse());
+        }
+        for graph in attribute.graph.iter().chain(&attribute.graphs) {
+            check_graph(graph, functions, has_kernel)?;
         }
     }
     Ok(())
+}
+
+/// Sparse tensors have parts that could lie elsewhere, and no model here needs them.
+fn sparse() -> Refusal {
+    Refusal::NotOnnx("sparse tensors are not taken".into())
 }
 
 #[cfg(test)]
@@ -190,7 +225,7 @@ mod tests {
 
     fn model(node: NodeProto, opset: (&str, i64)) -> Vec<u8> {
         let opset_import = vec![OperatorSetId { domain: opset.0.into(), version: opset.1 }];
-        let graph = Some(GraphProto { node: vec![node], initializer: Vec::new() });
+        let graph = Some(GraphProto { node: vec![node], ..GraphProto::default() });
         ModelProto { ir_version: 10, opset_import, graph, functions: Vec::new() }.encode_to_vec()
     }
 
@@ -210,16 +245,17 @@ mod tests {
         assert!(matches!(error(&model(node("", "Gemm"), ("com.evil", 1))), Refusal::Opset { .. }));
         assert!(matches!(error(b"\xff\xff\xff"), Refusal::NotOnnx(_)));
         assert!(matches!(error(b""), Refusal::NotOnnx(_)));
+        assert!(matches!(error(b"\x12\x06\x00\x00ORTM"), Refusal::NotOnnx(_)), "the runtime's own format");
     }
 
     #[test]
     fn what_hides_in_attributes_is_found() {
-        let inner = GraphProto { node: vec![node("", "Loop")], initializer: Vec::new() };
-        let attribute = AttributeProto { tensor: None, graph: Some(inner), tensors: Vec::new(), graphs: Vec::new() };
+        let inner = GraphProto { node: vec![node("", "Loop")], ..GraphProto::default() };
+        let attribute = AttributeProto { graph: Some(inner), ..AttributeProto::default() };
         let outer = NodeProto { attribute: vec![attribute], ..node("", "Where") };
         assert_eq!(survey(&model(outer, ("", 18))), Err(Refusal::Operator("ai.onnx::Loop".into())));
         let tensor = TensorProto { name: "weights".into(), data_location: 1 };
-        let attribute = AttributeProto { tensor: Some(tensor), graph: None, tensors: Vec::new(), graphs: Vec::new() };
+        let attribute = AttributeProto { tensor: Some(tensor), ..AttributeProto::default() };
         let constant = NodeProto { attribute: vec![attribute], ..node("", "Constant") };
         assert_eq!(survey(&model(constant, ("", 18))), Err(Refusal::ExternalData("weights".into())));
     }

@@ -5,12 +5,15 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::refusal::Refusal;
 
 /// Largest model, bytes.
-pub const MODEL_BYTES_MAX: u64 = 64 << 20;
+pub const MODEL_BYTES_MAX: u64 = 16 << 20;
+/// Largest pointer file, bytes.
+const POINTER_BYTES_MAX: u64 = 64;
 /// Largest contract and golden file, bytes.
 pub const JSON_BYTES_MAX: u64 = 16 << 20;
 
@@ -45,7 +48,12 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Refusal {
 /// Reads a file that must not be larger than `limit`.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
     let failed = |error: std::io::Error| unreadable(path, &error);
-    let file = File::open(path).map_err(failed)?;
+    // Neither a link that leads elsewhere nor a pipe that nobody writes to.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("it is no regular file")));
+    }
     let mut bytes = Vec::new();
     // One byte more than allowed tells a large file from a fitting one, whatever its metadata says meanwhile.
     file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -64,10 +72,10 @@ impl VersionFiles {
     /// A file is missing, unreadable or too large, or the folder's name is no version.
     pub fn read(folder: &Path) -> Result<Self, Refusal> {
         let name_of = |path: Option<&Path>| path.and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
-        let folder = &std::fs::canonicalize(folder).map_err(|error| unreadable(folder, &error))?;
+        let folder = &std::path::absolute(folder).map_err(|error| unreadable(folder, &error))?;
         let name = name_of(folder.parent()).unwrap_or_default();
         let number = name_of(Some(folder)).unwrap_or_default();
-        let version = number.parse().ok().filter(|version| *version > 0).ok_or_else(|| Refusal::Unreadable {
+        let version = version_of(&number).ok_or_else(|| Refusal::Unreadable {
             file: number.clone(),
             reason: "a version's folder is named by a whole number from 1".into(),
         })?;
@@ -102,7 +110,7 @@ impl Repository {
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = entries(&self.root)
             .into_iter()
-            .filter(|(name, path)| !name.starts_with('.') && path.is_dir())
+            .filter(|(name, path)| is_name(name) && path.is_dir())
             .map(|(name, _)| name)
             .filter(|name| !self.versions(name).is_empty())
             .collect();
@@ -113,7 +121,7 @@ impl Repository {
     /// Versions of a model, rising. Folders that are still being written have other names.
     pub fn versions(&self, name: &str) -> Vec<u32> {
         let folders = entries(&self.root.join(name)).into_iter().filter(|(_, path)| path.is_dir());
-        let mut versions: Vec<u32> = folders.filter_map(|(name, _)| name.parse().ok()).filter(|v| *v > 0).collect();
+        let mut versions: Vec<u32> = folders.filter_map(|(name, _)| version_of(&name)).collect();
         versions.sort_unstable();
         versions
     }
@@ -123,12 +131,16 @@ impl Repository {
         self.root.join(name).join(version.to_string())
     }
 
+    /// The version that the pointer file names, if it is there.
+    pub fn pointer(&self, name: &str) -> Option<u32> {
+        let text = read(&self.root.join(name).join("CURRENT"), POINTER_BYTES_MAX).ok()?;
+        let version = version_of(std::str::from_utf8(&text).ok()?.trim())?;
+        self.versions(name).contains(&version).then_some(version)
+    }
+
     /// The version in force by the pointer file, else the highest; `None` for a model without versions.
     pub fn current(&self, name: &str) -> Option<u32> {
-        let pointer = std::fs::read_to_string(self.root.join(name).join("CURRENT")).ok();
-        let versions = self.versions(name);
-        let pointed = pointer.and_then(|text| text.trim().parse().ok()).filter(|version| versions.contains(version));
-        pointed.or(versions.last().copied())
+        self.pointer(name).or(self.versions(name).last().copied())
     }
 
     /// Points to another version, in one step that survives a crash.
@@ -146,6 +158,19 @@ impl Repository {
     }
 }
 
+/// The version that a folder's name stands for.
+fn version_of(name: &str) -> Option<u32> {
+    let version: u32 = name.parse().ok().filter(|version| *version > 0)?;
+    // `02` and `+2` are other folders.
+    (version.to_string() == name).then_some(version)
+}
+
+/// Whether a model may be called so: a name that stays inside the repository.
+pub fn is_name(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !name.is_empty() && name.len() <= tidegate_wire::advice::MODEL_NAME_MAX && name.bytes().all(legal)
+}
+
 fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
@@ -160,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let repository = Repository::new(folder.path());
         assert_eq!((repository.names(), repository.current("tuner")), (Vec::<String>::new(), None));
-        for name in ["tuner/2", "tuner/10", "tuner/.11.tmp", "tuner/zero", "tuner/0", "empty", ".git/1"] {
+        for name in ["tuner/2", "tuner/10", "tuner/.11.tmp", "tuner/zero", "tuner/0", "tuner/02", "empty", ".git/1"] {
             std::fs::create_dir_all(folder.path().join(name)).expect("made");
         }
         assert_eq!((repository.names(), repository.versions("tuner")), (vec!["tuner".to_owned()], vec![2, 10]));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use crossbeam::utils::Backoff;
@@ -13,7 +13,7 @@ use tidegate_wire::advice::{ADVICE_WORDS, Advice, AdviceStamps};
 use tidegate_wire::cells::Cells;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{Header, Status};
-use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink};
+use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody, MinuteRecord};
 use tidegate_wire::relay::RecordReader;
 use tidegate_wire::ring::{RecordBuf, overwrite};
 use tidegate_wire::{RecordKind, Registry};
@@ -43,11 +43,20 @@ pub struct Settings {
 impl Settings {
     /// Settings with defaults for everything but the repository.
     pub fn new(repository: impl Into<PathBuf>) -> Self {
-        let loader =
-            LoaderSettings { repository: repository.into(), library: None, gate: Default::default(), watch: true };
+        let loader = LoaderSettings {
+            repository: repository.into(),
+            library: None,
+            gate: Default::default(),
+            watch: true,
+            tuner: TUNER.into(),
+            resume: Default::default(),
+        };
         Self { loader, shadow: ShadowSettings::default(), every_ns: 1_000_000_000, remember: false }
     }
 }
+
+/// The model that advises on thresholds unless another one is named.
+pub const TUNER: &str = "breaker-tuner";
 
 /// Publishes into cells.
 #[derive(Debug)]
@@ -97,6 +106,9 @@ impl Service {
         let mut service =
             Self { sidecar, loader, requests, events, repository, remember: settings.remember, stopped: false };
         service.take_over();
+        if service.remember {
+            service.remember();
+        }
         service
     }
 
@@ -126,6 +138,7 @@ impl Service {
     }
 
     fn answer(&mut self, request: Request) {
+        let before = self.sidecar.in_force();
         let (id, result) = match request {
             Request::List { id } => (id, Ok(())),
             Request::Promote { id, name } => (id, self.sidecar.promote(&name)),
@@ -144,7 +157,7 @@ impl Service {
             }
         };
         let models = self.sidecar.list();
-        if self.remember && result.is_ok() {
+        if self.remember && self.sidecar.in_force() != before {
             self.remember();
         }
         let _ = self.events.send(Event::Answer { id, error: result.err(), models });
@@ -154,7 +167,7 @@ impl Service {
     fn remember(&self) {
         for model in self.sidecar.list() {
             let in_force = model.state == crate::messages::State::Active;
-            if in_force && self.repository.current(&model.name) != Some(model.version) {
+            if in_force && self.repository.pointer(&model.name) != Some(model.version) {
                 // A repository that cannot be written to is no reason to stop advising.
                 if let Err(error) = self.repository.set_current(&model.name, model.version) {
                     let text = format!("CURRENT cannot be written: {error}");
@@ -175,12 +188,17 @@ impl Service {
     fn end(self) {
         if let Some(ends) = self.loader {
             let _ = ends.orders.send(Order::Stop);
-            // It is in the gate at worst, which takes a second.
-            let _ = ends.thread.join();
+            // It may be in the gate with a model that takes for ever; it holds nothing that the end has to wait for.
+            let until = Instant::now() + FAREWELL;
+            while !ends.thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(NAP);
+            }
         }
     }
 }
 
+/// How long the end waits for the loader.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Records read between two looks at requests and time.
 const BATCH: usize = 1_024;
 /// Sleep of an idle sidecar: it answers within a millisecond or so and leaves its core to others meanwhile.
@@ -209,6 +227,9 @@ pub fn run_free(
             && let Some(words) = features.pop(&mut buf)
         {
             read += 1;
+            if let Some(minute) = minute(words) {
+                service.sidecar.minute(&minute.header, &minute.body);
+            }
             let Some(record) = record(words) else { continue };
             if schedule.due(record.header.event_ns).is_some() {
                 let stamps = stamps(&record.header, &record.body);
@@ -246,6 +267,12 @@ fn record(words: &[u64]) -> Option<&FeatureRecord> {
     let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<FeatureRecord>() / 8)?);
     let record: &FeatureRecord = bytemuck::try_from_bytes(bytes).ok()?;
     (record.header.kind == RecordKind::Features as u8).then_some(record)
+}
+
+fn minute(words: &[u64]) -> Option<&MinuteRecord> {
+    let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<MinuteRecord>() / 8)?);
+    let record: &MinuteRecord = bytemuck::try_from_bytes(bytes).ok()?;
+    (record.header.kind == RecordKind::Minute as u8).then_some(record)
 }
 
 /// What a replay and its sidecar share beside the cells.
@@ -314,6 +341,10 @@ impl FeatureSink for Stepper<'_> {
     fn features(&mut self, header: &Header, body: &FeatureBody) {
         self.stamps.features = body.features_ticks;
         self.service.sidecar.see(header, body);
+    }
+
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        self.service.sidecar.minute(header, body);
     }
 
     fn heartbeat(&mut self, header: &Header) {

@@ -46,6 +46,9 @@ pub(crate) fn open(environment: &Environment, bytes: &[u8], on: On) -> Result<Se
         .with_intra_op_spinning(false)
         .map_err(step)?
         .with_inter_op_spinning(false)
+        .map_err(step)?
+        // What was surveyed is what is parsed.
+        .with_config_entry("session.load_model_format", "ONNX")
         .map_err(step)?;
     if on == On::Kernel {
         builder = builder.with_operators(op::domain().map_err(load)?).map_err(step)?;

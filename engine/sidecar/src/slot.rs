@@ -77,7 +77,9 @@ impl Slot {
     pub(crate) fn judge(&mut self, settings: &ShadowSettings) -> Option<Result<(), Refusal>> {
         let shadow = self.shadow.as_mut()?;
         shadow.runs += 1;
-        if shadow.runs < settings.runs {
+        // Beside a version in force, only comparisons count.
+        let shown = if self.active.is_some() { shadow.compared } else { shadow.runs };
+        if shown < settings.runs.max(1) {
             return None;
         }
         let report = shadow.report();

@@ -76,7 +76,7 @@ fn each_kind_of_bad_model_is_refused_with_its_reason() {
             f.replace("golden.json", golden.to_string().as_bytes());
         }),
         (Reason::Contract, "at least 8", |f| f.replace("golden.json", b"{\"cases\": []}")),
-        (Reason::OutOfRange, "outside its range", |f| f.swap("Div", "Mul")),
+        (Reason::Golden, "on the function body", |f| f.swap("Div", "Mul")),
         (Reason::OutOfRange, "outside its range", |f| {
             f.contract(|c| c["outputs"][0]["range"] = [0.0, 1e-3].to_vec().into())
         }),

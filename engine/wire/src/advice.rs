@@ -58,6 +58,10 @@ impl Target {
 /// Units of advised levels: nine decimals.
 pub const ADVICE_UNITS: f64 = 1e9;
 
+/// Steps of advised levels, in their units: six decimals.
+const LEVEL_STEP: i64 = 1_000;
+/// Largest advised level, in its units: nine million, which text keeps to the last digit.
+const LEVEL_MAX: i64 = 9_000_000_000_000_000;
 /// Longest name of a model, bytes of ASCII.
 pub const MODEL_NAME_MAX: usize = 24;
 
@@ -130,6 +134,16 @@ impl Advice {
         bytemuck::cast(*words)
     }
 
+    /// The same with one byte pattern for everything that its text says alike: a foreign writer must not put into a
+    /// digest what no record shows.
+    pub fn canonical(&self) -> Self {
+        let printable = |b: &u8| b.is_ascii_graphic();
+        let length = self.model.iter().position(|b| !printable(b)).unwrap_or(MODEL_NAME_MAX);
+        let name = core::str::from_utf8(&self.model[..length]).unwrap_or("");
+        let levels = self.levels.map(|level| level.clamp(0, LEVEL_MAX) / LEVEL_STEP * LEVEL_STEP);
+        Self { reserved: 0, model: Self::name_field(name), levels, ..*self }
+    }
+
     /// The same without stamps: what a digest is taken over.
     pub fn timeless(&self) -> Self {
         Self { stamps: AdviceStamps::default(), ..*self }
@@ -166,7 +180,7 @@ pub enum Clamp {
     Slew = 3,
 }
 
-/// A change of one instrument's thresholds. 280 bytes.
+/// A change of one instrument's thresholds. 296 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Adjustment {
@@ -195,7 +209,26 @@ pub struct Adjustment {
     pub conditions: u64,
 }
 
+/// An operator's command that reached a running engine. 24 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Operated {
+    /// Number of the guard's event from which it holds, from 1.
+    pub event: u64,
+    /// Event time, ns since the Unix epoch.
+    pub event_ns: i64,
+    /// 0 trips, 1 resets, 2 says that there is news, 3 that there is no more.
+    pub command: u8,
+    /// A [`crate::decision::Scope`], for the first two.
+    pub scope: u8,
+    /// Which one within the scope.
+    pub scope_id: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
 const _: () = {
+    assert!(size_of::<Operated>() == 24);
     assert!(size_of::<Advice>() == 168 && align_of::<Advice>() == 8);
     assert!(ADVICE_WORDS <= crate::cell::CELL_WORDS_MAX);
     assert!(size_of::<Adjustment>() == 296 && align_of::<Adjustment>() == 8);
@@ -212,6 +245,12 @@ mod tests {
         advice.levels[2] = -7;
         assert_eq!(advice.model_name(), "breaker-tuner");
         assert_eq!(Advice::of_words(&advice.words()), advice);
+        advice.model[20] = 7;
+        (advice.reserved, advice.levels[0]) = (3, 1_234_567);
+        let canonical = advice.canonical();
+        assert_eq!((canonical.model_name(), canonical.model[20], canonical.reserved), ("breaker-tuner", 0, 0));
+        assert_eq!((canonical.levels[0], canonical.levels[2]), (1_234_000, 0));
+        assert_eq!(canonical.canonical(), canonical);
         let long = "x".repeat(40);
         assert_eq!(Advice { model: Advice::name_field(&long), ..advice }.model_name(), &long[..MODEL_NAME_MAX]);
         assert_eq!(Target::VARIANTS.iter().map(|t| t.name()).collect::<Vec<_>>()[3], "latency");

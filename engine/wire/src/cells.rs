@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::cell::SeqCell;
 use crate::event::LAYOUT_VERSION;
-use crate::ring::RegionError;
+use crate::ring::{RegionError, allocate};
 use crate::sync::{AtomicU64, Ordering};
 
 /// `TIDECELL` in ASCII, little endian; the last thing a creator writes.
@@ -51,14 +51,14 @@ impl<const N: usize> Cells<N> {
         Ok(Self::initialise(memory, count))
     }
 
-    /// New cells in a file that does not exist yet, readable by its owner only.
+    /// New cells in a file that does not exist yet.
     ///
     /// # Errors
     /// The file system's refusal.
     pub fn create(path: &Path, count: usize) -> Result<Self, RegionError> {
         let io = |source| RegionError::Io { path: path.display().to_string(), source };
         let file = File::options().read(true).write(true).create_new(true).open(path).map_err(io)?;
-        file.set_len(Self::bytes(count) as u64).map_err(io)?;
+        allocate(&file, Self::bytes(count) as u64).map_err(io)?;
         // SAFETY: the mapping is shared on purpose; all access goes through atomics, so that a foreign writer can
         // change values but not cause undefined behaviour. Truncation by a foreigner would raise SIGBUS, which is
         // the same end as any other process with our rights could bring about.

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, FromRepr, IntoStaticStr};
 
-use crate::advice::Adjustment;
+use crate::advice::{Adjustment, Operated};
 use crate::event::{Header, Status};
 use crate::instrument::InstrumentId;
 
@@ -118,6 +118,8 @@ pub trait DecisionSink {
     fn decision(&mut self, decision: &Decision);
     /// Thresholds changed, in order with the decisions.
     fn adjustment(&mut self, adjustment: &Adjustment);
+    /// An operator's command reached the engine; what it changed is told as decisions and adjustments.
+    fn operated(&mut self, operated: &Operated);
     /// A book changed its quality. Only those who keep a log want to know; decisions say their own quality.
     fn status(&mut self, _header: &Header, _status: &Status) {}
 }

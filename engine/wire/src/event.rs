@@ -61,6 +61,10 @@ pub enum RecordKind {
     Bar = 10,
     /// A change of thresholds.
     Adjustment = 11,
+    /// A finished one-minute bar with its features.
+    Minute = 12,
+    /// An operator's command.
+    Operated = 13,
 }
 
 /// First part of a depth frame.

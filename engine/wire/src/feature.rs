@@ -70,10 +70,50 @@ impl FeatureBody {
     }
 }
 
+/// Room for the features of a bar.
+pub const MINUTE_SLOTS: usize = 32;
+
+/// A finished one-minute bar with its features. What it means is the market room's matter, as with vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct MinuteBody {
+    /// Begin, ns since the Unix epoch.
+    pub start_ns: i64,
+    /// End: when it was known, ns since the Unix epoch.
+    pub end_ns: i64,
+    /// What it was made of, by number.
+    pub origin: u64,
+    /// Bits 0 to 3 are set when volume, bought, value and trades are known.
+    pub known: u64,
+    /// Open, high, low, close, quote units.
+    pub prices: [f64; 4],
+    /// Quantity traded.
+    pub volume: f64,
+    /// Of that, bought by aggressors.
+    pub bought: f64,
+    /// Value traded, quote units.
+    pub value: f64,
+    /// Number of trades.
+    pub trades: u64,
+    /// Bit `i` is set when `values[i]` means something.
+    pub mask: u64,
+    /// The features; a masked one is 0.0 and must not be read.
+    pub values: [f64; MINUTE_SLOTS],
+}
+
+impl MinuteBody {
+    /// Feature `index`, or `None` when it is masked.
+    pub fn get(&self, index: usize) -> Option<f64> {
+        (index < MINUTE_SLOTS && self.mask >> index & 1 == 1).then(|| self.values[index])
+    }
+}
+
 /// Whoever consumes feature vectors: the guard stage, a ring to another core, a file.
 pub trait FeatureSink {
     /// A vector, in event order.
     fn features(&mut self, header: &Header, body: &FeatureBody);
+    /// A one-minute bar has ended. Only those who look at bars want to know.
+    fn minute(&mut self, _header: &Header, _body: &MinuteBody) {}
     /// Time passed and no vector came.
     fn heartbeat(&mut self, header: &Header);
     /// A book changed its quality; the vector that shows it follows. Only those who keep a log want to know.
@@ -88,6 +128,16 @@ pub struct FeatureRecord {
     pub header: Header,
     /// The vector.
     pub body: FeatureBody,
+}
+
+/// Header and bar as one record.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct MinuteRecord {
+    /// Kind [`crate::RecordKind::Minute`].
+    pub header: Header,
+    /// The bar.
+    pub body: MinuteBody,
 }
 
 const _: () = {

@@ -7,14 +7,14 @@
 
 use crossbeam::utils::Backoff;
 
-use crate::advice::Adjustment;
+use crate::advice::{Adjustment, Operated};
 use crate::decimal::{Price, Qty};
 use crate::decision::{Decision, DecisionSink};
 use crate::event::{
     Bar, Depth, DepthIds, EventSink, FLAG_FIRST, FLAG_LAST, HEADER_WORDS, Header, Level, Mark, Quote, RecordKind,
     Status, Trade,
 };
-use crate::feature::{FeatureBody, FeatureRecord, FeatureSink};
+use crate::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody};
 use crate::instrument::InstrumentId;
 use crate::ring::{Full, RECORD_WORDS_MAX, RecordBuf, lossless};
 
@@ -153,6 +153,10 @@ impl FeatureSink for RecordWriter {
         self.record(RecordKind::Status, header, status);
     }
 
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        self.record(RecordKind::Minute, header, body);
+    }
+
     fn heartbeat(&mut self, header: &Header) {
         self.record(RecordKind::Heartbeat, header, &[0u64; 0]);
     }
@@ -174,6 +178,11 @@ impl DecisionSink for RecordWriter {
         self.record(RecordKind::Adjustment, &header, adjustment);
     }
 
+    fn operated(&mut self, operated: &Operated) {
+        let header = Header { event_ns: operated.event_ns, ..Header::new(RecordKind::Operated, InstrumentId::NONE) };
+        self.record(RecordKind::Operated, &header, operated);
+    }
+
     fn status(&mut self, header: &Header, status: &Status) {
         self.record(RecordKind::Status, header, status);
     }
@@ -184,6 +193,8 @@ impl DecisionSink for RecordWriter {
 pub enum Told {
     /// Thresholds changed.
     Adjustment(Box<Adjustment>),
+    /// An operator's command reached the engine.
+    Operated(Operated),
     /// A breaker changed its state.
     Decision(Decision),
     /// A book changed its quality.
@@ -258,7 +269,14 @@ impl RecordReader {
             Some(RecordKind::Bar) => sink.bar(&header, &read(body)),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
-            Some(RecordKind::Features | RecordKind::Decision | RecordKind::Adjustment) | None => self.foreign += 1,
+            Some(
+                RecordKind::Features
+                | RecordKind::Minute
+                | RecordKind::Decision
+                | RecordKind::Adjustment
+                | RecordKind::Operated,
+            )
+            | None => self.foreign += 1,
         }
         true
     }
@@ -272,6 +290,7 @@ impl RecordReader {
             Some(RecordKind::Features) if words.len() * 8 == size_of::<FeatureRecord>() => {
                 sink.features(&header, bytemuck::from_bytes(bytemuck::cast_slice(body)));
             }
+            Some(RecordKind::Minute) => sink.minute(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             _ => self.foreign += 1,
@@ -287,6 +306,7 @@ impl RecordReader {
             match RecordKind::from_repr(header.kind) {
                 Some(RecordKind::Decision) => return Some(Told::Decision(read(body))),
                 Some(RecordKind::Adjustment) => return Some(Told::Adjustment(Box::new(read(body)))),
+                Some(RecordKind::Operated) => return Some(Told::Operated(read(body))),
                 Some(RecordKind::Status) => return Some(Told::Status(header, read(body))),
                 _ => self.foreign += 1,
             }

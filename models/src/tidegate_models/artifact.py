@@ -1,6 +1,6 @@
 """What training leaves behind and `export` publishes: the graph, its contract, inputs of golden cases, and the curve.
 
-    <work>/<name>/model.onnx, artifact.json, golden.npz, history.json
+<work>/<name>/model.onnx, artifact.json, golden.npz, history.json
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Artifact:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.onnx").write_bytes(self.model)
         write_json(folder / "artifact.json", {"name": self.name, "spec": dataclasses.asdict(self.spec)})
-        arrays = {f"{number}:{name}": value for number, case in enumerate(self.golden_inputs) for name, value in case.items()}
+        arrays = {
+            f"{number}:{name}": value for number, case in enumerate(self.golden_inputs) for name, value in case.items()
+        }
         np.savez_compressed(folder / "golden.npz", **arrays)  # type: ignore[arg-type]
         write_json(folder / "history.json", self.history)
         return folder

@@ -29,7 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (repository.RepositoryError, FileNotFoundError, registry.MissingExtraError, ValueError, RuntimeError) as error:
+    except (
+        repository.RepositoryError,
+        FileNotFoundError,
+        registry.MissingExtraError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         print(f"tidegate-models: {error}", file=sys.stderr)
         return 1
 
@@ -142,7 +148,10 @@ def _print_verdicts(folders: Sequence[Path]) -> int:
     for folder in folders:
         verdict = verify(folder.resolve())
         if verdict.good:
-            print(f"good     {folder}  {verdict.golden_cases} golden cases, largest difference {verdict.largest_difference:.2g}")
+            print(
+                f"good     {folder}  {verdict.golden_cases} golden cases, "
+                f"largest difference {verdict.largest_difference:.2g}"
+            )
             continue
         bad += 1
         for reason in verdict.reasons:

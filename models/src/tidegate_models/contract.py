@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,8 +23,8 @@ TUNER_TARGETS: tuple[tuple[str, str, float], ...] = (
     ("recovery", "s", 1.0),
 )
 
-# z of 20 is a volatility of 1e8: beyond it a tuner is broken.
-TUNER_RANGE = (0.0, 20.0)
+# z of 20 is a volatility of 1e8. Inputs that no market has may lead further, beyond 30 a tuner is broken.
+TUNER_RANGE = (0.0, 30.0)
 
 LATENCY_BUDGET_US = {"tuner": 1000, "row": 500, "sequence": 500}
 TOLERANCE = 1e-4
@@ -136,7 +137,9 @@ def columns_spec(
     )
 
 
-def to_json(spec: ModelSpec, name: str, version: int, created: str, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def to_json(
+    spec: ModelSpec, name: str, version: int, created: str, files: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """The whole contract in the order of the format's description."""
     return {
         "format": FORMAT,
@@ -160,3 +163,8 @@ def to_json(spec: ModelSpec, name: str, version: int, created: str, files: Mappi
         "tolerance": spec.tolerance,
         "files": files,
     }
+
+
+def sha256_text(text: str) -> str:
+    """SHA-256 of a text in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from torch.nn import functional
 from torch_geometric.nn import GATv2Conv
 
 from tidegate_models import gatv2
-from tidegate_models.onnx_tools import strip
+from tidegate_models.onnx_tools import strip, to_bytes
+from tidegate_models.runtime import run, session
 
 
-class GatV2Net(nn.Module):
+class GatV2Net(nn.Module):  # type: ignore[misc]
     """Two GATv2 layers and a head whose quantiles cannot cross.
 
     Takes `x [nodes,24]`, `edge_index [2,edges]` (row 0 sources, row 1 targets) and `edge_attr [edges,8]`; gives
@@ -32,6 +35,7 @@ class GatV2Net(nn.Module):
         self.head = nn.Linear(gatv2.WIDTH, gatv2.OUTPUTS)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        """See the class."""
         x = functional.elu(self.conv1(x, edge_index, edge_attr))
         x = functional.elu(self.conv2(x, edge_index, edge_attr))
         steps = functional.softplus(self.head(x)).view(-1, gatv2.TARGETS, gatv2.QUANTILES)
@@ -107,4 +111,52 @@ def exported_body() -> FunctionProto:
 
 def body_text() -> str:
     """The text that `gatv2.BODY_FILE` holds."""
-    return onnx.printer.to_text(exported_body()) + "\n"
+    return str(onnx.printer.to_text(exported_body())) + "\n"
+
+
+def parity(weights: gatv2.Weights, graphs: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Largest difference of `y` between PyTorch Geometric and stock ONNX Runtime on random graphs of 1 to 64 nodes.
+
+    `relative` is the difference over `1 + y`: a trained network's outputs are large on features that no market has.
+    """
+    net = GatV2Net.from_weights(weights).eval()
+    opened = session(to_bytes(gatv2.build_model(weights)))
+    rng, largest, relative = np.random.default_rng(seed), 0.0, 0.0
+    for _ in range(graphs):
+        nodes = int(rng.integers(1, 65))
+        graph = gatv2.random_graph(nodes, int(rng.integers(0, 5 * nodes)), rng)
+        with torch.no_grad():
+            wanted = net(*(torch.from_numpy(graph[name]) for name in gatv2.GRAPH_INPUTS)).numpy()
+        difference = np.abs(run(opened, graph)["y"] - wanted)
+        largest = max(largest, float(difference.max()))
+        relative = max(relative, float((difference / (1.0 + wanted)).max()))
+    return {"graphs": graphs, "largest": largest, "relative": relative}
+
+
+def parity_with_engine(version: Path, engine: Path, graphs: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Largest differences of `y` between PyTorch Geometric and the engine, whose kernel and function body both run.
+
+    `version` is a version's folder, `engine` the `tidegate` binary.
+    """
+    model = onnx.load(version / "model.onnx")
+    weights = {initializer.name: onnx.numpy_helper.to_array(initializer) for initializer in model.graph.initializer}
+    net = GatV2Net.from_weights(weights).eval()
+    rng, cases = np.random.default_rng(seed), []
+    for _ in range(graphs):
+        nodes = int(rng.integers(1, 65))
+        graph = gatv2.random_graph(nodes, int(rng.integers(0, 5 * nodes)), rng)
+        with torch.no_grad():
+            wanted = net(*(torch.from_numpy(graph[name]) for name in gatv2.GRAPH_INPUTS)).numpy()
+        cases.append({"inputs": {k: golden(v) for k, v in graph.items()}, "outputs": {"y": golden(wanted)}})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cases.json"
+        path.write_text(json.dumps({"cases": cases}))
+        command = [str(engine), "model", "check", str(version), "--cases", str(path), "--format", "json"]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    kernel, body = json.loads(answer.stdout)["cases"]
+    return {"graphs": graphs, "kernel": kernel, "body": body}
+
+
+def golden(values: np.ndarray) -> dict[str, list[float]]:
+    """An array as golden files hold it."""
+    return {"shape": list(values.shape), "data": values.ravel().tolist()}

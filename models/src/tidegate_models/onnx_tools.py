@@ -42,7 +42,7 @@ def strip(model: ModelProto) -> ModelProto:
 
 def to_bytes(model: ModelProto) -> bytes:
     """The stripped model, serialised so that equal models give equal bytes."""
-    return strip(model).SerializeToString(deterministic=True)
+    return bytes(strip(model).SerializeToString(deterministic=True))
 
 
 def opsets(model: ModelProto) -> dict[str, int]:

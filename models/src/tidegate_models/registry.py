@@ -16,6 +16,11 @@ from tidegate_models.artifact import Artifact
 
 _FAMILIES = {
     "breaker-tuner": "tidegate_models.tuner.family",
+    "liquidity": "tidegate_models.liquidity",
+    "fill": "tidegate_models.fill",
+    "direction-forest": "tidegate_models.direction",
+    "direction-boost": "tidegate_models.direction",
+    "direction-lstm": "tidegate_models.direction",
 }
 NAMES = tuple(_FAMILIES)
 
@@ -43,7 +48,15 @@ def _family(name: str) -> Any:
 
 
 def data_sets(data: DataOptions) -> None:
-    """Makes all data sets."""
+    """Makes all data sets of all models, or takes them from the cache, and lists them."""
+    from tidegate_models import datasets, minute_bars
+    from tidegate_models.tuner import experiment
+
+    engine = datasets.find_engine(data.engine)
+    for part in datasets.make_all(experiment.sources(), engine, data.cache, data.recorded):
+        print(f"{part.source.label}: {part.folder}, SHA-256 {part.digest}")
+    for bars in minute_bars.load(data):
+        print(f"{bars.source.label}: {len(bars.rows)} minute bars, SHA-256 {bars.digest}")
 
 
 def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> Artifact:

@@ -35,7 +35,7 @@ class RepositoryError(Exception):
 def tensor_json(value: Array) -> dict[str, Any]:
     """A tensor, row-major. Floats have the fewest digits that give the same float32 back."""
     if value.dtype == np.float32:
-        flat: list[Any] = [float(np.format_float_positional(v, unique=True)) for v in value.reshape(-1)]
+        flat: list[Any] = [float(str(v)) for v in value.reshape(-1)]
     else:
         flat = [int(v) for v in value.reshape(-1)]
     return {"shape": list(value.shape), "data": flat}

@@ -29,6 +29,39 @@ def hash_of(columns: Iterable[Mapping[str, Any]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def graph() -> dict[str, Any]:
+    """Nodes, edges and slots of the market graph."""
+    found: dict[str, Any] = document()["graph"]
+    return found
+
+
+_GRAPH_VERSION = 1
+
+
+def graph_hash() -> str:
+    """SHA-256 over version, kinds, slots and transforms of the graph, a line each, as the engine computes it."""
+    content = graph()
+    clock_slot = len(content["node_slots"]) - len(content["clock_slots"])
+    lines = [f"version:{_GRAPH_VERSION}"]
+    lines += [f"node:{index}:{kind}" for index, kind in enumerate(content["node_kinds"])]
+    lines += [f"edge:{index}:{kind}" for index, kind in enumerate(content["edge_kinds"])]
+    for index, slot in enumerate(content["node_slots"]):
+        transform = _describe(slot.get("transform"))
+        lines.append(f"node_slot:{index}:{slot['name']}:{slot.get('feature', '-')}:{transform}")
+    lines += [f"clock_slot:{clock_slot + index}:{name}" for index, name in enumerate(content["clock_slots"])]
+    lines += [f"edge_slot:{index}:{name}" for index, name in enumerate(content["edge_slots"])]
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def _describe(transform: str | Mapping[str, float] | None) -> str:
+    if transform is None:
+        return "-"
+    if isinstance(transform, str):
+        return transform
+    ((kind, scale),) = transform.items()
+    return f"{kind}:{scale:g}"
+
+
 def hashes() -> dict[str, str]:
     """Hash by schema: `features`, and `graph` and `bars` where the engine has them."""
     found = {"features": str(document()["hash"])}

@@ -61,7 +61,9 @@ def _verify(folder: Path, verdict: Verdict) -> None:
         reasons.append(f"format is {stated.get('format')!r}, expected {contract.FORMAT!r}")
         return
     if stated["name"] != folder.parent.name or str(stated["version"]) != folder.name:
-        reasons.append(f"the contract names {stated['name']}/{stated['version']}, the folder {folder.parent.name}/{folder.name}")
+        reasons.append(
+            f"the contract names {stated['name']}/{stated['version']}, the folder {folder.parent.name}/{folder.name}"
+        )
     if stated["kind"] not in contract.KINDS:
         reasons.append(f"kind {stated['kind']!r} is none of {', '.join(contract.KINDS)}")
     contents = _read_files(folder, stated, reasons)
@@ -142,10 +144,12 @@ def _check_golden(opened: Any, stated: dict[str, Any], content: bytes, verdict: 
             if wanted.shape != found.shape or not np.isfinite(found).all():
                 verdict.reasons.append(f"golden case {number}: {name} has another shape or is not finite")
                 continue
-            difference = float(np.abs(found.astype(np.float64) - wanted).max(initial=0.0))
+            difference = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
             verdict.largest_difference = max(verdict.largest_difference, difference)
             if difference > stated["tolerance"]:
-                verdict.reasons.append(f"golden case {number}: {name} differs by {difference:.3g}, allowed {stated['tolerance']:g}")
+                verdict.reasons.append(
+                    f"golden case {number}: {name} differs by {difference:.3g}, allowed {stated['tolerance']:g}"
+                )
             low, high = ranges[name]
             if found.min(initial=high) < low or found.max(initial=low) > high:
                 verdict.reasons.append(f"golden case {number}: {name} leaves its range [{low:g}, {high:g}]")

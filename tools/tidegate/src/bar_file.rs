@@ -11,8 +11,8 @@ use arrow_schema::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
 use tidegate_market::MarketStage;
 use tidegate_market::bars::schema::{BAR_FEATURES, bars_schema_hash_hex};
-use tidegate_market::bars::{BarBuilder, BarMarkets, BarRule, BarVector, Finished, MINUTE_NS, MinuteBar, Origin};
-use tidegate_wire::event::{Bar, BookQuality, Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
+use tidegate_market::bars::{BarBuilder, BarRule, BarVector, Finished, MINUTE_NS, MinuteBar, Origin};
+use tidegate_wire::event::{Bar, Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
 use tidegate_wire::{InstrumentId, Registry};
 
 use crate::graph_file::FeatureFiles;
@@ -80,7 +80,17 @@ impl BarFile {
         })
     }
 
-    fn push(&mut self, instrument: InstrumentId, finished: &Finished) {
+    /// Names the instruments by their ids.
+    pub(crate) fn name_instruments(&mut self, registry: &Registry) {
+        self.names = registry.iter().map(|(_, instrument)| instrument.name()).collect();
+    }
+
+    /// Whether its bars are minutes, which the market stage finishes itself.
+    pub(crate) fn is_minutes(&self) -> bool {
+        self.rule == BarRule::Time(MINUTE_NS)
+    }
+
+    pub(crate) fn push(&mut self, instrument: InstrumentId, finished: &Finished) {
         if self.failed.is_some() {
             return;
         }
@@ -118,7 +128,7 @@ impl BarFile {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<u64> {
+    pub(crate) fn finish(mut self) -> Result<u64> {
         let path = self.path.display().to_string();
         if let Some(error) = self.failed {
             return Err(error.context(path));
@@ -129,49 +139,36 @@ impl BarFile {
     }
 }
 
-/// How bars come about.
-enum Bars {
-    /// Nobody asked for any.
-    None,
-    /// Minutes with features, from whatever a source has.
-    Minutes(BarMarkets, Box<BarFile>),
-    /// Cut from trades by another rule; bars of the venues' own cannot be, and are counted.
-    Cut(Vec<BarBuilder>, Box<BarFile>, u64),
-}
-
-/// The market stage with bars beside it.
+/// The market stage with bars cut from trades beside it, by another rule than the minute: those are the stage's own.
 pub(crate) struct BarTee {
     stage: MarketStage<FeatureFiles>,
-    /// One price mantissa in quote units, by instrument.
-    price_units: Vec<f64>,
-    bars: Bars,
+    cut: Option<Cut>,
+}
+
+struct Cut {
+    builders: Vec<BarBuilder>,
+    file: Box<BarFile>,
+    /// Bars of the venues' own: they cannot be cut anew.
+    refused: u64,
 }
 
 impl BarTee {
     pub(crate) fn new(stage: MarketStage<FeatureFiles>, file: Option<BarFile>, registry: &Registry) -> Self {
-        let price_units = registry.iter().map(|(_, i)| 1.0 / i.price_scale.units() as f64).collect();
-        let bars = match file {
-            None => Bars::None,
-            Some(mut file) => {
-                file.names = registry.iter().map(|(_, instrument)| instrument.name()).collect();
-                if file.rule == BarRule::Time(MINUTE_NS) {
-                    Bars::Minutes(BarMarkets::new(registry), Box::new(file))
-                } else {
-                    let builders = registry.iter().map(|(_, instrument)| BarBuilder::new(instrument, file.rule));
-                    Bars::Cut(builders.collect(), Box::new(file), 0)
-                }
-            }
-        };
-        Self { stage, price_units, bars }
+        let cut = file.map(|mut file| {
+            file.name_instruments(registry);
+            let builders = registry.iter().map(|(_, instrument)| BarBuilder::new(instrument, file.rule));
+            Cut { builders: builders.collect(), file: Box::new(file), refused: 0 }
+        });
+        Self { stage, cut }
     }
 
     /// The stage, and the number of bars written. The last, unfinished bars are not written.
     pub(crate) fn finish(self) -> Result<(MarketStage<FeatureFiles>, u64)> {
-        let bars = match self.bars {
-            Bars::None => 0,
-            Bars::Minutes(_, file) => file.finish()?,
-            Bars::Cut(_, file, 0) => file.finish()?,
-            Bars::Cut(.., bars) => {
+        let bars = match self.cut {
+            None => 0,
+            Some(cut) if cut.refused == 0 => cut.file.finish()?,
+            Some(cut) => {
+                let bars = cut.refused;
                 anyhow::bail!("{bars} bars are the venue's own and cannot be cut anew: leave --bar at time:60")
             }
         };
@@ -179,34 +176,16 @@ impl BarTee {
     }
 
     fn advance(&mut self, header: &Header) {
-        let (id, now) = (header.instrument, header.event_ns);
-        match &mut self.bars {
-            Bars::None => {}
-            Bars::Minutes(markets, file) => markets.advance(id, now, &mut |id, finished| file.push(id, finished)),
-            Bars::Cut(builders, file, _) => {
-                if let Some(bar) = builders.get_mut(id.index()).and_then(|builder| builder.advance(now)) {
-                    file.push(id, &cut(&bar));
-                }
-            }
-        }
-    }
-
-    /// The book changed: its mid matters where there is nothing else to make bars of.
-    fn mid(&mut self, header: &Header) {
-        let (id, Bars::Minutes(markets, _)) = (header.instrument, &mut self.bars) else { return };
-        if !markets.wants_mids(id) || self.stage.quality(id) != BookQuality::Good {
-            return;
-        }
-        let touch = self.stage.book(id).and_then(|book| book.best_bid().zip(book.best_ask()));
-        if let Some((bid, ask)) = touch {
-            let halves = bid.price.raw() + ask.price.raw();
-            markets.mid(id, header.event_ns, halves as f64 * 0.5 * self.price_units[id.index()]);
+        let Some(cut) = &mut self.cut else { return };
+        let builder = cut.builders.get_mut(header.instrument.index());
+        if let Some(bar) = builder.and_then(|builder| builder.advance(header.event_ns)) {
+            cut.file.push(header.instrument, &finished(&bar));
         }
     }
 }
 
 /// A bar cut by another rule than the minute has no features.
-fn cut(bar: &tidegate_market::bars::Bar) -> Finished {
+fn finished(bar: &tidegate_market::bars::Bar) -> Finished {
     Finished { bar: MinuteBar::from(bar), origin: Origin::Trades, features: BarVector::EMPTY }
 }
 
@@ -214,13 +193,11 @@ impl EventSink for BarTee {
     fn delta(&mut self, header: &Header, depth: Depth<'_>) {
         self.advance(header);
         self.stage.delta(header, depth);
-        self.mid(header);
     }
 
     fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
         self.advance(header);
         self.stage.snapshot(header, depth);
-        self.mid(header);
     }
 
     fn quote(&mut self, header: &Header, quote: &Quote) {
@@ -230,15 +207,11 @@ impl EventSink for BarTee {
 
     fn trade(&mut self, header: &Header, trade: &Trade) {
         self.advance(header);
-        let (id, now, sell) = (header.instrument, header.event_ns, header.flags & FLAG_SELL != 0);
-        match &mut self.bars {
-            Bars::None => {}
-            Bars::Minutes(markets, _) => markets.trade(id, now, trade, sell),
-            Bars::Cut(builders, file, _) => {
-                let filled = builders.get_mut(id.index()).and_then(|builder| builder.trade(now, trade, sell));
-                if let Some(bar) = filled {
-                    file.push(id, &cut(&bar));
-                }
+        if let Some(cut) = &mut self.cut {
+            let builder = cut.builders.get_mut(header.instrument.index());
+            let sell = header.flags & FLAG_SELL != 0;
+            if let Some(bar) = builder.and_then(|builder| builder.trade(header.event_ns, trade, sell)) {
+                cut.file.push(header.instrument, &finished(&bar));
             }
         }
         self.stage.trade(header, trade);
@@ -246,26 +219,16 @@ impl EventSink for BarTee {
 
     fn mark(&mut self, header: &Header, mark: &Mark) {
         self.advance(header);
-        if let Bars::Minutes(markets, file) = &mut self.bars {
-            markets.mark(header.instrument, header.event_ns, mark, &mut |id, finished| file.push(id, finished));
-        }
         self.stage.mark(header, mark);
     }
 
     fn bar(&mut self, header: &Header, bar: &Bar) {
-        match &mut self.bars {
-            Bars::None => {}
-            Bars::Minutes(markets, file) => {
-                markets.bar(header.instrument, bar, &mut |id, finished| file.push(id, finished));
-            }
-            Bars::Cut(.., refused) => *refused += 1,
-        }
+        self.cut.iter_mut().for_each(|cut| cut.refused += 1);
         self.stage.bar(header, bar);
     }
 
     fn status(&mut self, header: &Header, status: &Status) {
         self.stage.status(header, status);
-        self.mid(header);
     }
 
     fn heartbeat(&mut self, header: &Header) {

@@ -9,12 +9,14 @@ use arrow_array::builder::{Float32Builder, Int64Builder, StringBuilder, UInt16Bu
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
+use tidegate_market::bars::Finished;
 use tidegate_market::graph::schema::{EDGE_SLOTS, EDGE_VALUES, NODE_SLOTS, node_slots, schema_hash_hex};
 use tidegate_market::graph::{MarketGraph, Schedule};
 use tidegate_wire::Registry;
 use tidegate_wire::event::Header;
-use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::feature::{FeatureBody, FeatureSink, MinuteBody};
 
+use crate::bar_file::BarFile;
 use crate::parquet_file::{GROUP_ROWS, VectorFile, field, writer};
 
 /// A file of rows of 32-bit values with a few columns before them.
@@ -147,6 +149,7 @@ impl GraphFiles {
 pub(crate) struct FeatureFiles {
     pub(crate) vectors: Option<VectorFile>,
     pub(crate) graph: Option<GraphFiles>,
+    pub(crate) minutes: Option<BarFile>,
 }
 
 impl FeatureFiles {
@@ -158,13 +161,17 @@ impl FeatureFiles {
         if let Some(files) = &mut self.graph {
             files.graph = MarketGraph::new(registry);
         }
+        if let Some(minutes) = &mut self.minutes {
+            minutes.name_instruments(registry);
+        }
     }
 
-    /// Ends the files; gives the rows of vectors and the moments of the graph.
-    pub(crate) fn finish(self) -> Result<(u64, u64)> {
+    /// Ends the files; gives the rows of vectors, the moments of the graph and the minutes.
+    pub(crate) fn finish(self) -> Result<(u64, u64, u64)> {
         let rows = self.vectors.map_or(Ok(0), VectorFile::finish)?;
         let moments = self.graph.map_or(Ok(0), GraphFiles::finish)?;
-        Ok((rows, moments))
+        let minutes = self.minutes.map_or(Ok(0), BarFile::finish)?;
+        Ok((rows, moments, minutes))
     }
 }
 
@@ -176,6 +183,12 @@ impl FeatureSink for FeatureFiles {
         }
         if let Some(vectors) = &mut self.vectors {
             vectors.features(header, body);
+        }
+    }
+
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        if let Some(minutes) = &mut self.minutes {
+            minutes.push(header.instrument, &Finished::of_body(body));
         }
     }
 

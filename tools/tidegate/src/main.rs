@@ -12,6 +12,7 @@ mod parquet_file;
 mod plot;
 mod signals;
 mod summary;
+mod thresholds;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,8 @@ enum Command {
     Config(commands::config::Args),
     /// List, check, load, promote and roll back models
     Model(commands::model::Args),
+    /// Trip and reset breakers of a running engine, or tell it of news
+    Operate(commands::operate::Args),
     /// Run models beside an engine (engines start this themselves)
     #[command(hide = true)]
     Sidecar(commands::sidecar::Args),
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args),
         Command::Features(args) => commands::features::run(args),
         Command::Model(args) => commands::model::run(args),
+        Command::Operate(args) => commands::operate::run(args),
         Command::Sidecar(args) => commands::sidecar::run(args),
         Command::Config(args) => commands::config::run(args),
         Command::Simulate(args) => commands::simulate::run(args),

@@ -15,6 +15,7 @@ use tidegate_wire::clock::TickSource;
 use tidegate_wire::decision::BreakerState;
 
 use crate::output::{duration, number_table};
+use crate::thresholds::{Travels, print_travels, travels};
 
 /// Percentiles of one stage, ns.
 #[derive(Debug, Serialize)]
@@ -121,13 +122,16 @@ pub(crate) struct Summary {
     pub(crate) advice_expired: u64,
     /// Advice that was too old or a repetition.
     pub(crate) advice_refused: u64,
+    /// How far thresholds travelled, by instrument and target.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) thresholds: Travels,
     /// How models ran: off, process, inline, lockstep or re-enacted.
     pub(crate) models_mode: &'static str,
     /// What models did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) models: Option<DeskReport>,
-    /// Architecture of the CPU: digests under models belong to it and to the kernel.
-    pub(crate) cpu: &'static str,
+    /// Architecture and vector instructions of the CPU: digests under models belong to it and to the kernel.
+    pub(crate) cpu: String,
     pub(crate) decisions_digest: String,
     pub(crate) features_digest: String,
     pub(crate) features_schema: String,
@@ -188,9 +192,10 @@ impl Summary {
             advised: report.guard.advised,
             advice_expired: report.guard.expired_advice,
             advice_refused: report.guard.refused_advice,
+            thresholds: travels(report, plan),
             models_mode: plan.models.name(),
             models: report.models.clone(),
-            cpu: std::env::consts::ARCH,
+            cpu: cpu(),
             decisions_digest: format!("{:016x}", report.decisions_digest),
             features_digest: format!("{:016x}", report.features_digest),
             features_schema: tidegate_market::features::schema::schema_hash_hex(),
@@ -210,6 +215,24 @@ impl Summary {
             warnings: report.warnings.clone(),
         }
     }
+}
+
+/// The CPU's class, as far as it matters for what models answer.
+fn cpu() -> String {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+    let mut class = std::env::consts::ARCH.to_owned();
+    #[cfg(target_arch = "x86_64")]
+    for (name, there) in [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+    ] {
+        if there {
+            class.push(' ');
+            class.push_str(name);
+        }
+    }
+    class
 }
 
 fn instruments(report: &ReplayReport) -> Vec<InstrumentLine> {
@@ -289,7 +312,9 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     if s.models_mode != "off" || s.adjustments > 0 {
         print_models(s);
     }
-    anstream::println!("  digests  features {}  decisions {}", s.features_digest, s.decisions_digest);
+    let kernel = s.models.as_ref().and_then(|models| models.kernel.as_deref());
+    let header = kernel.map_or(String::new(), |kernel| format!(" ({}, kernel {kernel})", s.cpu));
+    anstream::println!("  digests{header}  features {}  decisions {}", s.features_digest, s.decisions_digest);
 
     let rows = s.instruments.iter().map(|i| {
         let open = if i.open_breakers.is_empty() { "-".into() } else { i.open_breakers.join(" ") };
@@ -311,6 +336,7 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
         anstream::println!("  {} {} is {}", scope.scope, scope.name, scope.state);
     }
     print_decisions(report);
+    print_travels(&s.thresholds);
     print_latency(s, report);
 }
 

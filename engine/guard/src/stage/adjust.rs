@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::GuardStage;
 use crate::conditions::{Calendar, Condition, of_time};
 use crate::tuning::Moment;
+use crate::watch::Watch;
 
 /// Bits of conditions that follow from time.
 const TIMED: u64 = Condition::Weekend.bit() | Condition::Funding.bit() | Condition::ScheduledEvent.bit();
@@ -42,8 +43,19 @@ impl<D: DecisionSink> GuardStage<D> {
     /// Advice that is too old, not newer than what was taken before, from the future or for nobody is counted and
     /// changes nothing.
     pub fn adopt(&mut self, advice: &Advice, now: i64) -> bool {
-        self.advance(now);
         let index = advice.instrument.index();
+        // First, so that advice that changes nothing moves no time either: nobody records it.
+        let takes = |watch: &&Watch| {
+            watch.started && {
+                let profile = &self.profiles[watch.profile];
+                watch.tuned.takes(advice, profile, now.max(self.now))
+            }
+        };
+        if self.watches.get(index).filter(takes).is_none() {
+            self.counters.refused_advice += 1;
+            return false;
+        }
+        self.advance_between(now);
         let (event, event_ns) = (self.next_event(), self.now);
         let moment = Moment { event, event_ns, instrument: advice.instrument };
         let taken = self.watches.get_mut(index).filter(|watch| watch.started).and_then(|watch| {
@@ -65,9 +77,16 @@ impl<D: DecisionSink> GuardStage<D> {
         self.adjusted(index, adjustment);
     }
 
-    /// Timers fire before the event that passes them, which is counted already.
+    /// Timers fire before the event that passes them. That one is counted already, unless time moves between events.
     const fn event_of_timer(&self) -> u64 {
-        self.events
+        self.events + self.between as u64
+    }
+
+    /// Moves event time between two events.
+    pub(super) fn advance_between(&mut self, now: i64) {
+        self.between = true;
+        self.advance(now);
+        self.between = false;
     }
 
     /// Conditions that follow from time may have changed.

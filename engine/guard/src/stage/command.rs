@@ -1,5 +1,6 @@
 //! What operators order: tripping and resetting breakers by hand, and the news flag.
 
+use tidegate_wire::advice::Operated;
 use tidegate_wire::decision::{Cause, DecisionSink, Scope};
 
 use super::{GuardStage, Place};
@@ -37,6 +38,24 @@ impl<D: DecisionSink> GuardStage<D> {
             Scope::Engine => 1,
         };
         if usize::from(id) < count { Ok(()) } else { Err(CommandError(scope, id)) }
+    }
+
+    /// Carries out a command that came from outside event time, before the next event, and records it so that a
+    /// re-enactment can repeat it.
+    ///
+    /// # Errors
+    /// The scope does not exist; nothing was done.
+    pub fn operate(&mut self, command: Command, now: i64) -> Result<(), CommandError> {
+        self.check(command)?;
+        self.advance_between(now);
+        let ((command_number, scope, scope_id), event) = (command.numbers(), self.next_event());
+        let event_ns = self.now;
+        let operated = Operated { event, event_ns, command: command_number, scope, scope_id, reserved: 0 };
+        self.sink.operated(&operated);
+        self.between = true;
+        let done = self.command(command);
+        self.between = false;
+        done
     }
 
     /// Carries out an operator's command, in event time.

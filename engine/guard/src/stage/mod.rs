@@ -56,6 +56,8 @@ pub struct GuardStage<D> {
     timed_until: i64,
     /// Events so far: what adjustments count from.
     events: u64,
+    /// Time moves although no event has come.
+    between: bool,
     venues: Vec<Group>,
     strategies: Vec<Group>,
     engine: Group,
@@ -115,6 +117,7 @@ impl<D: DecisionSink> GuardStage<D> {
             calendar: Calendar::default(),
             timed_until: i64::MIN,
             events: 0,
+            between: false,
             venues,
             strategies: strategies.iter().enumerate().map(group).collect(),
             engine: Group::new(Scope::Engine, 0, active, &escalation),

@@ -38,6 +38,18 @@ impl BarVector {
     /// A vector with nothing in it.
     pub const EMPTY: Self = Self { mask: 0, values: [0.0; BAR_FEATURE_COUNT] };
 
+    /// The vector of these values.
+    pub(super) fn of(value: impl Fn(usize) -> Option<f64>) -> Self {
+        let mut vector = Self::EMPTY;
+        for (index, slot) in vector.values.iter_mut().enumerate() {
+            if let Some(known) = value(index) {
+                *slot = known;
+                vector.mask |= 1 << index;
+            }
+        }
+        vector
+    }
+
     /// Feature `index`, or `None` where it is absent.
     pub fn get(&self, index: usize) -> Option<f64> {
         (self.mask >> index & 1 == 1).then(|| self.values[index])

@@ -11,8 +11,10 @@
 
 use tidegate_wire::decimal::POW10;
 use tidegate_wire::event::{Bar as VenueBar, MARK_DECIMALS, Mark, RATE_DECIMALS, Trade};
+use tidegate_wire::feature::{MINUTE_SLOTS, MinuteBody};
 use tidegate_wire::{Instrument, InstrumentId, Registry, Venue};
 
+use super::schema::BAR_FEATURE_COUNT;
 use crate::bars::{Bar, BarBuilder, BarFeatures, BarRule, BarVector};
 
 /// Nanoseconds of a minute.
@@ -83,6 +85,58 @@ pub struct Finished {
     pub origin: Origin,
     /// Its features; all absent for a bar that is no minute.
     pub features: BarVector,
+}
+
+impl Finished {
+    /// As a record.
+    pub fn body(&self) -> MinuteBody {
+        let MinuteBar { start_ns, end_ns, open, high, low, close, volume, bought, value, trades } = self.bar;
+        let known = [volume.is_some(), bought.is_some(), value.is_some(), trades.is_some()];
+        let mut body = MinuteBody {
+            start_ns,
+            end_ns,
+            origin: self.origin as u64,
+            known: known.iter().enumerate().map(|(bit, known)| u64::from(*known) << bit).sum(),
+            prices: [open, high, low, close],
+            volume: volume.unwrap_or(0.0),
+            bought: bought.unwrap_or(0.0),
+            value: value.unwrap_or(0.0),
+            trades: trades.unwrap_or(0),
+            mask: 0,
+            values: [0.0; MINUTE_SLOTS],
+        };
+        for (index, value) in body.values.iter_mut().enumerate().take(BAR_FEATURE_COUNT) {
+            if let Some(known) = self.features.get(index) {
+                *value = known;
+                body.mask |= 1 << index;
+            }
+        }
+        body
+    }
+
+    /// From a record.
+    pub fn of_body(body: &MinuteBody) -> Self {
+        let known = |bit: u32| body.known >> bit & 1 == 1;
+        let [open, high, low, close] = body.prices;
+        let bar = MinuteBar {
+            start_ns: body.start_ns,
+            end_ns: body.end_ns,
+            open,
+            high,
+            low,
+            close,
+            volume: known(0).then_some(body.volume),
+            bought: known(1).then_some(body.bought),
+            value: known(2).then_some(body.value),
+            trades: known(3).then_some(body.trades),
+        };
+        let origin = match body.origin {
+            2 => Origin::Venue,
+            1 => Origin::Trades,
+            _ => Origin::Mids,
+        };
+        Self { bar, origin, features: BarVector::of(|index| body.get(index)) }
+    }
 }
 
 /// One instrument.

@@ -22,7 +22,6 @@ use tidegate_guard::tuning::Tuning;
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
 
-use crate::control::SOCKET;
 use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
 use crate::wait::WaitStrategy;
@@ -234,7 +233,6 @@ impl Config {
             models: self.models.plan(&self.output.directory, &wrong)?,
             strategies,
             orders,
-            control: Some(self.output.directory.join(SOCKET)),
             outputs,
             read_ahead: self.replay.read_ahead_mib.saturating_mul(1 << 20),
             ..ReplayPlan::new(sources.collect::<Result<_, _>>()?)

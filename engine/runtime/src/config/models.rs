@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use serde::{Deserialize, Serialize};
 use tidegate_sidecar::gate::GateSettings;
-use tidegate_sidecar::serve::Settings;
+use tidegate_sidecar::serve::{Settings, TUNER};
 use tidegate_sidecar::{LoaderSettings, ShadowSettings};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,6 +34,8 @@ pub enum ModelsMode {
 pub struct ModelsConfig {
     /// Who runs them.
     pub mode: ModelsMode,
+    /// The one model that may move thresholds.
+    pub tuner: String,
     /// The model repository.
     pub directory: PathBuf,
     /// ONNX Runtime's shared library; else it is looked for beside the program.
@@ -62,6 +64,7 @@ impl Default for ModelsConfig {
     fn default() -> Self {
         Self {
             mode: ModelsMode::default(),
+            tuner: TUNER.into(),
             directory: "onnx".into(),
             library: None,
             every_ms: 1_000,
@@ -99,6 +102,9 @@ impl ModelsConfig {
         if !(divergence > 0.0 && divergence.is_finite()) {
             return Err(wrong("models.shadow_divergence", format!("{divergence}, expected above 0")));
         }
+        if self.shadow_runs == 0 {
+            return Err(wrong("models.shadow_runs", "0, expected at least 1".into()));
+        }
         let key = self.public_key.as_deref().map(public_key).transpose();
         let public_key = key.map_err(|reason| wrong("models.public_key", reason))?;
         if self.require_signature && public_key.is_none() {
@@ -111,6 +117,8 @@ impl ModelsConfig {
                 library: self.library.clone(),
                 gate,
                 watch: self.watch,
+                tuner: self.tuner.clone(),
+                resume: Default::default(),
             },
             shadow: ShadowSettings { runs: self.shadow_runs, divergence },
             every_ns: self.every_ms as i64 * 1_000_000,

@@ -4,15 +4,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::Backoff;
+use tidegate_guard::Command;
 use tidegate_market::graph::Schedule;
 use tidegate_sidecar::serve::{AdviceCells, Pace};
 use tidegate_wire::advice::Advice;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::Header;
-use tidegate_wire::feature::{FeatureBody, FeatureSink};
+use tidegate_wire::feature::{FeatureBody, FeatureSink, MinuteBody};
 use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::{InstrumentId, RecordKind};
@@ -33,15 +35,76 @@ pub(crate) enum Advisor {
     Reenact(VecDeque<Recorded>),
 }
 
-/// Advice that was adopted before some event, at some event time.
+/// What reached the guard from outside event time, before some event, at some event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
     /// Number of the guard's event from which it held.
     pub event: u64,
-    /// Event time at which it was adopted, ns since the Unix epoch.
+    /// Event time at which it was taken, ns since the Unix epoch.
     pub event_ns: i64,
-    /// The advice.
-    pub advice: Advice,
+    /// What it was.
+    pub what: Taken,
+}
+
+/// What the guard took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Advice.
+    Advice(Advice),
+    /// An operator's command.
+    Command(Command),
+}
+
+/// Commands of operators on their way to the hot loop.
+#[derive(Debug)]
+pub struct Inbox {
+    bell: AtomicU64,
+    queue: ArrayQueue<Command>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { bell: AtomicU64::new(0), queue: ArrayQueue::new(64) }
+    }
+}
+
+impl Inbox {
+    /// Hands a command over; `false` when the loop has not taken earlier ones.
+    pub fn put(&self, command: Command) -> bool {
+        let put = self.queue.push(command).is_ok();
+        self.bell.fetch_add(1, Ordering::Release);
+        put
+    }
+}
+
+/// The hot loop's end of an [`Inbox`].
+#[derive(Debug)]
+pub(crate) struct Orders {
+    inbox: Arc<Inbox>,
+    heard: u64,
+}
+
+impl Orders {
+    pub(crate) const fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, heard: 0 }
+    }
+
+    /// Carries out what has come.
+    #[inline(always)]
+    pub(crate) fn poll(&mut self, guard: &mut Guard) {
+        if self.inbox.bell.load(Ordering::Acquire) != self.heard {
+            self.carry_out(guard);
+        }
+    }
+
+    #[cold]
+    fn carry_out(&mut self, guard: &mut Guard) {
+        self.heard = self.inbox.bell.load(Ordering::Acquire);
+        while let Some(command) = self.inbox.queue.pop() {
+            // It was resolved against the same registry: its scope exists.
+            let _ = guard.operate(command, guard.now());
+        }
+    }
 }
 
 /// Cells with what has been read of them.
@@ -50,6 +113,11 @@ pub(crate) struct Mailbox {
     cells: Arc<AdviceCells>,
     heard: u64,
     seen: Vec<u64>,
+    /// Moment of the advice taken last, ns of event time, by instrument.
+    taken: Vec<i64>,
+    /// Least event time between two advices of an instrument, ns: whoever writes faster than it should does not load
+    /// the hot loop.
+    spacing_ns: i64,
 }
 
 /// A replay's side of a lockstep.
@@ -68,9 +136,10 @@ pub(crate) struct Lockstep {
 }
 
 impl Mailbox {
-    pub(crate) fn new(cells: Arc<AdviceCells>) -> Self {
-        let seen = vec![0; cells.len()];
-        Self { cells, heard: 0, seen }
+    /// For advice that comes every `every_ns` of event time.
+    pub(crate) fn new(cells: Arc<AdviceCells>, every_ns: i64) -> Self {
+        let (seen, taken) = (vec![0; cells.len()], vec![i64::MIN; cells.len()]);
+        Self { cells, heard: 0, seen, taken, spacing_ns: every_ns / 2 }
     }
 
     #[inline(always)]
@@ -88,11 +157,14 @@ impl Mailbox {
             // One that is just being written rings the bell again.
             let Some((version, words)) = cell.load() else { continue };
             *seen = version;
-            let advice = Advice::of_words(&words);
+            let advice = Advice::of_words(&words).canonical();
             // A cell of one instrument must not speak for another, whoever wrote it.
-            if advice.instrument.index() != index || !guard.adopt(&advice, now) {
+            let taken = &mut self.taken[index];
+            let too_soon = advice.event_ns < taken.saturating_add(self.spacing_ns);
+            if advice.instrument.index() != index || too_soon || !guard.adopt(&advice, now) {
                 continue;
             }
+            *taken = advice.event_ns;
             let stamps = &advice.stamps;
             if stamps.arrived == 0 || stamps.published == 0 {
                 continue;
@@ -115,7 +187,7 @@ impl Lockstep {
         every_ns: i64,
         latency_ns: i64,
     ) -> Self {
-        let (mailbox, schedule) = (Mailbox::new(cells), Schedule::new(every_ns));
+        let (mailbox, schedule) = (Mailbox::new(cells, every_ns), Schedule::new(every_ns));
         Self { mailbox, vectors, pace, schedule, latency_ns, sent: 0, due: i64::MAX }
     }
 
@@ -167,6 +239,13 @@ impl Lockstep {
     }
 }
 
+/// However a replay ends, its sidecar must not wait for it.
+impl Drop for Lockstep {
+    fn drop(&mut self) {
+        self.pace.done.store(true, Ordering::Release);
+    }
+}
+
 impl Advisor {
     /// Before the guard takes an event. Gives the ticks that a replay stood still for an answer, which are no latency
     /// of the event.
@@ -193,6 +272,15 @@ impl Advisor {
         }
     }
 
+    /// A bar has ended.
+    pub(crate) fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        if let Self::Lockstep(lockstep) = self
+            && !lockstep.pace.ended.load(Ordering::Relaxed)
+        {
+            lockstep.vectors.minute(header, body);
+        }
+    }
+
     /// While there is no event.
     #[inline(always)]
     pub(crate) fn idle(&mut self, guard: &mut Guard, clock: &Clock, recorder: &mut Recorder) {
@@ -203,15 +291,15 @@ impl Advisor {
         }
     }
 
-    /// There will be no more events. Gives what was recorded but never came to its turn.
-    pub(crate) fn finish(self) -> usize {
+    /// There will be no more events: what was taken after the last one is taken again. Gives what was recorded but
+    /// never came to its turn.
+    pub(crate) fn finish(self, guard: &mut Guard) -> usize {
         match self {
-            Self::Lockstep(lockstep) => {
-                lockstep.pace.done.store(true, Ordering::Release);
-                0
+            Self::Reenact(mut recorded) => {
+                reenact(&mut recorded, guard);
+                recorded.len()
             }
-            Self::Reenact(recorded) => recorded.len(),
-            Self::None | Self::Live(_) => 0,
+            Self::None | Self::Live(_) | Self::Lockstep(_) => 0,
         }
     }
 }
@@ -220,7 +308,13 @@ impl Advisor {
 fn reenact(recorded: &mut VecDeque<Recorded>, guard: &mut Guard) {
     let next = guard.next_event();
     while let Some(front) = recorded.front().filter(|front| front.event <= next) {
-        guard.adopt(&front.advice, front.event_ns);
+        match front.what {
+            Taken::Advice(advice) => {
+                guard.adopt(&advice, front.event_ns);
+            }
+            // It was carried out then: its scope exists.
+            Taken::Command(command) => drop(guard.operate(command, front.event_ns)),
+        }
         recorded.pop_front();
     }
 }

@@ -1,16 +1,18 @@
 //! Who runs the sidecar: a thread, or a process that is started, watched and started again.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde::{Deserialize, Serialize};
+use tidegate_sidecar::Resume;
 use tidegate_sidecar::messages::{Event, Request};
 use tidegate_sidecar::serve::{AdviceCells, Pace, Settings, run_free, run_lockstep};
 use tidegate_wire::relay::{RecordReader, RecordWriter};
@@ -26,6 +28,11 @@ const OBSERVER_LINES: u64 = 1 << 16;
 const LOCKSTEP_LINES: u64 = 1 << 14;
 /// Pauses before a sidecar is started again: the first, and the longest.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How often a sidecar is asked whether it lives, and how long it may stay silent: one that hangs is worse than a dead
+/// one, because nobody would start another.
+const PING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Number of a request that only asks for a sign of life.
+const PING_ID: u64 = 0;
 /// How long a sidecar may take to end when it is told to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -93,7 +100,11 @@ struct Greeting {
 
 impl Companion {
     /// Starts what a plan asks for.
-    pub(crate) fn start(plan: &ModelsPlan, registry: &Registry) -> Result<(Option<Self>, Outlet), CompanionError> {
+    pub(crate) fn start(
+        plan: &ModelsPlan,
+        registry: &Registry,
+        stop: &AtomicBool,
+    ) -> Result<(Option<Self>, Outlet), CompanionError> {
         let observers = || Region::anonymous(RegionKind::Overwrite, OBSERVER_LINES).map(Arc::new);
         match plan {
             ModelsPlan::Off => Ok((None, Outlet { advisor: Advisor::None, observers: observers()? })),
@@ -103,7 +114,7 @@ impl Companion {
             }
             ModelsPlan::Inline(settings) => {
                 let (observers, cells) = (observers()?, Arc::new(AdviceCells::anonymous(registry.len())?));
-                let advisor = Advisor::Live(Mailbox::new(cells.clone()));
+                let advisor = Advisor::Live(Mailbox::new(cells.clone(), settings.every_ns));
                 let mut reader = overwrite::Reader::newest(observers.clone());
                 let (settings, registry) = (settings.clone(), registry.clone());
                 let companion = Self::thread(move |requests, events| {
@@ -112,7 +123,7 @@ impl Companion {
                 Ok((Some(companion), Outlet { advisor, observers }))
             }
             ModelsPlan::Lockstep { settings, latency } => {
-                let (companion, advisor) = lockstep(settings, *latency, registry)?;
+                let (companion, advisor) = lockstep(settings, *latency, registry, stop)?;
                 Ok((Some(companion), Outlet { advisor, observers: observers()? }))
             }
             ModelsPlan::Process { settings, program, memory } => process(settings, program, memory, registry),
@@ -144,6 +155,7 @@ fn lockstep(
     settings: &Settings,
     latency: Duration,
     registry: &Registry,
+    stop: &AtomicBool,
 ) -> Result<(Companion, Advisor), CompanionError> {
     let latency_ns = i64::try_from(latency.as_nanos()).unwrap_or(i64::MAX);
     if latency_ns >= settings.every_ns {
@@ -158,12 +170,14 @@ fn lockstep(
     // Models of a replay are those at its start: what comes meanwhile would come at another event every time.
     let mut settings = settings.clone();
     settings.loader.watch = false;
+    settings.loader.gate.enforce_latency = false;
     let (registry, there) = (registry.clone(), ready.clone());
     let companion = Companion::thread(move |requests, events| {
         let reader = RecordReader::new(lossless::Reader::resume(ring));
         run_lockstep(&settings, &registry, reader, cells, &pace, &there, (requests, events));
     })?;
-    while !ready.load(Ordering::Acquire) && companion.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+    let running = |companion: &Companion| companion.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+    while !ready.load(Ordering::Acquire) && running(&companion) && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok((companion, Advisor::Lockstep(Box::new(advisor))))
@@ -183,27 +197,68 @@ fn process(
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(memory).map_err(folder)?;
     let (features, cells) = (memory.join("features.ring"), memory.join("advice.cells"));
     let observers = Arc::new(Region::create(&features, RegionKind::Overwrite, OBSERVER_LINES)?);
-    let mailbox = Mailbox::new(Arc::new(AdviceCells::create(&cells, registry.len())?));
+    let mailbox = Mailbox::new(Arc::new(AdviceCells::create(&cells, registry.len())?), settings.every_ns);
     let instruments = registry.iter().map(|(_, i)| (i.venue, i.symbol.clone())).collect();
     let greeting = Greeting { settings: settings.clone(), instruments, features, cells };
     let program = program.to_owned();
-    let mut companion = Companion::thread(move |requests, events| supervise(&program, &greeting, &requests, &events))?;
+    let mut companion = Companion::thread(move |requests, events| supervise(&program, greeting, &requests, &events))?;
     companion.memory = Some(memory.to_owned());
     Ok((Some(companion), Outlet { advisor: Advisor::Live(mailbox), observers }))
 }
 
+/// What is known of a child: when anything was heard of it last, and where the next one would have to go on.
+#[derive(Debug)]
+struct Known {
+    heard: Instant,
+    resume: BTreeMap<String, Resume>,
+    /// The version in the gate.
+    judging: Option<(String, u32)>,
+}
+
+impl Known {
+    fn hear(&mut self, event: &Event) {
+        self.heard = Instant::now();
+        match event {
+            Event::Judging { name, version } => self.judging = Some((name.clone(), *version)),
+            Event::Refused { .. } => self.judging = None,
+            Event::Admitted { .. } => self.judging = None,
+            Event::Promoted { name, to, .. } => {
+                let resume = self.resume.entry(name.clone()).or_default();
+                (resume.in_force, resume.known) = (Some(*to), resume.known.max(*to));
+            }
+            Event::RolledBack { name, from, to, .. } => {
+                let resume = self.resume.entry(name.clone()).or_default();
+                (resume.in_force, resume.known) = (Some(*to), resume.known.max(*from));
+            }
+            _ => {}
+        }
+    }
+
+    /// The child has ended: a version that was being judged then is not judged again.
+    fn lost(&mut self) {
+        if let Some((name, version)) = self.judging.take() {
+            self.resume.entry(name).or_default().deadly.push(version);
+        }
+    }
+}
+
 /// Keeps a sidecar process running until it is told to stop.
-fn supervise(program: &Path, greeting: &Greeting, requests: &Receiver<Request>, events: &Sender<Event>) {
+fn supervise(program: &Path, greeting: Greeting, requests: &Receiver<Request>, events: &Sender<Event>) {
+    let mut greeting = greeting;
+    let resume = BTreeMap::new();
+    let known = Arc::new(Mutex::new(Known { heard: Instant::now(), resume, judging: None }));
     let mut pause = RESTART.0;
     loop {
         let started = Instant::now();
-        let reason = match spawn(program, greeting, events) {
-            Ok(mut child) => match accompany(&mut child, requests) {
+        greeting.settings.loader.resume = lock(&known).resume.clone();
+        let reason = match spawn(program, &greeting, events, &known) {
+            Ok((mut child, lines)) => match accompany(&mut child, &lines, &known, requests) {
                 Some(reason) => reason,
                 None => return,
             },
             Err(error) => format!("{}: {error}", program.display()),
         };
+        lock(&known).lost();
         if events.send(Event::Lost { reason }).is_err() {
             return;
         }
@@ -227,46 +282,96 @@ fn refuse(request: &Request, events: &Sender<Event>) {
     }
 }
 
-fn spawn(program: &Path, greeting: &Greeting, events: &Sender<Event>) -> std::io::Result<Child> {
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    // Nobody panics while holding it; a poisoned one is still whole.
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Longest line that is taken from a child, bytes.
+const LINE_MAX: u64 = 1 << 20;
+
+/// Starts a child, with a thread that hears it and one that writes to it: a child that hangs must hold neither the
+/// supervisor nor the end of the engine.
+fn spawn(
+    program: &Path,
+    greeting: &Greeting,
+    events: &Sender<Event>,
+    known: &Arc<Mutex<Known>>,
+) -> std::io::Result<(Child, Sender<String>)> {
+    let (lines, written) = unbounded::<String>();
     let mut child = Command::new(program)
         .arg("sidecar")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()?;
-    let stdin = child.stdin.as_mut().ok_or(std::io::ErrorKind::BrokenPipe)?;
-    let line = serde_json::to_string(greeting)?;
-    // One that has died already is found by whoever waits for it.
-    let _ = stdin.write_all(format!("{line}\n").as_bytes());
-    let stdout = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
-    let events = events.clone();
-    let read = move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            // What is no event of ours is of no use to anybody.
-            if let Ok(event) = serde_json::from_str(&line) {
-                let _ = events.send(event);
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(std::io::ErrorKind::BrokenPipe.into());
+    };
+    let write = move || {
+        for line in written {
+            // One that has died is found by whoever waits for it. The end of the lines closes its input.
+            if stdin.write_all(format!("{line}\n").as_bytes()).is_err() {
+                return;
             }
         }
     };
-    std::thread::Builder::new().name("tide-hears".into()).spawn(read)?;
-    Ok(child)
+    let (events, known) = (events.clone(), known.clone());
+    lock(&known).heard = Instant::now();
+    let hear = move || {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = Vec::new();
+        while (&mut stdout).take(LINE_MAX).read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            // What is no event of ours is of no use to anybody.
+            if let Ok(event) = serde_json::from_slice(&line) {
+                lock(&known).hear(&event);
+                let _ = events.send(event);
+            }
+            line.clear();
+        }
+    };
+    let threads = std::thread::Builder::new()
+        .name("tide-tells".into())
+        .spawn(write)
+        .and_then(|_| std::thread::Builder::new().name("tide-hears".into()).spawn(hear));
+    if let Err(error) = threads {
+        end(&mut child);
+        return Err(error);
+    }
+    let _ = lines.send(serde_json::to_string(greeting)?);
+    Ok((child, lines))
 }
 
-/// Passes requests on until the child ends (says how) or was told to (`None`).
-fn accompany(child: &mut Child, requests: &Receiver<Request>) -> Option<String> {
+/// Passes requests on until the child ends or hangs (says how) or was told to end (`None`).
+fn accompany(
+    child: &mut Child,
+    lines: &Sender<String>,
+    known: &Mutex<Known>,
+    requests: &Receiver<Request>,
+) -> Option<String> {
+    let mut pinged = Instant::now();
+    let send = |request: &Request| {
+        // Its writer has ended with it; that is found below.
+        let _ = lines.send(serde_json::to_string(request).unwrap_or_default());
+    };
     loop {
         match requests.recv_timeout(Duration::from_millis(50)) {
             Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                send(&Request::Stop);
                 farewell(child);
                 return None;
             }
-            Ok(request) => {
-                if let Some(stdin) = &mut child.stdin {
-                    let line = serde_json::to_string(&request).unwrap_or_default();
-                    let _ = stdin.write_all(format!("{line}\n").as_bytes());
-                }
-            }
+            Ok(request) => send(&request),
             Err(RecvTimeoutError::Timeout) => {}
+        }
+        if pinged.elapsed() > PING.0 {
+            pinged = Instant::now();
+            send(&Request::List { id: PING_ID });
+        }
+        let silent = lock(known).heard.elapsed();
+        if silent > PING.1 {
+            end(child);
+            return Some(format!("the sidecar was silent for {} s and was killed", silent.as_secs()));
         }
         if let Ok(Some(status)) = child.try_wait() {
             return Some(format!("the sidecar ended: {status}"));
@@ -274,9 +379,12 @@ fn accompany(child: &mut Child, requests: &Receiver<Request>) -> Option<String> 
     }
 }
 
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 fn farewell(child: &mut Child) {
-    // The end of its input is the sign to end.
-    drop(child.stdin.take());
     let until = Instant::now() + FAREWELL;
     while Instant::now() < until {
         if !matches!(child.try_wait(), Ok(None)) {
@@ -284,8 +392,7 @@ fn farewell(child: &mut Child) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let _ = child.kill();
-    let _ = child.wait();
+    end(child);
 }
 
 /// The sidecar's process: greeted on standard input, requests there afterwards, events on standard output.
@@ -302,6 +409,7 @@ pub fn serve_child() -> Result<(), CompanionError> {
     // An interrupt from the terminal reaches the engine too, which ends its input when it is time.
     // SAFETY: a plain call; ignoring a signal runs no code of ours.
     unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    limit_memory();
     let registry = registry(&greeting.instruments);
     let region = Arc::new(Region::open(&greeting.features, RegionKind::Overwrite)?);
     let cells = Arc::new(AdviceCells::open(&greeting.cells)?);
@@ -331,6 +439,17 @@ pub fn serve_child() -> Result<(), CompanionError> {
     run_free(&greeting.settings, &registry, &mut reader, cells, requested, told);
     let _ = telling.join();
     Ok(())
+}
+
+/// Most memory of a sidecar's process, bytes: what a hostile model asks for must not come out of the engine's.
+const MEMORY_MAX: u64 = 8 << 30;
+
+/// Keeps a sidecar from taking the host's memory, and offers it first where memory runs out.
+fn limit_memory() {
+    let limit = libc::rlimit { rlim_cur: MEMORY_MAX, rlim_max: MEMORY_MAX };
+    // SAFETY: the pointer is to a value of our own. A host that refuses has its reasons; the engine is no worse off.
+    unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+    let _ = std::fs::write("/proc/self/oom_score_adj", "500");
 }
 
 /// Instruments by name: all that the market graph needs of them.

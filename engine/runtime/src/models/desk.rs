@@ -62,7 +62,6 @@ struct State {
     report: DeskReport,
     history: Vec<Heard>,
     waiting: HashMap<u64, Sender<Answer>>,
-    predictions: BTreeMap<(String, u16), (i64, Vec<f32>)>,
     lost_lines: u64,
 }
 
@@ -105,7 +104,7 @@ impl Desk {
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let heard = Heard { wall_ns: wall.as_nanos() as u64, event };
             let mut lost = 0;
-            if !matches!(heard.event, Event::Answer { .. })
+            if !matches!(heard.event, Event::Answer { .. } | Event::Judging { .. })
                 && let Some((path, out)) = &mut file
                 && let Err(error) = write_line(out, &heard)
             {
@@ -158,6 +157,7 @@ impl State {
         match &heard.event {
             Event::Ready { kernel, .. } => report.kernel = Some(kernel.clone()),
             Event::Unavailable { reason } => report.unavailable = Some(reason.clone()),
+            Event::Judging { .. } => return,
             Event::Admitted { .. } => {}
             Event::Refused { reason, .. } => {
                 *report.refusals.entry(word(*reason).to_owned()).or_default() += 1;
@@ -171,10 +171,12 @@ impl State {
                 report.in_force.insert(name.clone(), *to);
             }
             Event::Fault { .. } => report.faults += 1,
-            Event::Lost { .. } => report.restarts += 1,
-            Event::Prediction { name, instrument, event_ns, values, .. } => {
+            Event::Lost { .. } => {
+                report.restarts += 1;
+                report.in_force.clear();
+            }
+            Event::Prediction { .. } => {
                 report.predictions += 1;
-                self.predictions.insert((name.clone(), *instrument), (*event_ns, values.clone()));
                 return;
             }
             Event::Answer { id, error, models } => {
@@ -214,6 +216,6 @@ fn log(event: &Event) {
         Event::RolledBack { name, from, to, .. } => warn!(name, from, to, "model: rolled back"),
         Event::Fault { name, version, text } => warn!(name, version, fault = text, "model: failed"),
         Event::Lost { reason } => warn!(reason, "sidecar: lost, started again"),
-        Event::Prediction { .. } | Event::Answer { .. } => {}
+        Event::Judging { .. } | Event::Prediction { .. } | Event::Answer { .. } => {}
     }
 }

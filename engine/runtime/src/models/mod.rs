@@ -6,18 +6,19 @@ mod desk;
 mod record;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tidegate_sidecar::serve::Settings;
 use tidegate_wire::Registry;
 
-pub use advisor::Recorded;
-pub(crate) use advisor::{Advisor, Lockstep, Mailbox};
+pub(crate) use advisor::{Advisor, Lockstep, Mailbox, Orders};
+pub use advisor::{Inbox, Recorded, Taken};
 use companion::{Companion, Outlet};
 pub use companion::{CompanionError, serve_child};
 use desk::DeskThread;
 pub use desk::{Desk, DeskReport};
-pub use record::{AdjustmentLine, RecordError, read_record};
+pub use record::{AdjustmentLine, OperatedLine, RecordError, read_record};
 
 /// Who runs the models, and how the engine waits for them.
 #[derive(Clone, Debug, Default)]
@@ -68,42 +69,57 @@ impl ModelsPlan {
     }
 }
 
-/// A running sidecar with the desk that hears it.
+/// A sidecar with the desk that hears it; or why there is none although one was wanted.
 pub(crate) struct Models {
-    companion: Companion,
-    desk: Desk,
-    thread: DeskThread,
+    running: Option<(Companion, DeskThread)>,
+    desk: Option<Desk>,
+    unavailable: Option<String>,
 }
 
 impl Models {
-    /// Starts what a plan asks for; events go to `file`. Gives what the hot loop needs besides.
+    /// Starts what a plan asks for; events go to `file`. Gives what the hot loop needs besides. A process that gets no
+    /// memory to share is no reason to stop: the engine runs on its static profiles and says so.
     pub(crate) fn start(
         plan: &ModelsPlan,
         registry: &Registry,
         file: Option<&Path>,
-    ) -> Result<(Option<Self>, Outlet), CompanionError> {
-        let (companion, outlet) = Companion::start(plan, registry)?;
-        let Some(companion) = companion else { return Ok((None, outlet)) };
+        stop: &AtomicBool,
+    ) -> Result<(Self, Outlet), CompanionError> {
+        let nobody = |unavailable: Option<String>| Self { running: None, desk: None, unavailable };
+        let (companion, outlet) = match Companion::start(plan, registry, stop) {
+            Ok((Some(companion), outlet)) => (companion, outlet),
+            Ok((None, outlet)) => return Ok((nobody(None), outlet)),
+            Err(error @ (CompanionError::Memory(_) | CompanionError::Folder { .. }))
+                if matches!(plan, ModelsPlan::Process { .. }) =>
+            {
+                let (_, outlet) = Companion::start(&ModelsPlan::Off, registry, stop)?;
+                return Ok((nobody(Some(format!("no memory to share with a sidecar: {error}"))), outlet));
+            }
+            Err(error) => return Err(error),
+        };
         let (requests, events) = (companion.requests.clone(), companion.events.clone());
         let opened = Desk::open(requests, events, file).map_err(|source| {
             let path = file.map_or_else(String::new, |path| path.display().to_string());
             CompanionError::Folder { path, source }
         });
         let (desk, thread) = opened?;
-        Ok((Some(Self { companion, desk, thread }), outlet))
+        Ok((Self { running: Some((companion, thread)), desk: Some(desk), unavailable: None }, outlet))
     }
 
     /// The desk, for whoever asks.
-    pub(crate) fn desk(&self) -> Desk {
+    pub(crate) fn desk(&self) -> Option<Desk> {
         self.desk.clone()
     }
 
-    /// Ends the sidecar and gives what it told.
-    pub(crate) fn finish(mut self) -> DeskReport {
-        self.companion.stop();
-        // Its last sender goes with it, and the desk ends.
-        drop(self.companion);
-        self.thread.finish();
-        self.desk.report()
+    /// Ends the sidecar and gives what it told; `None` when none was wanted.
+    pub(crate) fn finish(self) -> Option<DeskReport> {
+        if let Some((mut companion, thread)) = self.running {
+            companion.stop();
+            // Its last sender goes with it, and the desk ends.
+            drop(companion);
+            thread.finish();
+        }
+        let unavailable = self.unavailable.map(|reason| DeskReport { unavailable: Some(reason), ..Default::default() });
+        self.desk.map(|desk| desk.report()).or(unavailable)
     }
 }

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tidegate_guard::Command;
 use tidegate_guard::conditions::Condition;
 use tidegate_wire::Registry;
-use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, AdviceStamps, Clamp, Origin, TARGETS, Target};
+use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, AdviceStamps, Clamp, Operated, Origin, TARGETS, Target};
+use tidegate_wire::decision::Scope;
 
-use super::Recorded;
+use super::{Recorded, Taken};
 
 /// Levels by name; thresholds in their rule's unit, recovery as seconds (advised) or as a factor on cooling (in force).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,8 +145,55 @@ impl AdjustmentLine {
             levels: line.levels.levels(),
             stamps: AdviceStamps::default(),
         };
-        Ok(Some(Recorded { event: self.event, event_ns: self.event_ns, advice }))
+        Ok(Some(Recorded { event: self.event, event_ns: self.event_ns, what: Taken::Advice(advice) }))
     }
+}
+
+/// An operator's command as people and programs read it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperatedLine {
+    /// Number of the guard's event from which it holds.
+    pub event: u64,
+    /// Event time, ns since the Unix epoch.
+    pub event_ns: i64,
+    /// What: `trip`, `reset`, `news` or `no-news`.
+    pub operator: String,
+    /// Kind of scope, for the first two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// Number within the scope.
+    #[serde(default)]
+    pub scope_id: u16,
+}
+
+/// Words for an operator's commands, by number.
+const COMMANDS: [&str; 4] = ["trip", "reset", "news", "no-news"];
+
+impl OperatedLine {
+    /// The line of a command.
+    pub fn of(operated: &Operated) -> Self {
+        Self {
+            event: operated.event,
+            event_ns: operated.event_ns,
+            operator: COMMANDS.get(usize::from(operated.command)).copied().unwrap_or("unknown").to_owned(),
+            scope: Scope::from_repr(operated.scope).filter(|_| operated.command < 2),
+            scope_id: operated.scope_id,
+        }
+    }
+
+    fn recorded(&self) -> Option<Recorded> {
+        let command = COMMANDS.iter().position(|word| *word == self.operator)? as u8;
+        let command = Command::of_numbers(command, self.scope.map_or(0, |scope| scope as u8), self.scope_id)?;
+        Some(Recorded { event: self.event, event_ns: self.event_ns, what: Taken::Command(command) })
+    }
+}
+
+/// A line of a record: one or the other.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Operated(OperatedLine),
+    Adjustment(Box<AdjustmentLine>),
 }
 
 /// A record that cannot be re-enacted.
@@ -178,10 +227,19 @@ pub fn read_record(path: &Path, registry: &Registry) -> Result<Vec<Recorded>, Re
     let name = || path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| RecordError::Io { path: name(), source })?;
     let mut recorded: Vec<Recorded> = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+    // A crash may have cut the last line off: what has no end was never adopted for sure.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for (index, line) in whole.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
         let wrong = |reason: String| RecordError::Line { path: name(), line: index + 1, reason };
-        let parsed: AdjustmentLine = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
-        if let Some(next) = parsed.recorded(registry).map_err(wrong)? {
+        let parsed = serde_json::from_str(line).map_err(|error| wrong(format!("no line of a record: {error}")))?;
+        let next = match parsed {
+            Line::Operated(line) => {
+                let operator = line.operator.clone();
+                Some(line.recorded().ok_or_else(|| wrong(format!("an operator does not {operator:?}")))?)
+            }
+            Line::Adjustment(line) => line.recorded(registry).map_err(wrong)?,
+        };
+        if let Some(next) = next {
             if recorded.last().is_some_and(|last| last.event > next.event) {
                 return Err(wrong("its event comes before that of the line above".into()));
             }
@@ -224,11 +282,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("adjustments.jsonl");
         let text = serde_json::to_string(&line).expect("JSON");
-        std::fs::write(&path, format!("{text}\n\n")).expect("written");
+        let trip = Operated { event: 78, event_ns: 6, command: 0, scope: 1, scope_id: 2, ..Operated::zeroed() };
+        let order = serde_json::to_string(&OperatedLine::of(&trip)).expect("JSON");
+        std::fs::write(&path, format!("{text}\n\n{order}\n")).expect("written");
         let recorded = read_record(&path, &registry).expect("read");
-        assert_eq!(recorded, [Recorded { event: 77, event_ns: 5, advice }]);
+        let command = Taken::Command(Command::Trip(Scope::Venue, 2));
+        let expected = [
+            Recorded { event: 77, event_ns: 5, what: Taken::Advice(advice) },
+            Recorded { event: 78, event_ns: 6, what: command },
+        ];
+        assert_eq!(recorded, expected);
         std::fs::write(&path, format!("{text}\nnonsense\n")).expect("written");
         assert!(read_record(&path, &registry).expect_err("nonsense").to_string().contains("line 2"));
+        std::fs::write(&path, format!("{text}\n{}", &text[..40])).expect("written");
+        assert_eq!(read_record(&path, &registry).expect("torn").len(), 1);
         let error = read_record(&path, &Registry::new()).expect_err("another run").to_string();
         assert!(error.contains("BTCUSDT.binance-usdm"), "{error}");
     }

@@ -8,7 +8,6 @@ mod orders;
 mod report;
 mod source;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -29,10 +28,10 @@ use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
 use tidegate_wire::{InstrumentId, Price, Registry, Venue};
 
 use crate::alloc;
-use crate::control::{Control, ControlError};
+use crate::control::{Claim, Control, ControlError, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
-use crate::models::{CompanionError, Models, ModelsPlan};
+use crate::models::{CompanionError, Inbox, Models, ModelsPlan};
 use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
@@ -40,7 +39,7 @@ use names::{correlations, strategies};
 use report::{Extras, report};
 use source::{ReplaySource, Times, take_back};
 
-pub use orders::Order;
+pub use orders::{Instruction, Order};
 pub use report::{InstrumentReport, ReplayReport};
 
 pub use crate::scribe::{DecisionLine, Names, Outputs};
@@ -109,8 +108,8 @@ pub struct ReplayPlan {
     pub calendar: Calendar,
     /// Who moves thresholds.
     pub models: ModelsPlan,
-    /// Control socket; none without.
-    pub control: Option<PathBuf>,
+    /// The claimed output directory, where the control socket is; none without.
+    pub control: Option<Arc<Claim>>,
     /// Where records go.
     pub outputs: Outputs,
     /// Frames read ahead at most, bytes.
@@ -257,11 +256,12 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     guard.schedule(plan.orders.iter().map(|order| order.resolve(&registry, &strategies)).collect::<Result<_, _>>()?)?;
     guard.set_calendar(plan.calendar.clone());
     let staged = plan.topology == Topology::Staged;
-    let (models, outlet) = Models::start(&plan.models, &registry, plan.outputs.models.as_deref())?;
-    let control = plan.control.as_deref().map(|path| Control::open(path, models.as_ref().map(Models::desk)));
-    let control = control.transpose()?;
+    let (models, outlet) = Models::start(&plan.models, &registry, plan.outputs.models.as_deref(), stop)?;
+    let inbox = Arc::new(Inbox::default());
+    let operator = Operator::new(models.desk(), inbox.clone(), &registry, &strategies);
+    let control = plan.control.as_ref().map(|claim| Control::open(claim, operator)).transpose()?;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
-    let tail = tail.advised_by(outlet.advisor);
+    let tail = tail.advised_by(outlet.advisor).ordered_by(inbox);
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
     let placement = placement(plan);
@@ -288,7 +288,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let end = Instant::now();
     let noise = meter.take().map(HiccupMeter::stop);
     drop(control);
-    let models = models.map(Models::finish);
+    let models = models.finish();
     done.store(true, Ordering::Release);
     let written = scribe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let (remains, reader) = outcome?;
@@ -297,6 +297,9 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     warnings.extend(remains.warnings.iter().cloned());
     if remains.guard.orders_left() > 0 {
         warnings.push(format!("{} orders were not carried out: their time did not come", remains.guard.orders_left()));
+    }
+    for (reason, times) in models.iter().flat_map(|models| &models.refusals) {
+        warnings.push(format!("{times} models were refused: {reason}"));
     }
     if remains.advice_left > 0 {
         warnings

@@ -10,17 +10,60 @@ use tidegate_wire::{Registry, Venue};
 
 use super::RunError;
 
-/// A breaker to trip or to reset by hand, some event time after the first frame.
+/// What an operator wants: `trip:engine`, `reset:instrument:BTCUSDT.binance-usdm`, `news:on`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instruction {
+    /// A breaker to trip or to reset by hand.
+    Breaker {
+        /// Reset instead of trip.
+        reset: bool,
+        /// What kind of scope.
+        scope: Scope,
+        /// Which one, by name; empty for the engine.
+        name: String,
+    },
+    /// There is news, or no more.
+    News(bool),
+}
+
+/// An instruction, some event time after the first frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Event time after the first frame.
     pub after: Duration,
-    /// Reset instead of trip.
-    pub reset: bool,
-    /// What kind of scope.
-    pub scope: Scope,
-    /// Which one, by name; empty for the engine.
-    pub name: String,
+    /// What is wanted then.
+    pub instruction: Instruction,
+}
+
+/// What an instruction looks like.
+const EXPECTED: &str = "trip|reset:instrument|venue|strategy|engine[:NAME] or news:on|off";
+
+impl FromStr for Instruction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("{text:?}: {what}; expected {EXPECTED}");
+        let mut parts = text.splitn(3, ':');
+        let mut next = || parts.next().unwrap_or_default();
+        let reset = match next() {
+            "trip" => false,
+            "reset" => true,
+            "news" => {
+                return match next() {
+                    "on" => Ok(Self::News(true)),
+                    "off" => Ok(Self::News(false)),
+                    _ => Err(wrong("news is on or off")),
+                };
+            }
+            _ => return Err(wrong("neither trip nor reset nor news")),
+        };
+        let scope: Scope = next().parse().map_err(|_| wrong("no such kind of scope"))?;
+        let name = next().to_owned();
+        if name.is_empty() != (scope == Scope::Engine) {
+            return Err(wrong("the engine has no name, everything else needs one"));
+        }
+        Ok(Self::Breaker { reset, scope, name })
+    }
 }
 
 impl FromStr for Order {
@@ -29,59 +72,69 @@ impl FromStr for Order {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |what: &str| {
             format!(
-                "order {text:?}: {what}; expected TIME:trip|reset:instrument|venue|strategy|engine[:NAME], such as \
-                 60s:trip:engine or 1m30s:reset:instrument:BTCUSDT.binance-usdm"
+                "order {text:?}: {what}; expected TIME:INSTRUCTION, such as 60s:trip:engine, 2m:news:on or \
+                 1m30s:reset:instrument:BTCUSDT.binance-usdm"
             )
         };
-        let mut parts = text.splitn(4, ':');
-        let mut next = || parts.next().unwrap_or_default();
-        let after = humantime::parse_duration(next()).map_err(|error| wrong(&format!("its time: {error}")))?;
-        let reset = match next() {
-            "trip" => false,
-            "reset" => true,
-            _ => return Err(wrong("neither trip nor reset")),
-        };
-        let scope: Scope = next().parse().map_err(|_| wrong("no such kind of scope"))?;
-        let name = next().to_owned();
-        if name.is_empty() != (scope == Scope::Engine) {
-            return Err(wrong("the engine has no name, everything else needs one"));
+        let (time, instruction) = text.split_once(':').unwrap_or((text, ""));
+        let after = humantime::parse_duration(time).map_err(|error| wrong(&format!("its time: {error}")))?;
+        let instruction = instruction.parse().map_err(|reason: String| wrong(&reason))?;
+        Ok(Self { after, instruction })
+    }
+}
+
+impl fmt::Display for Instruction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::News(there_is) => f.write_str(if *there_is { "news:on" } else { "news:off" }),
+            Self::Breaker { reset, scope, name } => {
+                write!(f, "{}:{}", if *reset { "reset" } else { "trip" }, scope.name())?;
+                if name.is_empty() { Ok(()) } else { write!(f, ":{name}") }
+            }
         }
-        Ok(Self { after, reset, scope, name })
     }
 }
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (after, order) = (humantime::format_duration(self.after), if self.reset { "reset" } else { "trip" });
-        write!(f, "{after}:{order}:{}", self.scope.name())?;
-        if self.name.is_empty() { Ok(()) } else { write!(f, ":{}", self.name) }
+        write!(f, "{}:{}", humantime::format_duration(self.after), self.instruction)
+    }
+}
+
+impl Instruction {
+    /// The command by numbers.
+    pub(crate) fn resolve(&self, registry: &Registry, strategies: &[Strategy]) -> Result<Command, RunError> {
+        let (reset, scope, name) = match self {
+            Self::News(there_is) => return Ok(Command::News(*there_is)),
+            Self::Breaker { reset, scope, name } => (*reset, *scope, name),
+        };
+        let (known, index): (Vec<String>, _) = match scope {
+            Scope::Instrument => {
+                let names: Vec<String> = registry.iter().map(|(_, instrument)| instrument.name()).collect();
+                let index = names.iter().position(|known| known == name);
+                (names, index)
+            }
+            Scope::Venue => {
+                let index = Venue::from_name(name).map(|venue| venue as usize);
+                (Venue::ALL.map(|venue| venue.name().to_owned()).into(), index)
+            }
+            Scope::Strategy => {
+                let index = strategies.iter().position(|strategy| strategy.name == *name);
+                (strategies.iter().map(|strategy| strategy.name.clone()).collect(), index)
+            }
+            Scope::Engine => (Vec::new(), Some(0)),
+        };
+        let id = index.and_then(|index| u16::try_from(index).ok());
+        let unknown = || RunError::Unknown { by: format!("order {self}"), name: name.clone(), known: known.join(", ") };
+        let id = id.ok_or_else(unknown)?;
+        Ok(if reset { Command::Reset(scope, id) } else { Command::Trip(scope, id) })
     }
 }
 
 impl Order {
     /// The order by numbers: nanoseconds after the first event, and the command.
     pub(super) fn resolve(&self, registry: &Registry, strategies: &[Strategy]) -> Result<(i64, Command), RunError> {
-        let (known, index): (Vec<String>, _) = match self.scope {
-            Scope::Instrument => {
-                let names: Vec<String> = registry.iter().map(|(_, instrument)| instrument.name()).collect();
-                let index = names.iter().position(|name| *name == self.name);
-                (names, index)
-            }
-            Scope::Venue => {
-                let index = Venue::from_name(&self.name).map(|venue| venue as usize);
-                (Venue::ALL.map(|venue| venue.name().to_owned()).into(), index)
-            }
-            Scope::Strategy => {
-                let index = strategies.iter().position(|strategy| strategy.name == self.name);
-                (strategies.iter().map(|strategy| strategy.name.clone()).collect(), index)
-            }
-            Scope::Engine => (Vec::new(), Some(0)),
-        };
-        let id = index.and_then(|index| u16::try_from(index).ok());
-        let unknown =
-            || RunError::Unknown { by: format!("order {self}"), name: self.name.clone(), known: known.join(", ") };
-        let id = id.ok_or_else(unknown)?;
-        let command = if self.reset { Command::Reset(self.scope, id) } else { Command::Trip(self.scope, id) };
+        let command = self.instruction.resolve(registry, strategies)?;
         Ok((i64::try_from(self.after.as_nanos()).unwrap_or(i64::MAX), command))
     }
 }
@@ -92,7 +145,12 @@ mod tests {
 
     #[test]
     fn orders_are_read_and_written_alike() {
-        for text in ["1m:trip:engine", "1m 30s:reset:instrument:BTCUSDT.binance-usdm", "0s:trip:venue:binance-spot"] {
+        for text in [
+            "1m:trip:engine",
+            "1m 30s:reset:instrument:BTCUSDT.binance-usdm",
+            "0s:trip:venue:binance-spot",
+            "2m:news:on",
+        ] {
             let order: Order = text.parse().expect(text);
             assert_eq!(order.to_string(), text);
         }
@@ -104,6 +162,7 @@ mod tests {
             ("", "its time"),
             ("60:trip:engine", "its time"),
             ("60s:stop:engine", "neither trip nor reset"),
+            ("60s:news:maybe", "on or off"),
             ("60s:trip:market", "no such kind of scope"),
             ("60s:trip:engine:all", "no name"),
             ("60s:trip:venue", "needs one"),

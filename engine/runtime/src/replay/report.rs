@@ -59,7 +59,7 @@ pub struct ReplayReport {
     pub models: Option<DeskReport>,
     /// Names for them.
     pub names: Names,
-    /// Latency by stage, in the order of [`STAGES`].
+    /// Latency by stage, in the order of [`STAGES`](crate::latency::STAGES).
     pub histograms: Vec<Histogram<u64>>,
     /// What became of each capture.
     pub sources: Vec<SourceReport>,

@@ -1,7 +1,9 @@
-//! A graph-attention network (GATv2: Brody, Alon, Yahav, How attentive are graph attention networks?, 2022) as a kernel.
+//! A graph-attention network as a kernel: GATv2, of Brody, Alon, Yahav, How attentive are graph attention networks?
+//! (2022).
 //!
 //! Layers of four heads with eight channels each, concatenated, ELU between; a linear head with softplus, and a running
-//! sum over the quantiles of each target, so that they never cross. For node `i` with incoming edges from `j`, in each head:
+//! sum over the quantiles of each target, so that they never cross. For node `i` with incoming edges from `j`, in each
+//! head:
 //!
 //! ```text
 //! score(j)  = att . leaky_relu(W_l x_j + W_r x_i + W_e e_ij)        leaky slope 0.2

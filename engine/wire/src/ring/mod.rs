@@ -29,6 +29,8 @@ pub mod lossless;
 pub mod overwrite;
 mod region;
 
+#[cfg(not(loom))]
+pub(crate) use region::allocate;
 pub use region::{RECORD_WORDS_MAX, Region, RegionError, RegionKind};
 
 /// Payload words of a line.

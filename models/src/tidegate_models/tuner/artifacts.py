@@ -23,6 +23,10 @@ def golden_inputs(seed: int, graphs: GraphSet | None = None) -> list[dict[str, A
     """Random graphs of many sizes, and some of those trained on; values short enough to read."""
     rng = np.random.default_rng([seed, 0x60_1D])
     cases: list[dict[str, Array]] = [dict(gatv2.random_graph(nodes, edges, rng)) for nodes, edges in _SIZES]
+    for case in cases:
+        for name in ("x", "edge_attr"):
+            # About as large as real columns are.
+            case[name] = 0.5 * case[name].astype(np.float64)
     if graphs is not None:
         cases += [dict(graphs.graph(int(i))) for i in np.linspace(0, len(graphs) - 1, _REAL_CASES)]
     for case in cases:

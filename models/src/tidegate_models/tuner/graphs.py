@@ -21,12 +21,12 @@ Ints = npt.NDArray[np.int64]
 
 def encode(values: Doubles) -> Doubles:
     """z of target values `[..., 5]`."""
-    return np.log1p(np.maximum(values, 0.0) / SCALES)
+    return np.asarray(np.log1p(np.maximum(values, 0.0) / SCALES))
 
 
 def decode(z: Doubles, target: int) -> Doubles:
     """Values of a target from its z."""
-    return np.expm1(z) * SCALES[target]
+    return np.asarray(np.expm1(z) * SCALES[target])
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,12 @@ def only_self_loops(graphs: GraphSet) -> GraphSet:
 def _keep_edges(graphs: GraphSet, keep: npt.NDArray[np.bool_]) -> GraphSet:
     kept = np.concatenate([[0], np.cumsum(keep)]).astype(np.int64)[graphs.edge_ptr]
     return graphs.with_edges(graphs.edge_index[:, keep], graphs.edge_attr[keep], kept)
+
+
+def drop_edges(graphs: GraphSet, share: float, rng: np.random.Generator) -> GraphSet:
+    """Without a random share of the edges; self loops stay."""
+    loops = graphs.edge_index[0] == graphs.edge_index[1]
+    return _keep_edges(graphs, loops | (rng.random(len(loops)) >= share))
 
 
 def shuffled_edges(graphs: GraphSet, seed: int) -> GraphSet:

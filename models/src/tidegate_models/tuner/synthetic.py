@@ -19,12 +19,14 @@ def synthetic_graphs(graphs: int, seed: int, venues: int = 3, assets: int = 2) -
     books = venues * assets
     nodes = venues + assets + books + 1
     first_book, regime = venues + assets, nodes - 1
-    edges = [(node, node) for node in range(nodes)]
+    pairs = [(node, node) for node in range(nodes)]
     for book in range(books):
         node, venue, asset = first_book + book, book % venues, venues + book // venues
-        edges += [(venue, node), (node, venue), (asset, node), (node, asset), (regime, node), (node, regime)]
-        edges += [(first_book + other, node) for other in range(books) if other != book and other // venues == book // venues]
-    edge_index = np.array(edges, np.int64).T
+        pairs += [(venue, node), (node, venue), (asset, node), (node, asset), (regime, node), (node, regime)]
+        pairs += [
+            (first_book + other, node) for other in range(books) if other != book and other // venues == book // venues
+        ]
+    edge_index = np.array(pairs, np.int64).T
     kinds = np.zeros((nodes, 4), np.float32)
     kinds[:venues, 0] = kinds[venues:first_book, 1] = kinds[first_book:regime, 2] = kinds[regime, 3] = 1.0
 
@@ -40,12 +42,12 @@ def synthetic_graphs(graphs: int, seed: int, venues: int = 3, assets: int = 2) -
     values = np.full((graphs, nodes, TARGETS), np.nan)
     noise = rng.normal(size=(graphs, books, TARGETS)) * 0.4
     values[:, first_book:regime] = SCALES * np.exp(level[:, :, None] * 0.6 + noise)
-    book = np.full((graphs, nodes), -1, np.int64)
-    book[:, first_book:regime] = np.arange(books)
+    owner = np.full((graphs, nodes), -1, np.int64)
+    owner[:, first_book:regime] = np.arange(books)
     return GraphSet(
         x=x.reshape(-1, NODE_COLUMNS),
         values=values.reshape(-1, TARGETS),
-        book=book.reshape(-1),
+        book=owner.reshape(-1),
         node_ptr=np.arange(graphs + 1, dtype=np.int64) * nodes,
         edge_index=np.tile(edge_index, (1, graphs)),
         edge_attr=rng.normal(size=(graphs * edge_index.shape[1], EDGE_COLUMNS)).astype(np.float32),

@@ -119,7 +119,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         &inputs,
         Registry::new(),
         |registry, prices, clock| {
-            let mut files = FeatureFiles { vectors, graph };
+            let (minutes, bars) =
+                if bars.as_ref().is_some_and(BarFile::is_minutes) { (bars, None) } else { (None, bars) };
+            let mut files = FeatureFiles { vectors, graph, minutes };
             files.name_instruments(registry);
             let config = market_config(&Venue::ALL.map(Profile::builtin), false);
             let mut stage = MarketStage::new(registry, config, clock, files);
@@ -132,9 +134,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     if terminal {
         eprint!("\r\x1b[K");
     }
-    let (stage, bars) = extracted.sink.finish().map_err(io)?;
+    let (stage, cut) = extracted.sink.finish().map_err(io)?;
     let (digest, vectors) = (stage.digest(), stage.counters().vectors);
-    let (rows, moments) = stage.into_sink().finish().map_err(io)?;
+    let (rows, moments, minutes) = stage.into_sink().finish().map_err(io)?;
+    let bars = cut + minutes;
     let damaged: Vec<_> = extracted.sources.iter().filter_map(|source| source.damaged.clone()).collect();
     let written = Written {
         schema: "tidegate.features.v1",

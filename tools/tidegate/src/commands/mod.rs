@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod features;
 pub(crate) mod hist;
 pub(crate) mod model;
+pub(crate) mod operate;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod sidecar;

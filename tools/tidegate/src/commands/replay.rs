@@ -70,6 +70,9 @@ pub(crate) struct Args {
     /// Event time between two looks
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration, requires = "models")]
     every: Duration,
+    /// Ed25519 public key that models must be signed with, 32 bytes in base64
+    #[arg(long, value_name = "KEY", requires = "models")]
+    public_key: Option<String>,
     /// Re-enact the adjustments that a run recorded, instead of running models
     #[arg(long, value_name = "LOG", conflicts_with = "models")]
     reenact: Option<PathBuf>,
@@ -150,7 +153,10 @@ fn models(args: &Args) -> Result<ModelsPlan> {
         return Err(failed(Exit::BadInput, format!("--models: {} is no directory", directory.display())));
     }
     let every_ns = i64::try_from(args.every.as_nanos()).unwrap_or(i64::MAX).max(1);
-    let settings = Box::new(Settings { every_ns, ..Settings::new(directory) });
+    let key = args.public_key.as_deref().map(tidegate_runtime::config::public_key).transpose();
+    let key = key.map_err(|reason| failed(Exit::Config, format!("--public-key: {reason}")))?;
+    let mut settings = Box::new(Settings { every_ns, ..Settings::new(directory) });
+    (settings.loader.gate.public_key, settings.loader.gate.require_signature) = (key, key.is_some());
     Ok(ModelsPlan::Lockstep { settings, latency: args.lockstep })
 }
 

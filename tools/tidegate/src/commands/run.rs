@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tidegate_runtime::control::Claim;
 use tidegate_runtime::models::ModelsPlan;
 use tidegate_runtime::replay::{self, ReplayPlan};
 
@@ -48,6 +49,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let directory = &config.output.directory;
     let io = |what: &Path, error: std::io::Error| failed(Exit::Io, format!("{}: {error}", what.display()));
     std::fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
+    // Before anything of another engine's could be overwritten.
+    let claim = Claim::of(directory).map_err(|error| failed(Exit::Io, error.to_string()))?;
+    plan.control = Some(Arc::new(claim));
     let identity = Identity::write(directory).map_err(|error| io(directory, error))?;
     let interrupted = signals::stop_flag()?;
     let stop = Arc::new(AtomicBool::new(false));

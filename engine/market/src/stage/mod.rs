@@ -4,18 +4,18 @@
 //! feature vector. A timer of event time takes books out of service that have been silent for too long.
 
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{
-    Bar, BookQuality, Depth, EventSink, FLAG_BUFFERED, FLAG_SELL, FLAG_SESSION, FLAG_SPARE, Header, Mark, Quote,
-    Status, Trade,
-};
+use tidegate_wire::event::{BookQuality, FLAG_BUFFERED, Header, Status};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::{Instrument, InstrumentId, Price, RecordKind, Registry, Venue};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::bars::{BarMarkets, Finished};
 use crate::book::Book;
 use crate::crosscheck::CrossCheck;
 use crate::features::{FeatureEngine, schema};
 use crate::repair::Repair;
+
+mod events;
 
 /// Settings of the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,8 @@ pub struct MarketStage<S> {
     clock: Clock,
     markets: Vec<Market>,
     counters: MarketCounters,
+    /// The one-minute bars of all instruments.
+    minutes: BarMarkets,
     /// The earliest deadline of any book.
     next_deadline: i64,
     /// Running digest over all vectors.
@@ -125,8 +127,9 @@ impl<S: FeatureSink> MarketStage<S> {
             placed: false,
         };
         let markets = registry.iter().map(market).collect();
+        let (minutes, next_deadline) = (BarMarkets::new(registry), i64::MAX);
         let (registry, counters) = (registry.clone(), MarketCounters::default());
-        Self { registry, clock, markets, counters, next_deadline: i64::MAX, digest: 0, sink }
+        Self { registry, clock, markets, counters, minutes, next_deadline, digest: 0, sink }
     }
 
     /// Places the ladder of an instrument around a price, so that the first snapshot does not have to on the hot path.
@@ -198,6 +201,8 @@ impl<S: FeatureSink> MarketStage<S> {
             self.fire(header);
         }
         let index = header.instrument.index();
+        let (out, now) = (&mut self.sink, header.event_ns);
+        self.minutes.advance(header.instrument, now, &mut |id, finished| tell_minute(out, header, id, finished));
         let market = &mut self.markets[index];
         let good = market.quality() == BookQuality::Good;
         market.engine.advance(header.event_ns, good);
@@ -306,6 +311,18 @@ impl<S: FeatureSink> MarketStage<S> {
         }
     }
 
+    /// The book changed: its mid matters where there is nothing else to make bars of.
+    #[inline(always)]
+    fn see_mid(&mut self, header: &Header) {
+        let (id, now) = (header.instrument, header.event_ns);
+        if self.minutes.wants_mids(id)
+            && let Some(market) = self.markets.get(id.index()).filter(|market| market.quality() == BookQuality::Good)
+            && let Some(mid) = market.engine.body().get(schema::MID)
+        {
+            self.minutes.mid(id, now, mid);
+        }
+    }
+
     #[inline(always)]
     fn latency(header: &Header) -> Option<i64> {
         let known = header.venue_ns != 0 && header.flags & FLAG_BUFFERED == 0;
@@ -313,151 +330,17 @@ impl<S: FeatureSink> MarketStage<S> {
     }
 }
 
-impl<S: FeatureSink> EventSink for MarketStage<S> {
-    #[inline]
-    fn delta(&mut self, header: &Header, depth: Depth<'_>) {
-        let taken = self.begin(header);
-        self.alive(header);
-        let index = header.instrument.index();
-        let market = &mut self.markets[index];
-        if market.corrupt {
-            // Nothing is learnt from a book that is known to be wrong.
-            market.repair.hold(&depth);
-        }
-        let before = market.book.last_id();
-        // A snapshot that healed the book may be ahead of the stream: what it says already must not be put back.
-        if market.corrupt || depth.ids.last < before {
-            market.engine.message(header.event_ns, Self::latency(header));
-            market.engine.depth_came(header.event_ns);
-            self.publish(header, taken, taken);
-            return;
-        }
-        let applied = market.book.apply(&depth);
-        let book_ticks = self.clock.ticks();
-        market.engine.message(header.event_ns, Self::latency(header));
-        match applied {
-            Ok(removed) if !market.book.is_crossed() => {
-                market.engine.book(header.event_ns, &market.book, removed);
-                if let Some(check) = market.check.as_mut().filter(|_| market.feed_quality == BookQuality::Good) {
-                    check.book(depth.ids.last, market.book.best_bid(), market.book.best_ask());
-                }
-            }
-            damage => {
-                self.corrupt(header, damage.is_err(), before);
-                self.markets[index].repair.hold(&depth);
-            }
-        }
-        self.publish(header, taken, book_ticks);
-    }
-
-    fn snapshot(&mut self, header: &Header, depth: Depth<'_>) {
-        let index = header.instrument.index();
-        let spare = header.flags & FLAG_SPARE != 0;
-        if spare && !(self.markets[index].corrupt && self.markets[index].repair.joins(depth.ids.last)) {
-            return EventSink::heartbeat(self, header);
-        }
-        let taken = self.begin(header);
-        self.alive(header);
-        if !self.markets[index].placed
-            && let Some(best) = depth.bids.first().or(depth.asks.first())
-        {
-            self.place(header.instrument, best.price);
-        }
-        let market = &mut self.markets[index];
-        let was_corrupt = core::mem::replace(&mut market.corrupt, false);
-        let mut loaded = market.book.load(&depth);
-        if spare {
-            let mut behind = market.repair.behind(depth.ids.last);
-            loaded = loaded.and_then(|()| behind.try_for_each(|held| market.book.apply(&held).map(drop)));
-        }
-        let book_ticks = self.clock.ticks();
-        market.engine.message(header.event_ns, None);
-        if loaded.is_err() || market.book.is_crossed() {
-            let held = if spare { market.repair.newest() } else { 0 };
-            self.corrupt(header, loaded.is_err(), held.max(depth.ids.last));
-        } else {
-            market.engine.snapshot(header.event_ns, &market.book);
-            self.counters.healed += u64::from(was_corrupt);
-            if was_corrupt && self.markets[index].quality() == BookQuality::Good {
-                self.tell(header, BookQuality::Good);
-            }
-        }
-        self.publish(header, taken, book_ticks);
-    }
-
-    #[inline]
-    fn quote(&mut self, header: &Header, quote: &Quote) {
-        let taken = self.begin(header);
-        let market = &mut self.markets[header.instrument.index()];
-        market.engine.message(header.event_ns, Self::latency(header));
-        market.engine.quote(header.event_ns, quote);
-        if let Some(check) = &mut market.check {
-            check.quote(quote);
-        }
-        let book_ticks = self.clock.ticks();
-        self.publish(header, taken, book_ticks);
-    }
-
-    #[inline]
-    fn trade(&mut self, header: &Header, trade: &Trade) {
-        let taken = self.begin(header);
-        let market = &mut self.markets[header.instrument.index()];
-        market.engine.message(header.event_ns, Self::latency(header));
-        market.engine.trade(header.event_ns, trade, header.flags & FLAG_SELL != 0);
-        let book_ticks = self.clock.ticks();
-        self.publish(header, taken, book_ticks);
-    }
-
-    fn mark(&mut self, header: &Header, mark: &Mark) {
-        let taken = self.begin(header);
-        let market = &mut self.markets[header.instrument.index()];
-        market.engine.message(header.event_ns, Self::latency(header));
-        market.engine.mark(mark);
-        let book_ticks = self.clock.ticks();
-        self.publish(header, taken, book_ticks);
-    }
-
-    /// A bar belongs to no book: it shows that the source is alive, and what it says is for [`crate::bars`].
-    fn bar(&mut self, header: &Header, _: &Bar) {
-        let taken = self.begin(header);
-        self.counters.bars += 1;
-        self.markets[header.instrument.index()].engine.message(header.event_ns, None);
-        self.publish(header, taken, taken);
-    }
-
-    #[cold]
-    fn status(&mut self, header: &Header, status: &Status) {
-        let taken = self.begin(header);
-        let market = &mut self.markets[header.instrument.index()];
-        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr);
-        if header.flags & FLAG_SESSION != 0 {
-            market.engine.restart();
-            market.engine.advance(header.event_ns, false);
-            market.book.clear();
-            (market.corrupt, market.stale) = (false, false);
-        }
-        market.feed_quality = quality.unwrap_or(BookQuality::Building);
-        if market.feed_quality != BookQuality::Good {
-            market.deadline = i64::MAX;
-            if let Some(check) = &mut market.check {
-                check.forget_book();
-            }
-        }
-        let book_ticks = self.clock.ticks();
-        // The sequence may be good again and the book still wrong: what heals it tells.
-        let wrong = self.markets[header.instrument.index()].quality() == BookQuality::Crossed;
-        if !wrong {
-            self.sink.status(header, status);
-        }
-        self.publish(header, taken, book_ticks);
-    }
-
-    fn heartbeat(&mut self, header: &Header) {
-        if header.event_ns >= self.next_deadline {
-            self.fire(header);
-        }
-        self.sink.heartbeat(header);
-    }
+/// A bar of an instrument has ended, at the event behind `header`.
+#[cold]
+#[inline(never)]
+fn tell_minute(sink: &mut impl FeatureSink, header: &Header, id: InstrumentId, finished: &Finished) {
+    let header = Header {
+        frame: header.frame,
+        event_ns: header.event_ns,
+        arrive_ticks: header.arrive_ticks,
+        ..Header::new(RecordKind::Minute, id)
+    };
+    sink.minute(&header, &finished.body());
 }
 
 /// The vector without what needs a good book. A masked value is zero, so that equal vectors have equal bytes.
