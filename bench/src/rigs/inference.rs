@@ -220,13 +220,7 @@ fn measure(
     ways.check(report, &mut input)?;
     let mut tails = ROWS.map(Tails::new);
     let (quick, slow) = runs(options);
-    let control = {
-        let mut trial = Tails::new("trial");
-        trial.repeat(watch, quick / 10, &mut (&mut input, &mut ways.session), prepare, |(input, session)| {
-            keep(session.run(&input.nodes, &input.edges).is_ok());
-        });
-        Control::lasting(watch, trial.at(0.5))
-    };
+    let mut control = None;
     let Ways { session, body, gat, out } = &mut ways;
     for _ in 0..repetitions(options) {
         for (row, probe, runs) in [(KERNEL, &mut *session, quick), (BODY, body, slow)] {
@@ -234,7 +228,8 @@ fn measure(
                 keep(probe.run(&input.nodes, &input.edges).is_ok());
             });
         }
-        // Right behind the kernel's turn or as near as can be: the host's mood lasts for a while.
+        // Near the kernel's turn: the host's mood lasts for a while.
+        let control = control.get_or_insert_with(|| Control::lasting(watch, tails[KERNEL].at(0.5)));
         tails[CONTROL].repeat(watch, quick, &mut (), |(), _| (), |()| control.run());
         tails[FLOOR].repeat(watch, quick, &mut (&mut input, &mut *gat), prepare, |(input, gat)| {
             keep(gat.run(&input.graph(), out).is_ok());
