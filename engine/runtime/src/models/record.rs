@@ -32,10 +32,11 @@ impl LevelsLine {
         Self { volatility, spread, imbalance, latency, recovery }
     }
 
+    /// Advised levels: they are multiples of a thousand units, six decimals, which a double and its text keep up to nine
+    /// million.
     fn levels(&self) -> [i64; TARGETS] {
-        // Nine decimals survive a double and its text, up to nine million.
         [self.volatility, self.spread, self.imbalance, self.latency, self.recovery]
-            .map(|level| (level * ADVICE_UNITS).round() as i64)
+            .map(|level| (level * (ADVICE_UNITS * 1e-3)).round() as i64 * 1_000)
     }
 }
 
@@ -264,7 +265,7 @@ mod tests {
         let (venue, symbol) = (Venue::BinanceUsdm, "BTCUSDT".to_owned());
         let instrument = Instrument { venue, symbol, price_scale: scale, qty_scale: scale, tick, lot, contract };
         registry.add(instrument).expect("legal");
-        let levels = [1_234_567_000, 3_333_333_000, 981_000_000, 2_345_678_901_000, 7_000];
+        let levels = [1_234_567_000, 3_333_333_000, 981_000_000, 8_999_999_999_999_000, 7_000];
         let advice = Advice {
             adjustment: 9,
             event_ns: 1_723_161_255_000_000_123,
