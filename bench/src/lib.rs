@@ -20,5 +20,7 @@ pub mod recorded;
 pub mod report;
 pub mod rigs;
 pub mod session;
+pub mod tails;
 pub mod timing;
 pub mod websocket;
+pub mod weights;

@@ -39,7 +39,8 @@ Options:
   --cores A,B    cores of the measuring thread and of its partner (default 0,1)
   --data DIR     recorded captures (default $TIDEGATE_DATA, else ../shared/data beside the workspace)
   --help         this text
-`rigs` also takes names of rigs to run: decode ring book path replay.";
+rig_inference measures plain onnxruntime in $TIDEGATE_PYTHON, else in python3, where that has it.
+`rigs` also takes names of rigs to run: decode ring book path replay inference swap.";
 
 impl Options {
     /// Reads the arguments behind the program's name.
@@ -175,6 +176,8 @@ pub struct Report {
     tables: Vec<Table>,
     /// Figures with bars.
     pub ratios: Vec<Ratio>,
+    /// Figures with bars that could not be measured here: name and why. They are neither passed nor missed.
+    pub skipped: Vec<(String, String)>,
     /// Functional checks that failed; any makes the run fail.
     pub failures: Vec<String>,
     #[serde(skip)]
@@ -191,6 +194,7 @@ impl Report {
             notes: Vec::new(),
             tables: Vec::new(),
             ratios: Vec::new(),
+            skipped: Vec::new(),
             failures: Vec::new(),
             silent: options.json,
         };
@@ -237,6 +241,13 @@ impl Report {
         self.ratios.push(ratio);
     }
 
+    /// A figure that cannot be measured here, and why. Said loudly, here and in the summary: it is no pass.
+    pub fn skip(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+        let (name, reason) = (name.into(), reason.into());
+        eprintln!("SKIPPED {name}: {reason}");
+        self.skipped.push((name, reason));
+    }
+
     /// A functional check; `what` says what should have held.
     pub fn check(&mut self, holds: bool, what: impl Into<String>) {
         if !holds {
@@ -252,18 +263,22 @@ pub fn summary(reports: &[Report]) {
     println!("\n=== summary ===");
     for report in reports {
         for ratio in &report.ratios {
-            println!("{:<7} {}", report.rig, ratio.line());
+            println!("{:<9} {}", report.rig, ratio.line());
         }
+    }
+    for (report, (name, reason)) in reports.iter().flat_map(|report| report.skipped.iter().map(move |s| (report, s))) {
+        println!("{:<9} SKIPPED  {name}: {reason}", report.rig);
     }
     let ratios = || reports.iter().flat_map(|report| &report.ratios);
     let missed = ratios().filter(|ratio| ratio.misses()).count();
     if reports.iter().any(|report| report.quick) {
         println!("quick: not judged ({} figures)", ratios().count());
     } else {
-        println!("{} of {} bars met", ratios().count() - missed, ratios().count());
+        let skipped: usize = reports.iter().map(|report| report.skipped.len()).sum();
+        println!("{} of {} bars met, {skipped} skipped", ratios().count() - missed, ratios().count());
     }
     for (report, failure) in reports.iter().flat_map(|report| report.failures.iter().map(move |f| (report, f))) {
-        println!("{:<7} FAILED CHECK: {failure}", report.rig);
+        println!("{:<9} FAILED CHECK: {failure}", report.rig);
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod book;
 pub mod json;
 pub mod naive;
+pub mod python;
 pub mod replay;
 pub mod ring;

@@ -2,11 +2,14 @@
 
 pub mod book;
 pub mod decode;
+pub mod inference;
+mod inference_adjust;
 pub mod path;
 mod path_stages;
 pub mod replay;
 pub mod ring;
 mod ring_process;
+pub mod swap;
 
 use crate::report::{self, Options, Report};
 use crate::timing::{Stopwatch, pin};
@@ -15,11 +18,20 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 5] =
-    [("decode", decode::run), ("ring", ring::run), ("book", book::run), ("path", path::run), ("replay", replay::run)];
+pub const ALL: [(&str, Rig); 7] = [
+    ("decode", decode::run),
+    ("ring", ring::run),
+    ("book", book::run),
+    ("path", path::run),
+    ("replay", replay::run),
+    ("inference", inference::run),
+    ("swap", swap::run),
+];
 
 /// The whole of a rig program: reads arguments, runs, prints, exits.
 pub fn main(names: &[&str]) {
+    // SAFETY: the first line of the program; there is no other thread.
+    unsafe { tidegate_sidecar::native::disable_telemetry() };
     // A closed pipe (`rigs | head`) ends the program quietly.
     // SAFETY: nothing else runs yet; SIG_DFL is always a valid disposition.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };

@@ -336,6 +336,16 @@ impl Contract {
     }
 }
 
+/// Dimensions of ports for a graph of so many nodes and edges; ports without named dimensions are as they are.
+pub(crate) fn shapes(ports: &[Port], nodes: usize, edges: usize) -> Vec<Vec<i64>> {
+    let size = |dimension: &Dimension| match dimension {
+        Dimension::Fixed(number) => *number,
+        Dimension::Named(name) if name == "edges" => edges as i64,
+        Dimension::Named(_) => nodes as i64,
+    };
+    ports.iter().map(|port| port.shape.iter().map(size).collect()).collect()
+}
+
 /// Index of a feature by name.
 pub(crate) fn feature_index(name: &str) -> Option<usize> {
     features::FEATURES.iter().position(|feature| feature.name == name)

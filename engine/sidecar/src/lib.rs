@@ -24,6 +24,7 @@ pub mod messages;
 mod model;
 pub mod native;
 mod onnx;
+pub mod probe;
 pub mod refusal;
 pub mod repository;
 pub mod serve;

@@ -7,7 +7,7 @@ use tidegate_wire::feature::{FeatureBody, MinuteBody};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::contract::{
-    Contract, Dimension, Encoding, RowEncoding, Source, TunerEncoding, bar_feature_index, feature_index,
+    Contract, Encoding, RowEncoding, Source, TunerEncoding, bar_feature_index, feature_index, shapes,
 };
 use crate::gate::{Admitted, GateReport};
 use crate::refusal::Refusal;
@@ -123,16 +123,8 @@ impl Model {
     /// A model with tensors for a market's graph.
     pub(crate) fn new(admitted: Admitted, graph: &MarketGraph) -> Result<Self, Refusal> {
         let Admitted { contract, encoding, hash, report, session } = admitted;
-        let (nodes, edges) = (graph.nodes().len() as i64, graph.edges().len() as i64);
-        let size = |dimension: &Dimension| match dimension {
-            Dimension::Fixed(number) => *number,
-            Dimension::Named(name) if name == "edges" => edges,
-            Dimension::Named(_) => nodes,
-        };
-        let shapes = |ports: &[crate::contract::Port]| -> Vec<Vec<i64>> {
-            ports.iter().map(|port| port.shape.iter().map(size).collect()).collect()
-        };
-        let (inputs, outputs) = (shapes(&contract.inputs), shapes(&contract.outputs));
+        let (nodes, edges) = (graph.nodes().len(), graph.edges().len());
+        let (inputs, outputs) = (shapes(&contract.inputs, nodes, edges), shapes(&contract.outputs, nodes, edges));
         let mut runner = Runner::new(session, &contract, &inputs, &outputs)?;
         let reads = match &encoding {
             Encoding::Tuner(tuner) => {

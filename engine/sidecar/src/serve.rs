@@ -59,7 +59,8 @@ impl Settings {
 pub const TUNER: &str = "breaker-tuner";
 
 /// Publishes into cells.
-struct CellPublisher(Arc<AdviceCells>);
+#[derive(Debug)]
+pub(crate) struct CellPublisher(pub(crate) Arc<AdviceCells>);
 
 impl Publish for CellPublisher {
     fn advice(&mut self, advice: &Advice) {
@@ -116,7 +117,11 @@ impl Service {
         self.take_over();
         loop {
             match self.requests.try_recv() {
-                Ok(request) => self.answer(request),
+                Ok(request) => {
+                    // Whoever asks may have heard of a model that was handed over since the look above.
+                    self.take_over();
+                    self.answer(request);
+                }
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     self.stopped = true;

@@ -13,12 +13,16 @@ struct Series {
     mid: Option<f64>,
     /// The mid sampled in the running second, if the book was good.
     sampled: Option<f64>,
-    returns: [Option<f64>; SECONDS],
+    /// Where `known` has no bit there is no return, and 0 in its place.
+    returns: [f64; SECONDS],
+    known: u64,
     /// Returns less their mean, over their norm; 0 where there is none. In time order, oldest first.
     standard: [f64; SECONDS],
 }
 
-const NOTHING: Series = Series { mid: None, sampled: None, returns: [None; SECONDS], standard: [0.0; SECONDS] };
+const NOTHING: Series =
+    Series { mid: None, sampled: None, returns: [0.0; SECONDS], known: 0, standard: [0.0; SECONDS] };
+const _: () = assert!(SECONDS <= u64::BITS as usize, "a bit a return");
 
 /// One-second log mid returns of a number of books.
 #[derive(Debug)]
@@ -52,7 +56,9 @@ impl Returns {
     pub(super) fn end_second(&mut self) {
         for series in &mut self.books {
             let (before, now) = (series.mid, series.sampled);
-            series.returns[self.oldest] = before.zip(now).map(|(before, now)| libm::log(now / before));
+            let change = before.zip(now).map(|(before, now)| libm::log(now / before));
+            series.returns[self.oldest] = change.unwrap_or(0.0);
+            series.known = series.known & !(1 << self.oldest) | u64::from(change.is_some()) << self.oldest;
             series.mid = now;
         }
         self.oldest = (self.oldest + 1) % SECONDS;
@@ -66,14 +72,17 @@ impl Returns {
         }
         self.fresh = true;
         for series in &mut self.books {
-            let known = series.returns.iter().flatten();
-            let (sum, count) = known.clone().fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
-            let mean = sum / f64::from(count.max(1));
-            let squares: f64 = known.map(|value| (value - mean) * (value - mean)).sum();
+            let count = series.known.count_ones();
+            let mean = sum(&series.returns) / f64::from(count.max(1));
+            let mut centred = series.returns;
+            for (place, value) in centred.iter_mut().enumerate() {
+                *value = if series.known >> place & 1 == 1 { *value - mean } else { 0.0 };
+            }
+            let squares = dot(&centred, &centred);
             let norm = if count >= LEAST && squares > 1e-18 { 1.0 / squares.sqrt() } else { 0.0 };
-            for (place, standard) in series.standard.iter_mut().enumerate() {
-                let value = series.returns[(self.oldest + place) % SECONDS];
-                *standard = value.map_or(0.0, |value| (value - mean) * norm);
+            let (newer, older) = centred.split_at(self.oldest);
+            for (value, standard) in older.iter().chain(newer).zip(&mut series.standard) {
+                *standard = value * norm;
             }
         }
     }
@@ -87,6 +96,13 @@ impl Returns {
     pub(super) fn lead(&self, a: usize, b: usize) -> f64 {
         dot(&self.books[a].standard[..SECONDS - 1], &self.books[b].standard[1..])
     }
+}
+
+/// In lanes, as [`dot`]: a sum of one chain waits for every addition.
+fn sum(values: &[f64; SECONDS]) -> f64 {
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    let sums = lanes.iter().fold([0.0; LANES], |sums, lanes| core::array::from_fn(|lane| sums[lane] + lanes[lane]));
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest.iter().sum::<f64>()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -1,0 +1,5 @@
+//! See `tidegate_bench::rigs::inference`.
+
+fn main() {
+    tidegate_bench::rigs::main(&["inference"]);
+}
