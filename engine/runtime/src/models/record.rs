@@ -32,8 +32,8 @@ impl LevelsLine {
         Self { volatility, spread, imbalance, latency, recovery }
     }
 
-    /// Advised levels: they are multiples of a thousand units, six decimals, which a double and its text keep up to nine
-    /// million.
+    /// Advised levels: they are multiples of a thousand units, six decimals, which a double and its text keep up to
+    /// nine million.
     fn levels(&self) -> [i64; TARGETS] {
         [self.volatility, self.spread, self.imbalance, self.latency, self.recovery]
             .map(|level| (level * (ADVICE_UNITS * 1e-3)).round() as i64 * 1_000)
