@@ -271,6 +271,47 @@ fn a_killed_sidecar_comes_back_and_thresholds_fall_back_meanwhile() {
 }
 
 #[test]
+fn a_second_engine_in_the_same_directory_is_refused_and_harms_nobody() {
+    if !runtime() {
+        return;
+    }
+    let mut engine = Engine::start(60, &[]);
+    engine.wait_for("the model", |event| event["event"] == "promoted");
+    let config = engine.folder.path().join("tidegate.toml").display().to_string();
+    let events = engine.events().len();
+    let output = tidegate(&["run", "--config", &config]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(74), "{text}");
+    assert!(text.contains("another engine runs there"), "{text}");
+    assert!(engine.events().len() >= events && engine.run().join("engine.json").exists());
+    engine.model(&["list"]);
+    let summary = engine.finish();
+    assert_eq!((&summary["models"]["restarts"], &summary["advice_expired"]), (&0.into(), &0.into()));
+}
+
+#[test]
+fn a_sidecar_that_hangs_is_ended_and_started_again() {
+    if !runtime() {
+        return;
+    }
+    let mut engine = Engine::start(240, &[]);
+    engine.wait_for("the model", |event| event["event"] == "promoted");
+    // It must have advised before it is missed.
+    std::thread::sleep(Duration::from_secs(2));
+    let pid = engine.child.id().to_string();
+    let stopped = Command::new("pkill").args(["-STOP", "-P", &pid, "-f", "sidecar"]).status();
+    assert!(stopped.is_ok_and(|status| status.success()), "pkill is part of procps");
+    let lost = engine.wait_for("the loss", |event| event["event"] == "lost");
+    assert!(lost["reason"].as_str().is_some_and(|reason| reason.contains("silent")), "{lost}");
+    let summary = engine.finish();
+    assert_eq!(
+        (&summary["models"]["restarts"], &summary["models"]["in_force"]["breaker-tuner"]),
+        (&1.into(), &1.into())
+    );
+    assert!(summary["advice_expired"].as_u64().expect("a number") > 0, "thresholds fell back meanwhile");
+}
+
+#[test]
 fn without_the_library_the_engine_runs_on_static_profiles_and_says_so() {
     let (folder, files) = market(3, 20);
     let mut config: String = files.iter().map(|file| format!("[[sources]]\npath = {file:?}\n")).collect();

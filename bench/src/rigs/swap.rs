@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tidegate_feed::replay::SourceSpec;
-use tidegate_runtime::control::{Ask, Claim, SOCKET, ask};
+use tidegate_runtime::control::{Ask, Claim, ask};
 use tidegate_runtime::latency::STAGES;
 use tidegate_runtime::models::ModelsPlan;
 use tidegate_runtime::replay::{ReplayPlan, ReplayReport, Speed};
@@ -95,15 +95,16 @@ impl Place {
         Ok(Self { captures, recorded: false, models, claim, socket })
     }
 
-    fn plan(&self, options: &Options) -> ReplayPlan {
+    fn plan(&self, options: &Options) -> Result<ReplayPlan, String> {
         let sources = self.captures.iter().map(|path| SourceSpec { path: path.clone(), venue: None }).collect();
         let mut settings = Settings::new(&self.models);
         // Versions are put in force by request only.
         (settings.loader.watch, settings.shadow.runs, settings.every_ns) = (false, u64::MAX, ADJUST_NS);
         let mut plan = ReplayPlan::new(sources);
         (plan.speed, plan.wait, plan.cores) = (Speed::Times(SPEED), WaitStrategy::Spin, vec![options.cores.1]);
-        (plan.models, plan.control) = (ModelsPlan::Inline(Box::new(settings)), Some(self.claim.clone()));
-        plan
+        let claim = Claim::of(self.socket.parent().unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
+        (plan.models, plan.control) = (ModelsPlan::Inline(Box::new(settings)), Some(Arc::new(claim)));
+        Ok(plan)
     }
 }
 
@@ -216,7 +217,7 @@ impl Run {
 }
 
 fn measure(report: &mut Report, options: &Options, place: &Place) -> Result<(), String> {
-    let plan = place.plan(options);
+    let plan = place.plan(options)?;
     let pairs = if options.quick { 1 } else { options.reps.clamp(5, 9) };
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..pairs {

@@ -63,6 +63,6 @@ pub(crate) fn adjustment(line: &AdjustmentLine) {
 
 /// An operator's command reached the engine.
 pub(crate) fn operated(line: &OperatedLine) {
-    let (at, event, operator) = (at(line.event_ns), line.event, &*line.operator);
-    warn!(%at, event, operator, scope = ?line.scope, scope_id = line.scope_id, "operator");
+    let (at, event, order) = (at(line.event_ns), line.event, &*line.operator);
+    warn!(%at, event, order, "operator");
 }

@@ -185,7 +185,7 @@ impl Scribe {
                     continue;
                 }
                 Told::Operated(operated) => {
-                    let line = OperatedLine::of(&operated);
+                    let line = OperatedLine::of(&operated, &self.names);
                     journal::operated(&line);
                     if let Some((_, file)) = &mut self.adjustments {
                         file.line(serde_json::to_string(&line).unwrap_or_default());
@@ -339,16 +339,22 @@ impl Names {
         self.instruments.get(id.index()).map_or("unknown", String::as_str)
     }
 
+    /// Name of a scope's member; its number if it has none.
+    pub(crate) fn scope(&self, scope: Scope, id: u16) -> String {
+        let index = usize::from(id);
+        let name = match scope {
+            Scope::Instrument => self.instruments.get(index).cloned(),
+            Scope::Venue => Venue::ALL.get(index).map(|venue| venue.name().to_owned()),
+            Scope::Strategy => self.strategies.get(index).cloned(),
+            Scope::Engine => Some("engine".to_owned()),
+        };
+        name.unwrap_or_else(|| id.to_string())
+    }
+
     /// A decision with its names.
     pub fn decision(&self, decision: &Decision) -> DecisionLine {
         let scope = Scope::from_repr(decision.scope).unwrap_or(Scope::Engine);
-        let id = usize::from(decision.scope_id);
-        let name = match scope {
-            Scope::Instrument => self.instruments.get(id).cloned(),
-            Scope::Venue => Venue::ALL.get(id).map(|venue| venue.name().to_owned()),
-            Scope::Strategy => self.strategies.get(id).cloned(),
-            Scope::Engine => Some("engine".to_owned()),
-        };
+        let name = self.scope(scope, decision.scope_id);
         let state = |byte: u8| BreakerState::from_repr(byte).map_or("unknown", BreakerState::name);
         let measured = decision.instrument != InstrumentId::NONE;
         DecisionLine {
@@ -356,7 +362,7 @@ impl Names {
             event_ns: decision.event_ns,
             frame: decision.frame,
             scope: scope.name(),
-            name: name.unwrap_or_else(|| id.to_string()),
+            name,
             rule: rule_name(decision.rule),
             from: state(decision.from),
             to: state(decision.to),

@@ -15,9 +15,9 @@ use crate::session::{RunFault, Runner};
 
 /// Quantile of the recovery time that cooling periods follow, where the model has it.
 const RECOVERY_QUANTILE: f64 = 0.9;
-/// Steps of a model's output: 1/8,192 is a hundredth of a per cent of a level, and thousands of times the difference that
-/// the last bits of two CPUs make. Outputs within that difference of a border still fall on either side of it: digests
-/// under models belong to a kernel and a CPU.
+/// Steps of a model's output: 1/8,192 is a hundredth of a per cent of a level, and thousands of times the difference
+/// that the last bits of two CPUs make. Outputs within that difference of a border still fall on either side of it:
+/// digests under models belong to a kernel and a CPU.
 const OUTPUT_STEP: f64 = 8_192.0;
 /// Steps of an advised level: six decimals.
 const LEVEL_STEP: f64 = 1e6;

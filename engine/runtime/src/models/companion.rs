@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde::{Deserialize, Serialize};
+use tidegate_guard::Strategy;
 use tidegate_sidecar::Resume;
 use tidegate_sidecar::messages::{Event, Request};
 use tidegate_sidecar::serve::{AdviceCells, Pace, Settings, run_free, run_lockstep};
@@ -103,13 +104,14 @@ impl Companion {
     pub(crate) fn start(
         plan: &ModelsPlan,
         registry: &Registry,
+        strategies: &[Strategy],
         stop: &AtomicBool,
     ) -> Result<(Option<Self>, Outlet), CompanionError> {
         let observers = || Region::anonymous(RegionKind::Overwrite, OBSERVER_LINES).map(Arc::new);
         match plan {
             ModelsPlan::Off => Ok((None, Outlet { advisor: Advisor::None, observers: observers()? })),
             ModelsPlan::Reenact(path) => {
-                let recorded = read_record(path, registry)?;
+                let recorded = read_record(path, registry, strategies)?;
                 Ok((None, Outlet { advisor: Advisor::Reenact(recorded.into()), observers: observers()? }))
             }
             ModelsPlan::Inline(settings) => {

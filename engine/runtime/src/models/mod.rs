@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tidegate_guard::Strategy;
 use tidegate_sidecar::serve::Settings;
 use tidegate_wire::Registry;
 
@@ -81,18 +82,18 @@ impl Models {
     /// memory to share is no reason to stop: the engine runs on its static profiles and says so.
     pub(crate) fn start(
         plan: &ModelsPlan,
-        registry: &Registry,
+        (registry, strategies): (&Registry, &[Strategy]),
         file: Option<&Path>,
         stop: &AtomicBool,
     ) -> Result<(Self, Outlet), CompanionError> {
         let nobody = |unavailable: Option<String>| Self { running: None, desk: None, unavailable };
-        let (companion, outlet) = match Companion::start(plan, registry, stop) {
+        let (companion, outlet) = match Companion::start(plan, registry, strategies, stop) {
             Ok((Some(companion), outlet)) => (companion, outlet),
             Ok((None, outlet)) => return Ok((nobody(None), outlet)),
             Err(error @ (CompanionError::Memory(_) | CompanionError::Folder { .. }))
                 if matches!(plan, ModelsPlan::Process { .. }) =>
             {
-                let (_, outlet) = Companion::start(&ModelsPlan::Off, registry, stop)?;
+                let (_, outlet) = Companion::start(&ModelsPlan::Off, registry, strategies, stop)?;
                 return Ok((nobody(Some(format!("no memory to share with a sidecar: {error}"))), outlet));
             }
             Err(error) => return Err(error),

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidegate_guard::Command;
 use tidegate_guard::conditions::Condition;
+use tidegate_guard::{Command, Strategy};
 use tidegate_wire::Registry;
 use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, AdviceStamps, Clamp, Operated, Origin, TARGETS, Target};
 use tidegate_wire::decision::Scope;
 
 use super::{Recorded, Taken};
+use crate::replay::{Instruction, Names};
 
 /// Levels by name; thresholds in their rule's unit, recovery as seconds (advised) or as a factor on cooling (in force).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,10 +33,11 @@ impl LevelsLine {
         Self { volatility, spread, imbalance, latency, recovery }
     }
 
+    /// Advised levels: they are multiples of a thousand units, six decimals, which a double and its text keep up to
+    /// nine million.
     fn levels(&self) -> [i64; TARGETS] {
-        // Nine decimals survive a double and its text, up to nine million.
         [self.volatility, self.spread, self.imbalance, self.latency, self.recovery]
-            .map(|level| (level * ADVICE_UNITS).round() as i64)
+            .map(|level| (level * (ADVICE_UNITS * 1e-3)).round() as i64 * 1_000)
     }
 }
 
@@ -156,35 +158,29 @@ pub struct OperatedLine {
     pub event: u64,
     /// Event time, ns since the Unix epoch.
     pub event_ns: i64,
-    /// What: `trip`, `reset`, `news` or `no-news`.
+    /// What was ordered, such as `trip:venue:binance-spot`.
     pub operator: String,
-    /// Kind of scope, for the first two.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<Scope>,
-    /// Number within the scope.
-    #[serde(default)]
-    pub scope_id: u16,
 }
-
-/// Words for an operator's commands, by number.
-const COMMANDS: [&str; 4] = ["trip", "reset", "news", "no-news"];
 
 impl OperatedLine {
     /// The line of a command.
-    pub fn of(operated: &Operated) -> Self {
-        Self {
-            event: operated.event,
-            event_ns: operated.event_ns,
-            operator: COMMANDS.get(usize::from(operated.command)).copied().unwrap_or("unknown").to_owned(),
-            scope: Scope::from_repr(operated.scope).filter(|_| operated.command < 2),
-            scope_id: operated.scope_id,
-        }
+    pub(crate) fn of(operated: &Operated, names: &Names) -> Self {
+        let operator = match Command::of_numbers(operated.command, operated.scope, operated.scope_id) {
+            Some(Command::News(there_is)) => Instruction::News(there_is).to_string(),
+            Some(command @ (Command::Trip(scope, id) | Command::Reset(scope, id))) => {
+                let reset = matches!(command, Command::Reset(..));
+                let name = if scope == Scope::Engine { String::new() } else { names.scope(scope, id) };
+                Instruction::Breaker { reset, scope, name }.to_string()
+            }
+            None => "unknown".to_owned(),
+        };
+        Self { event: operated.event, event_ns: operated.event_ns, operator }
     }
 
-    fn recorded(&self) -> Option<Recorded> {
-        let command = COMMANDS.iter().position(|word| *word == self.operator)? as u8;
-        let command = Command::of_numbers(command, self.scope.map_or(0, |scope| scope as u8), self.scope_id)?;
-        Some(Recorded { event: self.event, event_ns: self.event_ns, what: Taken::Command(command) })
+    fn recorded(&self, registry: &Registry, strategies: &[Strategy]) -> Result<Recorded, String> {
+        let instruction: Instruction = self.operator.parse()?;
+        let command = instruction.resolve(registry, strategies).map_err(|error| error.to_string())?;
+        Ok(Recorded { event: self.event, event_ns: self.event_ns, what: Taken::Command(command) })
     }
 }
 
@@ -219,11 +215,11 @@ pub enum RecordError {
     },
 }
 
-/// Reads the advice that a run adopted, in order.
+/// Reads what a run took from outside event time, in order.
 ///
 /// # Errors
 /// The file cannot be read, or the first line that is wrong.
-pub fn read_record(path: &Path, registry: &Registry) -> Result<Vec<Recorded>, RecordError> {
+pub fn read_record(path: &Path, registry: &Registry, strategies: &[Strategy]) -> Result<Vec<Recorded>, RecordError> {
     let name = || path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| RecordError::Io { path: name(), source })?;
     let mut recorded: Vec<Recorded> = Vec::new();
@@ -233,10 +229,7 @@ pub fn read_record(path: &Path, registry: &Registry) -> Result<Vec<Recorded>, Re
         let wrong = |reason: String| RecordError::Line { path: name(), line: index + 1, reason };
         let parsed = serde_json::from_str(line).map_err(|error| wrong(format!("no line of a record: {error}")))?;
         let next = match parsed {
-            Line::Operated(line) => {
-                let operator = line.operator.clone();
-                Some(line.recorded().ok_or_else(|| wrong(format!("an operator does not {operator:?}")))?)
-            }
+            Line::Operated(line) => Some(line.recorded(registry, strategies).map_err(wrong)?),
             Line::Adjustment(line) => line.recorded(registry).map_err(wrong)?,
         };
         if let Some(next) = next {
@@ -264,7 +257,7 @@ mod tests {
         let (venue, symbol) = (Venue::BinanceUsdm, "BTCUSDT".to_owned());
         let instrument = Instrument { venue, symbol, price_scale: scale, qty_scale: scale, tick, lot, contract };
         registry.add(instrument).expect("legal");
-        let levels = [1_234_567_000, 3_333_333_000, 981_000_000, 2_345_678_901_000, 7_000];
+        let levels = [1_234_567_000, 3_333_333_000, 981_000_000, 8_999_999_999_999_000, 7_000];
         let advice = Advice {
             adjustment: 9,
             event_ns: 1_723_161_255_000_000_123,
@@ -283,9 +276,12 @@ mod tests {
         let path = folder.path().join("adjustments.jsonl");
         let text = serde_json::to_string(&line).expect("JSON");
         let trip = Operated { event: 78, event_ns: 6, command: 0, scope: 1, scope_id: 2, ..Operated::zeroed() };
-        let order = serde_json::to_string(&OperatedLine::of(&trip)).expect("JSON");
+        let names = Names::new(&registry, Vec::new());
+        let order = OperatedLine::of(&trip, &names);
+        assert_eq!(order.operator, "trip:venue:binance-coinm");
+        let order = serde_json::to_string(&order).expect("JSON");
         std::fs::write(&path, format!("{text}\n\n{order}\n")).expect("written");
-        let recorded = read_record(&path, &registry).expect("read");
+        let recorded = read_record(&path, &registry, &[]).expect("read");
         let command = Taken::Command(Command::Trip(Scope::Venue, 2));
         let expected = [
             Recorded { event: 77, event_ns: 5, what: Taken::Advice(advice) },
@@ -293,10 +289,10 @@ mod tests {
         ];
         assert_eq!(recorded, expected);
         std::fs::write(&path, format!("{text}\nnonsense\n")).expect("written");
-        assert!(read_record(&path, &registry).expect_err("nonsense").to_string().contains("line 2"));
+        assert!(read_record(&path, &registry, &[]).expect_err("nonsense").to_string().contains("line 2"));
         std::fs::write(&path, format!("{text}\n{}", &text[..40])).expect("written");
-        assert_eq!(read_record(&path, &registry).expect("torn").len(), 1);
-        let error = read_record(&path, &Registry::new()).expect_err("another run").to_string();
+        assert_eq!(read_record(&path, &registry, &[]).expect("torn").len(), 1);
+        let error = read_record(&path, &Registry::new(), &[]).expect_err("another run").to_string();
         assert!(error.contains("BTCUSDT.binance-usdm"), "{error}");
     }
 }

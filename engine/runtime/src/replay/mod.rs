@@ -256,7 +256,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     guard.schedule(plan.orders.iter().map(|order| order.resolve(&registry, &strategies)).collect::<Result<_, _>>()?)?;
     guard.set_calendar(plan.calendar.clone());
     let staged = plan.topology == Topology::Staged;
-    let (models, outlet) = Models::start(&plan.models, &registry, plan.outputs.models.as_deref(), stop)?;
+    let scopes = (&registry, &strategies[..]);
+    let (models, outlet) = Models::start(&plan.models, scopes, plan.outputs.models.as_deref(), stop)?;
     let inbox = Arc::new(Inbox::default());
     let operator = Operator::new(models.desk(), inbox.clone(), &registry, &strategies);
     let control = plan.control.as_ref().map(|claim| Control::open(claim, operator)).transpose()?;

@@ -1,6 +1,8 @@
 //! What tests of the sidecar share: the library, the committed tuner, and copies of it that are wrong in one way.
 #![allow(dead_code)]
 
+pub(crate) mod service;
+
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
