@@ -67,7 +67,6 @@ struct Place {
     captures: Vec<PathBuf>,
     recorded: bool,
     models: PathBuf,
-    claim: Arc<Claim>,
     socket: PathBuf,
 }
 
@@ -75,12 +74,11 @@ impl Place {
     fn new(options: &Options, report: &mut Report, folder: &Path) -> Result<Self, String> {
         let models = folder.join("onnx");
         copies(&models).map_err(|error| format!("copies of the tuner: {error}"))?;
-        let claim = Arc::new(Claim::of(folder).map_err(|error| error.to_string())?);
-        let socket = folder.join(SOCKET);
+        let socket = folder.join("control.sock");
         // A tiny run is of a tiny market: recorded minutes take half a minute even at ten times their pace.
         let recorded = if options.quick { Vec::new() } else { recorded(&options.data.join("hftbacktest")) };
         if !recorded.is_empty() {
-            return Ok(Self { captures: recorded, recorded: true, models, claim, socket });
+            return Ok(Self { captures: recorded, recorded: true, models, socket });
         }
         if !options.quick {
             report.note(format!(
@@ -92,7 +90,7 @@ impl Place {
         let config = SimConfig::demo(1, Duration::from_secs(if options.quick { 20 } else { 300 }));
         let files = write_captures(&config, &folder.join("market")).map_err(|error| error.to_string())?;
         let captures = files.into_iter().map(|file| file.path).collect();
-        Ok(Self { captures, recorded: false, models, claim, socket })
+        Ok(Self { captures, recorded: false, models, socket })
     }
 
     fn plan(&self, options: &Options) -> Result<ReplayPlan, String> {
