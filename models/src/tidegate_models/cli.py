@@ -18,7 +18,7 @@ examples:
   tidegate-models train breaker-tuner                    needs the train extra
   tidegate-models evaluate breaker-tuner                 writes models/reports/breaker-tuner/
   tidegate-models export breaker-tuner                   the next version, under onnx/
-  tidegate-models export breaker-tuner --untrained --seed 7 --version 2 --out /tmp/repo
+  tidegate-models export breaker-tuner --untrained --seed 7 --version 2 --out onnx-trial
   tidegate-models verify onnx/breaker-tuner/1
 """
 
