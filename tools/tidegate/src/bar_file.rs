@@ -1,14 +1,12 @@
 //! Bars as Parquet files: those of one minute with their features, others as they are cut.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use arrow_array::ArrayRef;
 use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder, UInt64Builder};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Schema};
-use parquet::arrow::ArrowWriter;
+use arrow_schema::DataType;
 use tidegate_market::MarketStage;
 use tidegate_market::bars::schema::{BAR_FEATURES, bars_schema_hash_hex};
 use tidegate_market::bars::{BarBuilder, BarRule, BarVector, Finished, MINUTE_NS, MinuteBar, Origin};
@@ -16,15 +14,18 @@ use tidegate_wire::event::{Bar, Depth, EventSink, FLAG_SELL, Header, Mark, Quote
 use tidegate_wire::{InstrumentId, Registry};
 
 use crate::graph_file::FeatureFiles;
-use crate::parquet_file::{GROUP_ROWS, field, writer};
+use crate::row_groups::{RowGroups, field};
 
 /// A file of bars.
 pub(crate) struct BarFile {
-    path: PathBuf,
+    groups: RowGroups,
+    columns: Columns,
     rule: BarRule,
-    writer: ArrowWriter<File>,
-    schema: Arc<Schema>,
     names: Vec<String>,
+}
+
+#[derive(Default)]
+struct Columns {
     times: [Int64Builder; 2],
     instrument: StringBuilder,
     origin: StringBuilder,
@@ -33,10 +34,20 @@ pub(crate) struct BarFile {
     trades: UInt64Builder,
     /// One column a feature; none unless the bars are minutes.
     features: Vec<Float64Builder>,
-    buffered: usize,
-    rows: u64,
-    /// The first failure; later rows are dropped and `finish` reports it.
-    failed: Option<anyhow::Error>,
+}
+
+impl Columns {
+    /// Empties the columns.
+    fn take(&mut self) -> Vec<ArrayRef> {
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        columns.extend(self.times.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(self.instrument.finish()));
+        columns.push(Arc::new(self.origin.finish()));
+        columns.extend(self.numbers.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.push(Arc::new(self.trades.finish()));
+        columns.extend(self.features.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns
+    }
 }
 
 impl BarFile {
@@ -60,24 +71,10 @@ impl BarFile {
         let minutes = rule == BarRule::Time(MINUTE_NS);
         let features = if minutes { &BAR_FEATURES[..] } else { &[] };
         fields.extend(features.iter().map(|f| float(f.name, f.unit, f.about)));
-        let schema = Arc::new(Schema::new(fields));
         let bound = if minutes { bars_schema_hash_hex() } else { String::new() };
-        Ok(Self {
-            path: path.to_owned(),
-            rule,
-            writer: writer(path, &schema, ("tidegate.bars_schema", bound))?,
-            schema,
-            names: Vec::new(),
-            times: Default::default(),
-            instrument: StringBuilder::new(),
-            origin: StringBuilder::new(),
-            numbers: Default::default(),
-            trades: UInt64Builder::new(),
-            features: features.iter().map(|_| Float64Builder::new()).collect(),
-            buffered: 0,
-            rows: 0,
-            failed: None,
-        })
+        let groups = RowGroups::create(path, fields, ("tidegate.bars_schema", bound))?;
+        let features = features.iter().map(|_| Float64Builder::new()).collect();
+        Ok(Self { groups, columns: Columns { features, ..Columns::default() }, rule, names: Vec::new() })
     }
 
     /// Names the instruments by their ids.
@@ -91,51 +88,27 @@ impl BarFile {
     }
 
     pub(crate) fn push(&mut self, instrument: InstrumentId, finished: &Finished) {
-        if self.failed.is_some() {
+        if !self.groups.is_open() {
             return;
         }
-        let bar = &finished.bar;
-        for (column, value) in self.times.iter_mut().zip([bar.start_ns, bar.end_ns]) {
+        let (bar, columns) = (&finished.bar, &mut self.columns);
+        for (column, value) in columns.times.iter_mut().zip([bar.start_ns, bar.end_ns]) {
             column.append_value(value);
         }
-        self.instrument.append_value(&self.names[instrument.index()]);
-        self.origin.append_value(finished.origin.name());
+        columns.instrument.append_value(&self.names[instrument.index()]);
+        columns.origin.append_value(finished.origin.name());
         let prices = [bar.open, bar.high, bar.low, bar.close].map(Some);
         let numbers = prices.into_iter().chain([bar.volume, bar.bought, bar.value]);
-        self.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column.append_option(value));
-        self.trades.append_option(bar.trades);
-        for (index, column) in self.features.iter_mut().enumerate() {
+        columns.numbers.iter_mut().zip(numbers).for_each(|(column, value)| column.append_option(value));
+        columns.trades.append_option(bar.trades);
+        for (index, column) in columns.features.iter_mut().enumerate() {
             column.append_option(finished.features.get(index));
         }
-        self.buffered += 1;
-        if self.buffered == GROUP_ROWS {
-            self.failed = self.flush().err();
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
-        columns.extend(self.times.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        columns.push(Arc::new(self.instrument.finish()));
-        columns.push(Arc::new(self.origin.finish()));
-        columns.extend(self.numbers.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        columns.push(Arc::new(self.trades.finish()));
-        columns.extend(self.features.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
-        self.writer.flush()?;
-        self.rows += self.buffered as u64;
-        self.buffered = 0;
-        Ok(())
+        self.groups.row(|| columns.take());
     }
 
     pub(crate) fn finish(mut self) -> Result<u64> {
-        let path = self.path.display().to_string();
-        if let Some(error) = self.failed {
-            return Err(error.context(path));
-        }
-        self.flush().context(path.clone())?;
-        self.writer.close().context(path)?;
-        Ok(self.rows)
+        self.groups.finish(self.columns.take())
     }
 }
 

@@ -1,14 +1,12 @@
 //! The market graph at regular moments as Parquet: a file of nodes and one of edges.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use arrow_array::ArrayRef;
 use arrow_array::builder::{Float32Builder, Int64Builder, StringBuilder, UInt16Builder};
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Schema};
-use parquet::arrow::ArrowWriter;
+use arrow_schema::DataType;
 use tidegate_market::bars::Finished;
 use tidegate_market::graph::schema::{EDGE_SLOTS, EDGE_VALUES, NODE_SLOTS, node_slots, schema_hash_hex};
 use tidegate_market::graph::{MarketGraph, Schedule};
@@ -17,19 +15,32 @@ use tidegate_wire::event::Header;
 use tidegate_wire::feature::{FeatureBody, FeatureSink, MinuteBody};
 
 use crate::bar_file::BarFile;
-use crate::parquet_file::{GROUP_ROWS, VectorFile, field, writer};
+use crate::parquet_file::VectorFile;
+use crate::row_groups::{RowGroups, field};
 
 /// A file of rows of 32-bit values with a few columns before them.
 struct ValueFile {
-    path: PathBuf,
-    writer: ArrowWriter<File>,
-    schema: Arc<Schema>,
+    groups: RowGroups,
+    columns: Columns,
+}
+
+#[derive(Default)]
+struct Columns {
     event_ns: Int64Builder,
     numbers: [UInt16Builder; 2],
     texts: [StringBuilder; 2],
     values: Vec<Float32Builder>,
-    buffered: usize,
-    rows: u64,
+}
+
+impl Columns {
+    /// Empties the columns.
+    fn take(&mut self) -> Vec<ArrayRef> {
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.event_ns.finish())];
+        columns.extend(self.numbers.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.extend(self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns.extend(self.values.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
+        columns
+    }
 }
 
 impl ValueFile {
@@ -38,46 +49,26 @@ impl ValueFile {
         fields.extend(numbers.map(|name| field(name, DataType::UInt16, false, "", "number of a node")));
         fields.extend(texts.map(|name| field(name, DataType::Utf8, false, "", "")));
         fields.extend(values.iter().map(|(name, about)| field(name, DataType::Float32, false, "", about)));
-        let schema = Arc::new(Schema::new(fields));
-        Ok(Self {
-            path: path.to_owned(),
-            writer: writer(path, &schema, ("tidegate.graph_schema", schema_hash_hex()))?,
-            schema,
-            event_ns: Int64Builder::new(),
-            numbers: Default::default(),
-            texts: Default::default(),
-            values: values.iter().map(|_| Float32Builder::new()).collect(),
-            buffered: 0,
-            rows: 0,
-        })
+        let groups = RowGroups::create(path, fields, ("tidegate.graph_schema", schema_hash_hex()))?;
+        let values = values.iter().map(|_| Float32Builder::new()).collect();
+        Ok(Self { groups, columns: Columns { values, ..Columns::default() } })
     }
 
-    fn row(&mut self, event_ns: i64, numbers: [usize; 2], texts: [&str; 2], values: &[f32]) -> Result<()> {
-        self.event_ns.append_value(event_ns);
+    fn row(&mut self, event_ns: i64, numbers: [usize; 2], texts: [&str; 2], values: &[f32]) {
+        if !self.groups.is_open() {
+            return;
+        }
+        let columns = &mut self.columns;
+        columns.event_ns.append_value(event_ns);
         // Ids of instruments are 16 bits; the other nodes are fewer.
-        self.numbers.iter_mut().zip(numbers).for_each(|(column, number)| column.append_value(number as u16));
-        self.texts.iter_mut().zip(texts).for_each(|(column, text)| column.append_value(text));
-        self.values.iter_mut().zip(values).for_each(|(column, value)| column.append_value(*value));
-        self.buffered += 1;
-        if self.buffered == GROUP_ROWS { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(self.event_ns.finish())];
-        columns.extend(self.numbers.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        columns.extend(self.texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        columns.extend(self.values.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
-        let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-        self.writer.write(&batch).with_context(|| self.path.display().to_string())?;
-        self.rows += self.buffered as u64;
-        self.buffered = 0;
-        Ok(())
+        columns.numbers.iter_mut().zip(numbers).for_each(|(column, number)| column.append_value(number as u16));
+        columns.texts.iter_mut().zip(texts).for_each(|(column, text)| column.append_value(text));
+        columns.values.iter_mut().zip(values).for_each(|(column, value)| column.append_value(*value));
+        self.groups.row(|| columns.take());
     }
 
     fn finish(mut self) -> Result<u64> {
-        self.flush()?;
-        self.writer.close().with_context(|| self.path.display().to_string())?;
-        Ok(self.rows)
+        self.groups.finish(self.columns.take())
     }
 }
 
@@ -88,7 +79,6 @@ pub(crate) struct GraphFiles {
     graph: MarketGraph,
     schedule: Schedule,
     moments: u64,
-    failed: Option<anyhow::Error>,
 }
 
 impl GraphFiles {
@@ -104,41 +94,34 @@ impl GraphFiles {
             graph: MarketGraph::new(&Registry::new()),
             schedule: Schedule::new(every_ns),
             moments: 0,
-            failed: None,
         })
     }
 
     fn advance(&mut self, now: i64) {
-        if let Some(moment) = self.schedule.due(now)
-            && self.failed.is_none()
-        {
-            self.failed = self.write(moment).err();
+        if let Some(moment) = self.schedule.due(now) {
+            self.write(moment);
         }
     }
 
-    fn write(&mut self, moment: i64) -> Result<()> {
+    fn write(&mut self, moment: i64) {
         let (x, attributes) = {
             let view = self.graph.snapshot(moment);
             (view.nodes.to_vec(), view.edges.to_vec())
         };
         let nodes = self.graph.nodes();
         for (number, (node, values)) in nodes.iter().zip(x.chunks_exact(NODE_SLOTS)).enumerate() {
-            self.nodes.row(moment, [number, nodes.len()], [node.kind.into(), &node.name], values)?;
+            self.nodes.row(moment, [number, nodes.len()], [node.kind.into(), &node.name], values);
         }
         for (edge, values) in self.graph.edges().iter().zip(attributes.chunks_exact(EDGE_SLOTS)) {
             let kind = edge.kind.map_or("self", <&str>::from);
             let direction = if edge.reverse { "reverse" } else { "forward" };
-            self.edges.row(moment, [edge.source, edge.target], [kind, direction], values)?;
+            self.edges.row(moment, [edge.source, edge.target], [kind, direction], values);
         }
         self.moments += 1;
-        Ok(())
     }
 
     /// Writes what is left; gives the number of moments.
     fn finish(self) -> Result<u64> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
         self.nodes.finish()?;
         self.edges.finish()?;
         Ok(self.moments)

@@ -10,6 +10,7 @@ mod logging;
 mod output;
 mod parquet_file;
 mod plot;
+mod row_groups;
 mod signals;
 mod summary;
 mod thresholds;
