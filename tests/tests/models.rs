@@ -75,6 +75,9 @@ fn wrong_requests_are_refused_in_words() {
     refused(&["--reenact", &log.display().to_string()], 65, "line 1");
 }
 
+/// A public key: what is signed must be signed with it. Nothing here is, but for a forgery.
+const KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
 /// A running engine on a simulated market at ten times its pace, with models of its own folder.
 struct Engine {
     /// One engine at a time: they run at a pace, and what they wait for is timed.
@@ -94,6 +97,7 @@ impl Engine {
         let mut config: String = files.iter().map(|file| format!("[[sources]]\npath = {file:?}\n")).collect();
         // Two cores may have to carry several tests: loops that leave them to others.
         config += "[engine]\nwait = \"park\"\n[replay]\nspeed = \"10\"\n[models]\nevery_ms = 250\nshadow_runs = 5\n";
+        config += &format!("public_key = {KEY:?}\n");
         config += &format!("directory = {:?}\n[output]\ndirectory = {:?}\n", models, folder.path().join("run"));
         let path = folder.path().join("tidegate.toml");
         std::fs::write(&path, config).expect("written");
@@ -194,6 +198,7 @@ fn a_new_model_is_taken_over_and_bad_ones_are_refused_while_the_engine_runs() {
         ("golden", |_, c| c["tolerance"] = 1e-9.into()),
         ("oversize", |f, _| cut(&f.join("model.onnx"), 65 << 20)),
         ("contract", |_, c| c["name"] = "another".into()),
+        ("bad-signature", |f, _| std::fs::write(f.join("contract.json.sig"), "A".repeat(86) + "==").expect("written")),
         ("unreadable", |f, _| std::fs::remove_file(f.join("golden.json")).expect("removed")),
     ];
     for (index, (reason, damage)) in bad.iter().enumerate() {
@@ -202,6 +207,13 @@ fn a_new_model_is_taken_over_and_bad_ones_are_refused_while_the_engine_runs() {
         let refused = engine.wait_for(reason, |event| event["event"] == "refused" && event["version"] == version);
         assert_eq!(refused["reason"], **reason, "{refused}");
     }
+    // A model of another kind, whose answers are no numbers.
+    let lstm = engine.models.join("direction-lstm");
+    copy(&onnx().join("direction-lstm/1"), &lstm.join(".1.tmp"));
+    spoil(&lstm.join(".1.tmp"));
+    std::fs::rename(lstm.join(".1.tmp"), lstm.join("1")).expect("renamed");
+    let refused = engine.wait_for("not-finite", |event| event["reason"] == "not-finite");
+    assert_eq!(refused["name"], "direction-lstm");
     let listed = engine.model(&["list"]);
     let active = listed["models"].as_array().and_then(|m| m.iter().find(|m| m["state"] == "active")).expect("one");
     assert_eq!(active["version"], 2);
@@ -215,9 +227,21 @@ fn a_new_model_is_taken_over_and_bad_ones_are_refused_while_the_engine_runs() {
     assert_eq!(pointer.trim(), "2");
     let summary = engine.finish();
     assert_eq!((&summary["models"]["in_force"]["breaker-tuner"], &summary["models"]["faults"]), (&2.into(), &0.into()));
-    assert_eq!(summary["models"]["refusals"].as_object().expect("reasons").len(), bad.len());
+    assert_eq!(summary["models"]["refusals"].as_object().expect("reasons").len(), bad.len() + 1);
     assert_eq!((&summary["allocations_hot"], &summary["bbo_mismatch"]), (&0.into(), &0.into()));
     assert!(summary["gaps"] == summary["resyncs"], "the simulator's own gaps, and no other");
+}
+
+/// The biases of a model's head become NaN: three floats that follow their tensor's name as field 9.
+fn spoil(folder: &Path) {
+    let text = std::fs::read(folder.join("contract.json")).expect("read");
+    let mut contract: Value = serde_json::from_slice(&text).expect("JSON");
+    let mut bytes = std::fs::read(folder.join("model.onnx")).expect("read");
+    let tensor = b"head.bias\x4a\x0c";
+    let at = bytes.windows(tensor.len()).position(|window| window == tensor).expect("a tensor") + tensor.len();
+    bytes[at..at + 12].chunks_exact_mut(4).for_each(|float| float.copy_from_slice(&f32::NAN.to_le_bytes()));
+    replace(folder, &mut contract, &bytes);
+    std::fs::write(folder.join("contract.json"), contract.to_string()).expect("written");
 }
 
 fn cut(file: &Path, bytes: u64) {

@@ -17,7 +17,6 @@ use crate::cpu_time::CpuTime;
 use crate::messages::{Event, Listed};
 use crate::model::{Model, Reads};
 use crate::refusal::Refusal;
-use crate::session::RunFault;
 use crate::slot::{ShadowSettings, Slot};
 
 /// Whoever takes advice.
@@ -220,7 +219,7 @@ impl Sidecar {
         }
     }
 
-    fn predict_bar(&mut self, index: usize, instrument: InstrumentId, event_ns: i64) -> Result<(), RunFault> {
+    fn predict_bar(&mut self, index: usize, instrument: InstrumentId, event_ns: i64) -> Result<(), Refusal> {
         let Self { slots, bars, events, .. } = self;
         let slot = &mut slots[index];
         let Some(model) = slot.active.as_mut().filter(|model| model.looks_at_bars()) else { return Ok(()) };
@@ -260,7 +259,7 @@ impl Sidecar {
         moment: i64,
         mut stamps: AdviceStamps,
         publish: &mut impl Publish,
-    ) -> Result<(), RunFault> {
+    ) -> Result<(), Refusal> {
         let Self { graph, instruments, slots, clock, output, adjustments, .. } = self;
         let Some(model) = &mut slots[index].active else { return Ok(()) };
         let view = graph.snapshot(moment);
@@ -294,7 +293,7 @@ impl Sidecar {
         Ok(())
     }
 
-    fn predict(&mut self, index: usize, moment: i64) -> Result<(), RunFault> {
+    fn predict(&mut self, index: usize, moment: i64) -> Result<(), Refusal> {
         let Self { graph, instruments, slots, events, .. } = self;
         let slot = &mut slots[index];
         let Some(model) = &mut slot.active else { return Ok(()) };
@@ -361,12 +360,12 @@ impl Sidecar {
     }
 
     /// A model in force failed. Wrong inputs are not its fault; after anything else the version before takes over.
-    fn failed(&mut self, index: usize, fault: &RunFault) {
+    fn failed(&mut self, index: usize, fault: &Refusal) {
         let slot = &mut self.slots[index];
         let Some(version) = slot.active.as_ref().map(|model| model.version) else { return };
         let (name, event_ns) = (slot.name.clone(), self.newest_ns);
         self.tell(Event::Fault { name: name.clone(), version, text: fault.to_string() });
-        if matches!(fault, RunFault::InputNotFinite(_)) {
+        if matches!(fault, Refusal::InputNotFinite(_)) {
             return;
         }
         let slot = &mut self.slots[index];

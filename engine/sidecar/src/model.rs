@@ -11,7 +11,7 @@ use crate::contract::{
 };
 use crate::gate::{Admitted, GateReport};
 use crate::refusal::Refusal;
-use crate::session::{RunFault, Runner};
+use crate::session::Runner;
 
 /// Quantile of the recovery time that cooling periods follow, where the model has it.
 const RECOVERY_QUANTILE: f64 = 0.9;
@@ -139,7 +139,7 @@ impl Model {
     }
 
     /// Runs a tuner on a graph; gives its output.
-    pub(crate) fn run_graph(&mut self, view: &GraphView<'_>) -> Result<&[f32], RunFault> {
+    pub(crate) fn run_graph(&mut self, view: &GraphView<'_>) -> Result<&[f32], Refusal> {
         debug_assert_eq!((view.nodes.len() % NODE_SLOTS, view.edges.len() % EDGE_SLOTS), (0, 0));
         self.runner.floats(0).copy_from_slice(view.nodes);
         self.runner.floats(2).copy_from_slice(view.edges);
@@ -152,7 +152,7 @@ impl Model {
     pub(crate) fn run_row<'a, V: Values + 'a>(
         &mut self,
         vectors: impl Iterator<Item = &'a V>,
-    ) -> Result<Option<(&[f32], u64)>, RunFault> {
+    ) -> Result<Option<(&[f32], u64)>, Refusal> {
         let Reads::Row(row) = &self.reads else { return Ok(None) };
         let (width, mut rows) = (row.columns.len(), 0);
         let input = self.runner.floats(0);

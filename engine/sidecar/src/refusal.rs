@@ -107,6 +107,9 @@ pub enum Refusal {
     /// The kernel and the function's body disagree on some graph.
     #[error("kernel and function body differ by {0:e} on a random graph, {1:e} is tolerated")]
     KernelDiffers(f64, f64),
+    /// An input was not a number: nobody's fault but the caller's.
+    #[error("input {0} is not finite")]
+    InputNotFinite(String),
     /// A run failed.
     #[error("a run failed: {0}")]
     Run(String),
@@ -182,6 +185,8 @@ pub enum Reason {
     Golden,
     /// Kernel and body differ.
     KernelDiffers,
+    /// Asked with an input that is not finite.
+    InputNotFinite,
     /// Fails.
     Run,
     /// Not finite.
@@ -217,6 +222,7 @@ impl Refusal {
             Self::SlowLoad(..) => Reason::SlowLoad,
             Self::Golden { .. } => Reason::Golden,
             Self::KernelDiffers(..) => Reason::KernelDiffers,
+            Self::InputNotFinite(_) => Reason::InputNotFinite,
             Self::Run(_) => Reason::Run,
             Self::NotFinite(_) => Reason::NotFinite,
             Self::OutOfRange { .. } => Reason::OutOfRange,

@@ -99,45 +99,6 @@ fn dimensions(port: &Port) -> String {
     format!("[{}]", port.shape.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
-/// A run that gave no answer.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(crate) enum RunFault {
-    /// An input is not finite.
-    #[error("input {0} is not finite")]
-    InputNotFinite(String),
-    /// The runtime failed.
-    #[error("{0}")]
-    Runtime(String),
-    /// An output is not finite.
-    #[error("output {0} is not finite")]
-    NotFinite(String),
-    /// An output is outside the contract's range.
-    #[error("output {output} is {value}, outside its range {lowest} to {highest}")]
-    OutOfRange {
-        /// Which output.
-        output: String,
-        /// What it was.
-        value: f64,
-        /// The contract's.
-        lowest: f64,
-        /// The contract's.
-        highest: f64,
-    },
-}
-
-impl From<RunFault> for Refusal {
-    fn from(fault: RunFault) -> Self {
-        match fault {
-            RunFault::InputNotFinite(name) => Self::Run(format!("input {name} is not finite")),
-            RunFault::Runtime(reason) => Self::Run(reason),
-            RunFault::NotFinite(output) => Self::NotFinite(output),
-            RunFault::OutOfRange { output, value, lowest, highest } => {
-                Self::OutOfRange { output, value, lowest, highest }
-            }
-        }
-    }
-}
-
 /// An input tensor that is written in place before every run.
 #[derive(Debug)]
 enum Input {
@@ -227,17 +188,17 @@ impl Runner {
     /// Runs the model on what the inputs hold.
     ///
     /// # Errors
-    /// [`RunFault`]: an input or an output that is not finite or outside its range, or the runtime's refusal. Outputs
+    /// An input or an output that is not finite or outside its range, or the runtime's refusal. Outputs
     /// are not to be used then.
-    pub(crate) fn run(&mut self) -> Result<(), RunFault> {
+    pub(crate) fn run(&mut self) -> Result<(), Refusal> {
         for (name, input) in &self.inputs {
             if let Input::Float(tensor) = input
                 && !all_finite(tensor.extract_tensor().1)
             {
-                return Err(RunFault::InputNotFinite(name.clone()));
+                return Err(Refusal::InputNotFinite(name.clone()));
             }
         }
-        let fault = |error: ort::Error| RunFault::Runtime(error.to_string());
+        let fault = |error: ort::Error| Refusal::Run(error.to_string());
         let value = |index: usize| match &self.inputs[index].1 {
             Input::Float(tensor) => ort::session::SessionInputValue::from(tensor),
             Input::Int(tensor) => ort::session::SessionInputValue::from(tensor),
@@ -255,7 +216,7 @@ impl Runner {
         for (index, output) in self.outputs.iter_mut().enumerate() {
             let (_, values) = results[index].try_extract_tensor::<f32>().map_err(fault)?;
             if values.len() != output.values.len() {
-                return Err(RunFault::Runtime(format!("output {} has {} values", output.name, values.len())));
+                return Err(Refusal::Run(format!("output {} has {} values", output.name, values.len())));
             }
             check_values(values, &output.name, output.range)?;
             output.values.copy_from_slice(values);
@@ -271,9 +232,9 @@ fn all_finite(values: &[f32]) -> bool {
     values.iter().fold(0, |bad, value| bad | u32::from(value.to_bits() & EXPONENT == EXPONENT)) == 0
 }
 
-fn check_values(values: &[f32], name: &str, [lowest, highest]: [f64; 2]) -> Result<(), RunFault> {
+fn check_values(values: &[f32], name: &str, [lowest, highest]: [f64; 2]) -> Result<(), Refusal> {
     if !all_finite(values) {
-        return Err(RunFault::NotFinite(name.to_owned()));
+        return Err(Refusal::NotFinite(name.to_owned()));
     }
     let is_outside = |value: f64| !(lowest..=highest).contains(&value);
     // Again without a branch; which one it was matters only when there is one.
@@ -282,7 +243,7 @@ fn check_values(values: &[f32], name: &str, [lowest, highest]: [f64; 2]) -> Resu
     }
     let outside = values.iter().map(|value| f64::from(*value)).find(|value| is_outside(*value));
     match outside {
-        Some(value) => Err(RunFault::OutOfRange { output: name.to_owned(), value, lowest, highest }),
+        Some(value) => Err(Refusal::OutOfRange { output: name.to_owned(), value, lowest, highest }),
         None => Ok(()),
     }
 }
@@ -297,7 +258,7 @@ pub(crate) fn run_once(
     let mut tensors = Vec::with_capacity(inputs.len());
     for (port, input) in contract.inputs.iter().zip(inputs) {
         if !input.data.iter().all(|value| value.is_finite()) {
-            return Err(Refusal::Run(format!("input {} is not finite", port.name)));
+            return Err(Refusal::InputNotFinite(port.name.clone()));
         }
         let shape = input.shape.clone();
         let tensor: DynTensor = match port.element {

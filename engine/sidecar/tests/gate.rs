@@ -81,7 +81,7 @@ fn each_kind_of_bad_model_is_refused_with_its_reason() {
             f.contract(|c| c["outputs"][0]["range"] = [0.0, 1e-3].to_vec().into())
         }),
         (Reason::TooSlow, "p99", |f| f.contract(|c| c["latency_budget_us"] = 1e-3.into())),
-        (Reason::Load, "head.bias has a value that is not finite", nan_weights),
+        (Reason::Load, "head.bias has a value that is not finite", |f| f.tensor("head.bias", |_| f32::NAN)),
     ];
     for (reason, words, damage) in cases {
         let forge = Forge::new();
@@ -92,13 +92,12 @@ fn each_kind_of_bad_model_is_refused_with_its_reason() {
     }
 }
 
-/// The biases of the tuner's head become NaN: fifteen floats that follow their tensor's name as field 9.
-fn nan_weights(forge: &Forge) {
-    forge.model(|bytes| {
-        let tensor = b"head.bias\x4a\x3c";
-        let at = bytes.windows(tensor.len()).position(|window| window == tensor).expect("a tensor") + tensor.len();
-        bytes[at..at + 60].chunks_exact_mut(4).for_each(|float| float.copy_from_slice(&f32::NAN.to_le_bytes()));
-    });
+#[test]
+fn an_output_that_is_not_finite_is_refused() {
+    let forge = Forge::of("direction-lstm");
+    forge.tensor("head.bias", |_| f32::NAN);
+    let Some((reason, text)) = refused(&forge, &GateSettings::default()) else { return };
+    assert_eq!((reason, text.as_str()), (Reason::NotFinite, "output p_up is not finite"));
 }
 
 #[test]

@@ -134,3 +134,52 @@ fn names_and_files_that_lead_elsewhere_are_refused_at_once() {
     }
     engine.stop();
 }
+
+/// Golden cases as the changed model itself answers them, by ONNX Runtime on its function body.
+fn answer_golden(forge: &Forge) {
+    use ort::value::{DynTensor, Tensor};
+    let environment = environment().expect("asked before");
+    let builder = ort::session::Session::builder(&environment).expect("a builder");
+    let mut session = { builder }.commit_from_memory(&forge.read("model.onnx")).expect("loads");
+    let mut golden: serde_json::Value = serde_json::from_slice(&forge.read("golden.json")).expect("JSON");
+    for case in golden["cases"].as_array_mut().expect("cases") {
+        let inputs: Vec<(String, DynTensor)> = ["x", "edge_index", "edge_attr"]
+            .map(|name| {
+                let numbers = |key: &str| case["inputs"][name][key].as_array().expect("numbers").clone();
+                let shape: Vec<i64> = numbers("shape").iter().filter_map(serde_json::Value::as_i64).collect();
+                let data = numbers("data").into_iter().filter_map(|value| value.as_f64());
+                let tensor = if name == "edge_index" {
+                    Tensor::from_array((shape, data.map(|v| v as i64).collect::<Vec<_>>())).expect("fits").upcast()
+                } else {
+                    Tensor::from_array((shape, data.map(|v| v as f32).collect::<Vec<_>>())).expect("fits").upcast()
+                };
+                (name.to_owned(), tensor)
+            })
+            .into();
+        let outputs = session.run(inputs).expect("runs");
+        case["outputs"]["y"]["data"] = outputs["y"].try_extract_tensor::<f32>().expect("floats").1.to_vec().into();
+    }
+    forge.replace("golden.json", golden.to_string().as_bytes());
+}
+
+#[test]
+fn a_version_that_answers_otherwise_is_refused_in_shadow() {
+    if environment().is_none() {
+        return;
+    }
+    let (forge, mut settings) = repository(&[1]);
+    settings.shadow.divergence = 0.05;
+    let mut engine = Engine::start(settings);
+    assert_eq!(in_force(&mut engine), Some((None, 1)));
+    add(forge.root.path(), NAME, 2, |other| {
+        other.tensor("head.bias", |bias| bias + 1.0);
+        answer_golden(other);
+    });
+    let refused = engine.until(|event| matches!(event, Event::Refused { .. }));
+    let Event::Refused { reason, text, .. } = refused else { unreachable!("asked for") };
+    assert_eq!(reason, Reason::Shadow, "{text}");
+    assert!(text.contains("0.05 is tolerated"), "{text}");
+    let models = engine.ask(|id| Request::List { id });
+    assert_eq!(models.iter().map(|model| model.version).collect::<Vec<_>>(), [1]);
+    engine.stop();
+}

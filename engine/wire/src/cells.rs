@@ -163,6 +163,14 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_disk_without_room_is_an_error_and_no_signal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = Cells::<3>::create(&folder.path().join("cells"), 1 << 45).expect_err("no disk has that");
+        assert!(matches!(error, RegionError::Io { .. }), "{error}");
+    }
+
+    #[test]
     fn what_is_no_row_of_cells_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("cells");

@@ -41,21 +41,28 @@ impl Forge {
         Self::version(1)
     }
 
+    /// A copy of another committed model, version 1.
+    pub(crate) fn of(name: &str) -> Self {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Self::copy(root.path(), name, 1);
+        Self { root, folder }
+    }
+
     /// The same under another number.
     pub(crate) fn version(version: u32) -> Self {
         let root = tempfile::tempdir().expect("a folder");
-        let folder = Self::copy(root.path(), version);
+        let folder = Self::copy(root.path(), "breaker-tuner", version);
         let forge = Self { root, folder };
         forge.contract(|contract| contract["version"] = version.into());
         forge
     }
 
-    /// Copies the committed tuner into a repository.
-    pub(crate) fn copy(root: &Path, version: u32) -> PathBuf {
-        let folder = root.join("breaker-tuner").join(version.to_string());
+    /// Copies a committed model into a repository.
+    fn copy(root: &Path, name: &str, version: u32) -> PathBuf {
+        let folder = root.join(name).join(version.to_string());
         std::fs::create_dir_all(&folder).expect("made");
         for file in ["model.onnx", "contract.json", "golden.json"] {
-            std::fs::copy(repository().join("breaker-tuner/1").join(file), folder.join(file)).expect("copied");
+            std::fs::copy(repository().join(name).join("1").join(file), folder.join(file)).expect("copied");
         }
         folder
     }
@@ -89,6 +96,21 @@ impl Forge {
         let mut bytes = self.read("model.onnx");
         change(&mut bytes);
         self.replace("model.onnx", &bytes);
+    }
+
+    /// Changes the floats of a tensor, whose data follow its name as field 9.
+    pub(crate) fn tensor(&self, name: &str, change: impl Fn(f32) -> f32) {
+        self.model(|bytes| {
+            let (name, start) = (name.as_bytes(), |at: usize, bytes: &[u8]| bytes.get(at) == Some(&0x4a));
+            let found = |at: &usize| bytes[*at..].starts_with(name) && start(*at + name.len(), bytes);
+            let at = (0..bytes.len() - name.len()).find(found).expect("a tensor") + name.len() + 1;
+            let length = usize::from(bytes[at]);
+            assert!(length < 128, "a short tensor");
+            for float in bytes[at + 1..][..length].chunks_exact_mut(4) {
+                let value = change(f32::from_le_bytes(float.try_into().expect("four bytes")));
+                float.copy_from_slice(&value.to_le_bytes());
+            }
+        });
     }
 
     /// Replaces a text of the model by another one of equal length, everywhere.
