@@ -207,6 +207,18 @@ impl Sidecar {
         }
     }
 
+    /// Runs the tuners in force on the market as it is and forgets their answers, so that the next adjustment finds
+    /// everything in its caches.
+    pub(crate) fn rehearse(&mut self) {
+        let Self { graph, slots, newest_ns, .. } = self;
+        for model in slots.iter_mut().filter_map(|slot| slot.active.as_mut()) {
+            if matches!(model.reads, Reads::Graph(_)) {
+                // What fails here fails at the adjustment too, and is told then.
+                let _ = model.run_graph(&graph.snapshot(*newest_ns));
+            }
+        }
+    }
+
     fn judge(&mut self, index: usize) {
         match self.slots[index].judge(&self.shadow) {
             Some(Ok(())) => {

@@ -30,6 +30,7 @@ pub mod repository;
 pub mod serve;
 mod session;
 mod slot;
+mod vigil;
 
 pub use loader::{LoaderSettings, Resume};
 pub use refusal::Refusal;

@@ -131,6 +131,12 @@ pub(crate) fn start(settings: LoaderSettings, registry: &Registry, events: Sende
     spawned.ok().map(|thread| LoaderEnds { orders, handovers, thread })
 }
 
+/// Puts the calling thread behind others on its core: judging a model may take its time, an adjustment may not.
+fn give_way() {
+    // SAFETY: a plain call about the calling thread. A system that refuses leaves it where it is.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
 impl Loader {
     /// Loads what was in force before: as the sidecar before this one left it, else as the repository points. Where
     /// nothing points, the newest version that passes.
@@ -158,6 +164,7 @@ impl Loader {
     }
 
     fn run(mut self, look: Sender<Order>) {
+        give_way();
         // Kept alive with the thread. Without it the look every half second is enough.
         let _watcher = self.settings.watch.then(|| watch(self.repository.root(), look)).flatten();
         let mut next = Instant::now() + LOOK_EVERY;

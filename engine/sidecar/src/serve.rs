@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
-use crossbeam::utils::Backoff;
 use serde::{Deserialize, Serialize};
 use tidegate_market::graph::Schedule;
 use tidegate_wire::advice::{ADVICE_WORDS, Advice, AdviceStamps};
@@ -23,6 +22,7 @@ use crate::loader::{self, LoaderEnds, LoaderSettings, Order};
 use crate::messages::{Event, Request};
 use crate::repository::Repository;
 use crate::slot::ShadowSettings;
+use crate::vigil::{Vigil, nap_on_time};
 
 /// Cells that advice is published in, one an instrument.
 pub type AdviceCells = Cells<ADVICE_WORDS>;
@@ -83,6 +83,7 @@ struct Service {
     repository: Repository,
     remember: bool,
     stopped: bool,
+    vigil: Vigil,
 }
 
 impl Service {
@@ -103,8 +104,9 @@ impl Service {
             let _ = std::thread::Builder::new().name("tide-retire".into()).spawn(forward);
         }
         let repository = Repository::new(&settings.loader.repository);
-        let mut service =
-            Self { sidecar, loader, requests, events, repository, remember: settings.remember, stopped: false };
+        nap_on_time();
+        let (remember, vigil) = (settings.remember, Vigil::new());
+        let mut service = Self { sidecar, loader, requests, events, repository, remember, stopped: false, vigil };
         service.take_over();
         if service.remember {
             service.remember();
@@ -177,11 +179,20 @@ impl Service {
         }
     }
 
-    fn adjust(&mut self, moment: i64, stamps: AdviceStamps, publisher: &mut CellPublisher) {
+    fn adjust(&mut self, moment: i64, stamps: AdviceStamps, publisher: &mut impl Publish) {
         let before = self.sidecar.in_force();
+        self.vigil.moment(Instant::now());
         self.sidecar.adjust(moment, stamps, publisher);
         if self.remember && self.sidecar.in_force() != before {
             self.remember();
+        }
+    }
+
+    /// There is nothing to read: looks at everything else, then rests until there may be something.
+    fn idle(&mut self) {
+        self.attend();
+        if self.vigil.rest(Instant::now()) {
+            self.sidecar.rehearse();
         }
     }
 
@@ -191,7 +202,7 @@ impl Service {
             // It may be in the gate with a model that takes for ever; it holds nothing that the end has to wait for.
             let until = Instant::now() + FAREWELL;
             while !ends.thread.is_finished() && Instant::now() < until {
-                std::thread::sleep(NAP);
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
@@ -201,8 +212,6 @@ impl Service {
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Records read between two looks at requests and time.
 const BATCH: usize = 1_024;
-/// Sleep of an idle sidecar: it answers within a millisecond or so and leaves its core to others meanwhile.
-const NAP: Duration = Duration::from_micros(50);
 
 /// Runs a sidecar beside a live engine until it is told to stop: reads vectors from an overwrite ring, always the
 /// newest, and publishes into cells. Gives the number of adjustments and how
@@ -219,8 +228,7 @@ pub fn run_free(
     let mut service = Service::new(settings, registry, clock, requests, events);
     let mut publisher = CellPublisher(cells);
     let (mut schedule, mut buf) = (Schedule::new(settings.every_ns), RecordBuf::default());
-    let mut due: Option<(i64, AdviceStamps)> = None;
-    let backoff = Backoff::new();
+    let (mut due, mut caught_up): (Option<(i64, AdviceStamps)>, _) = (None, false);
     while !service.stopped {
         let mut read = 0;
         while read < BATCH
@@ -238,20 +246,17 @@ pub fn run_free(
             service.sidecar.see(&record.header, &record.body);
         }
         // Only when nothing newer is waiting: an answer to yesterday's market helps nobody.
-        if read < BATCH
-            && let Some((moment, stamps)) = due.take()
-        {
-            service.adjust(moment, stamps, &mut publisher);
+        if read < BATCH {
+            match due.take() {
+                Some((moment, stamps)) if caught_up => service.adjust(moment, stamps, &mut publisher),
+                // What came while the models were loading is known from here on, but too old to answer.
+                _ => caught_up = true,
+            }
         }
         if read == 0 {
-            service.attend();
-            if backoff.is_completed() {
-                std::thread::sleep(NAP);
-            } else {
-                backoff.snooze();
-            }
+            service.idle();
         } else {
-            backoff.reset();
+            service.vigil.busy();
         }
     }
     let adjustments = service.sidecar.adjustments();
@@ -296,7 +301,8 @@ impl Drop for Ending<'_> {
 }
 
 /// Runs a sidecar in lockstep with a replay: every vector comes through a lossless ring, every heartbeat in it is a
-/// moment to adjust at, and each is answered before `pace.answered` says so. Gives the number of adjustments.
+/// moment to adjust at, and `pace.answered` counts them once their advice is in its cells. Gives the number of
+/// adjustments.
 pub fn run_lockstep(
     settings: &Settings,
     registry: &Registry,
@@ -309,20 +315,17 @@ pub fn run_lockstep(
     let _ending = Ending(pace);
     let service = Service::new(settings, registry, Clock::calibrate(), requests, events);
     ready.store(true, Ordering::Release);
-    let mut stepper = Stepper { service, publisher: CellPublisher(cells), pace, stamps: AdviceStamps::default() };
-    let backoff = Backoff::new();
+    let publisher = Answers { cells: CellPublisher(cells), pace };
+    let mut stepper = Stepper { service, publisher, stamps: AdviceStamps::default() };
     loop {
         let last = pace.done.load(Ordering::Acquire);
         if features.poll_features(&mut stepper) {
-            backoff.reset();
+            stepper.service.vigil.busy();
         } else if last {
             break;
-        } else if backoff.is_completed() {
-            // The replay may be paced: its next vector can be long in coming.
-            stepper.service.attend();
-            std::thread::sleep(NAP);
         } else {
-            backoff.snooze();
+            // The replay may be paced: its next vector can be long in coming.
+            stepper.service.idle();
         }
     }
     let adjustments = stepper.service.sidecar.adjustments();
@@ -330,10 +333,26 @@ pub fn run_lockstep(
     adjustments
 }
 
+/// Publishes into cells and lets the replay go on: what follows an adjustment takes its time beside the replay.
+struct Answers<'a> {
+    cells: CellPublisher,
+    pace: &'a Pace,
+}
+
+impl Publish for Answers<'_> {
+    fn advice(&mut self, advice: &Advice) {
+        self.cells.advice(advice);
+    }
+
+    fn done(&mut self) {
+        self.cells.done();
+        self.pace.answered.fetch_add(1, Ordering::Release);
+    }
+}
+
 struct Stepper<'a> {
     service: Service,
-    publisher: CellPublisher,
-    pace: &'a Pace,
+    publisher: Answers<'a>,
     stamps: AdviceStamps,
 }
 
@@ -348,10 +367,11 @@ impl FeatureSink for Stepper<'_> {
     }
 
     fn heartbeat(&mut self, header: &Header) {
-        let stamps = AdviceStamps { arrived: header.arrive_ticks, ..self.stamps };
+        // The event that makes a moment due waits until this is answered: nothing is older than it.
+        let (arrived, features) = (header.arrive_ticks, self.stamps.features.max(header.arrive_ticks));
+        let stamps = AdviceStamps { arrived, features, ..self.stamps };
         self.service.adjust(header.event_ns, stamps, &mut self.publisher);
         self.service.attend();
-        self.pace.answered.fetch_add(1, Ordering::Release);
     }
 
     fn status(&mut self, _: &Header, _: &Status) {}
