@@ -161,7 +161,7 @@ impl Tuned {
         &self.base
     }
 
-    fn record(&mut self, at: Moment, origin: Origin, before: [i64; TARGETS], clamps: [Clamp; TARGETS]) -> Adjustment {
+    fn record(&mut self, at: Moment, origin: Origin, before: [i64; TARGETS], clamps: [u8; TARGETS]) -> Adjustment {
         self.version += 1;
         Adjustment {
             sequence: 0,
@@ -171,7 +171,7 @@ impl Tuned {
             advice: bytemuck::Zeroable::zeroed(),
             before,
             after: self.current.tuned_fixed(),
-            clamps: clamps.map(|clamp| clamp as u8),
+            clamps,
             origin: origin as u8,
             instrument: at.instrument,
             conditions: self.conditions,
@@ -197,7 +197,7 @@ impl Tuned {
         let since = if self.moved_ns == 0 { i64::MAX } else { at.event_ns - self.moved_ns };
         let seconds = since.clamp(0, tuning.ttl_ns()) as f64 * 1e-9;
         let static_levels = self.base.tuned();
-        let (mut levels, mut clamps) = (self.current.tuned(), [Clamp::None; TARGETS]);
+        let (mut levels, mut clamps) = (self.current.tuned(), [0; TARGETS]);
         for target in TARGETS_IN_ORDER {
             let index = target as usize;
             let base = static_levels[index];
@@ -214,7 +214,7 @@ impl Tuned {
         let before = self.current.tuned_fixed();
         (self.until_ns, self.moved_ns) = (i64::MAX, at.event_ns);
         self.current = self.base;
-        self.record(at, Origin::Expired, before, [Clamp::None; TARGETS])
+        self.record(at, Origin::Expired, before, [0; TARGETS])
     }
 
     /// Other conditions hold; `None` when they change nothing.
@@ -232,7 +232,7 @@ impl Tuned {
         self.base = base;
         let advised = self.current.tuned();
         self.current = self.base;
-        let mut clamps = [Clamp::None; TARGETS];
+        let mut clamps = [0; TARGETS];
         if self.until_ns != i64::MAX {
             // Advice in force moves with the profile it was given for: who tightens the one tightens the other.
             let (mut levels, static_levels) = (advised, self.base.tuned());
@@ -271,26 +271,27 @@ fn wanted(advice: &Advice, target: Target, tuning: &Tuning, rules: &[Settings]) 
     }
 }
 
-/// Holds a level inside the envelope around its static one.
-fn hold(level: f64, base: f64, target: Target, tuning: &Tuning) -> (f64, Clamp) {
+/// Holds a level inside the envelope around its static one; also gives the bits of what held it.
+fn hold(level: f64, base: f64, target: Target, tuning: &Tuning) -> (f64, u8) {
     let Envelope { lowest, highest } = tuning.envelope(target);
     if level < base * lowest {
-        (base * lowest, Clamp::Lowest)
+        (base * lowest, Clamp::Lowest as u8)
     } else if level > base * highest {
-        (base * highest, Clamp::Highest)
+        (base * highest, Clamp::Highest as u8)
     } else {
-        (level, Clamp::None)
+        (level, 0)
     }
 }
 
-/// The next level on the way from `now` to `wanted`.
-fn step(now: f64, wanted: f64, base: f64, target: Target, tuning: &Tuning, seconds: f64) -> (f64, Clamp) {
-    let (goal, clamp) = hold(wanted, base, target, tuning);
+/// The next level on the way from `now` to `wanted`, and the bits of what held it back.
+fn step(now: f64, wanted: f64, base: f64, target: Target, tuning: &Tuning, seconds: f64) -> (f64, u8) {
+    let (goal, clamps) = hold(wanted, base, target, tuning);
     // More caution is a lower threshold, and a longer cooling period.
     let tightens = (goal < now) != (target == Target::Recovery);
     let rate = if tightens { tuning.tighten_per_s } else { tuning.loosen_per_s };
     let reach = rate * base.abs() * seconds;
-    if (goal - now).abs() <= reach { (goal, clamp) } else { (now + reach.copysign(goal - now), Clamp::Slew) }
+    let far = (goal - now).abs() > reach;
+    if far { (now + reach.copysign(goal - now), clamps | Clamp::Slew as u8) } else { (goal, clamps) }
 }
 
 #[cfg(test)]
@@ -323,7 +324,13 @@ mod tests {
         let wanted = [0.1, 1e3, 2.0, base[3] / 1.5, 26.0];
         let first = tuned.advise(&advice(100, wanted), &profile, at(100)).expect("taken");
         assert_eq!((first.instrument, first.origin, first.event), (InstrumentId(3), Origin::Advised as u8, 100));
-        assert_eq!(first.clamps, [3, 3, 2, 0, 0].map(|c: u8| c), "slew, slew, highest");
+        let held = first.clamps.map(|bits| Clamp::of_bits(bits).collect::<Vec<_>>());
+        let [volatility, spread, imbalance, latency, recovery] = &held;
+        assert_eq!(
+            (&volatility[..], &spread[..]),
+            (&[Clamp::Lowest, Clamp::Slew][..], &[Clamp::Highest, Clamp::Slew][..])
+        );
+        assert_eq!((&imbalance[..], latency.is_empty(), recovery.is_empty()), (&[Clamp::Highest][..], true, true));
         let after = first.after.map(|level| level as f64 / ADVICE_UNITS);
         assert!((after[0] - base[0] * 0.5).abs() < 1e-9, "five seconds of a tenth each");
         assert!((after[1] - base[1] * 1.1).abs() < 1e-9, "loosening is slower");

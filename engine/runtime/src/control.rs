@@ -5,7 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -171,8 +171,7 @@ impl Control {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
             _ => {}
         }
-        let listener = UnixListener::bind(path).map_err(io)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+        let listener = bind(path).map_err(io)?;
         listener.set_nonblocking(true).map_err(io)?;
         let (over, operator) = (Arc::new(AtomicBool::new(false)), Arc::new(operator));
         let ended = over.clone();
@@ -187,6 +186,23 @@ impl Control {
         let thread = std::thread::Builder::new().name("tide-control".into()).spawn(serve).map_err(io)?;
         Ok(Self { path: path.to_owned(), over, thread: Some(thread) })
     }
+}
+
+/// Listens at a path that only the owner can connect to, from the first instant on: the socket is made in a folder that
+/// only the owner can enter, and moved.
+fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    let private = path.with_extension("new");
+    match std::fs::remove_dir_all(&private) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::DirBuilder::new().mode(0o700).create(&private)?;
+    let made = private.join("s");
+    let listener = UnixListener::bind(&made)?;
+    std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&made, path)?;
+    std::fs::remove_dir(&private)?;
+    Ok(listener)
 }
 
 impl Drop for Control {

@@ -164,20 +164,28 @@ pub enum Origin {
     Conditions = 2,
 }
 
-/// What held a level back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, FromRepr, IntoStaticStr)]
+/// What held a level back: the envelope, the slew limit on the way there, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Clamp {
-    /// Nothing.
-    None = 0,
     /// The envelope's lower end.
     Lowest = 1,
     /// The envelope's upper end.
     Highest = 2,
     /// The slew limit.
-    Slew = 3,
+    Slew = 4,
+}
+
+impl Clamp {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Lowest, Self::Highest, Self::Slew];
+
+    /// Those of a level's bits.
+    pub fn of_bits(bits: u8) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |clamp| bits & *clamp as u8 != 0)
+    }
 }
 
 /// A change of one instrument's thresholds. 296 bytes.
@@ -199,7 +207,7 @@ pub struct Adjustment {
     pub before: [i64; TARGETS],
     /// Levels in force from now on.
     pub after: [i64; TARGETS],
-    /// A [`Clamp`] by [`Target`].
+    /// Bits of every [`Clamp`] that held a level back, by [`Target`].
     pub clamps: [u8; TARGETS],
     /// An [`Origin`].
     pub origin: u8,

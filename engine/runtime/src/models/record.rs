@@ -105,10 +105,9 @@ impl AdjustmentLine {
             input_digest: format!("{:016x}", advice.input_digest),
             levels: LevelsLine::of(advice.levels),
         });
-        let clamps = adjustment.clamps.iter().enumerate().filter_map(|(target, clamp)| {
-            let clamp = Clamp::from_repr(*clamp).filter(|clamp| *clamp != Clamp::None)?;
-            let target = Target::from_repr(target as u8)?;
-            Some(format!("{}:{}", target.name(), <&str>::from(clamp)))
+        let clamps = adjustment.clamps.iter().enumerate().flat_map(|(target, bits)| {
+            let target = Target::from_repr(target as u8).map_or("", |target| target.name());
+            Clamp::of_bits(*bits).map(move |clamp| format!("{target}:{}", <&str>::from(clamp)))
         });
         Self {
             sequence: adjustment.sequence,
@@ -269,9 +268,9 @@ mod tests {
             instrument: InstrumentId(0),
             ..Advice::zeroed()
         };
-        let adjustment = Adjustment { event: 77, event_ns: 5, advice, clamps: [0, 3, 1, 0, 2], ..Adjustment::zeroed() };
+        let adjustment = Adjustment { event: 77, event_ns: 5, advice, clamps: [0, 4, 1, 0, 6], ..Adjustment::zeroed() };
         let line = AdjustmentLine::of(&adjustment, "BTCUSDT.binance-usdm");
-        assert_eq!(line.clamps, ["spread:slew", "imbalance:lowest", "recovery:highest"]);
+        assert_eq!(line.clamps, ["spread:slew", "imbalance:lowest", "recovery:highest", "recovery:slew"]);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("adjustments.jsonl");
         let text = serde_json::to_string(&line).expect("JSON");
