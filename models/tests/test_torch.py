@@ -39,7 +39,7 @@ def test_parity_of_the_committed_tuner(repository_root: Path) -> None:
     assert parity(weights, 1000)["relative"] < 1e-4
 
 
-@pytest.mark.skipif("TIDEGATE_ENGINE" not in os.environ, reason="TIDEGATE_ENGINE names the binary that test.sh builds")
+@pytest.mark.skipif("TIDEGATE_ENGINE" not in os.environ, reason="SKIPPED: TIDEGATE_ENGINE names no engine")
 def test_parity_of_the_engine_with_pytorch_geometric(repository_root: Path) -> None:
     from tidegate_models.gatv2_torch import parity_with_engine
 

@@ -1,6 +1,7 @@
 //! Models beside the engine: lockstep, re-enactment, hot loading, refusals, a sidecar that is killed.
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -309,6 +310,8 @@ fn a_second_engine_in_the_same_directory_is_refused_and_harms_nobody() {
     assert!(text.contains("another engine runs there"), "{text}");
     assert!(engine.events().len() >= events && engine.run().join("engine.json").exists());
     engine.model(&["list"]);
+    let socket = std::fs::metadata(engine.run().join("control.sock")).expect("there");
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600, "whoever can connect can stop the market");
     let summary = engine.finish();
     assert_eq!((&summary["models"]["restarts"], &summary["advice_expired"]), (&0.into(), &0.into()));
 }

@@ -46,17 +46,19 @@ class Calibration:
 
     def __call__(self, p: Doubles) -> Doubles:
         """Calibrated probabilities."""
-        clipped = np.clip(p, _LEAST_P, 1.0 - _LEAST_P)
-        return np.asarray(1.0 / (1.0 + np.exp(-(self.slope * np.log(clipped / (1.0 - clipped)) + self.offset))))
+        return np.asarray(1.0 / (1.0 + np.exp(-(self.slope * _logit(p) + self.offset))))
+
+
+def _logit(p: Doubles) -> Doubles:
+    clipped = np.clip(p, _LEAST_P, 1.0 - _LEAST_P)
+    return np.asarray(np.log(clipped / (1.0 - clipped)))
 
 
 def calibrate(p: Doubles, outcome: Doubles) -> Calibration:
     """Fits the curve; leaves probabilities as they are where one outcome is missing."""
     if not 0.0 < outcome.mean() < 1.0:
         return Calibration()
-    clipped = np.clip(p, _LEAST_P, 1.0 - _LEAST_P)
-    logit = np.log(clipped / (1.0 - clipped))[:, None]
-    fitted = LogisticRegression(C=10.0).fit(logit, outcome)
+    fitted = LogisticRegression(C=10.0).fit(_logit(p)[:, None], outcome)
     slope = float(np.clip(fitted.coef_[0, 0], 0.0, _STEEPEST))
     return Calibration(slope, float(fitted.intercept_[0]))
 
