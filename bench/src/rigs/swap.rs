@@ -2,7 +2,7 @@
 //!
 //! The fused loop has one core, everything else the other: reader, sidecar, loader and gate, as on a host that keeps
 //! the loop's core free (`tidegate doctor`). Runs with and without swaps take turns; what the runs without differ by
-//! among themselves is what "equal" means.
+//! among themselves is what "equal" means. Beside that: how long adjustments of thresholds took in all these runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ const QUANTILES: [(f64, &str); 6] =
 const JUDGED: usize = 5;
 /// Bar on the median run with swaps, of the slowest run without.
 const BAR: f64 = 1.0;
+/// Bars on `adjust_total`: its p99, and every percentile that is reported, us.
+const ADJUST_BARS: [(f64, &str, f64); 2] = [(0.99, "p99", 500.0), (0.999, "p999", 5_000.0)];
 /// The recorded day that is replayed: every market of it.
 const DAY: &str = "20240808";
 const NAME: &str = "breaker-tuner";
@@ -203,14 +205,14 @@ impl Run {
         })
     }
 
-    fn total(&self) -> Option<&Histogram<u64>> {
-        let place = STAGES.iter().position(|stage| *stage == "total")?;
+    fn stage(&self, name: &str) -> Option<&Histogram<u64>> {
+        let place = STAGES.iter().position(|stage| *stage == name)?;
         self.report.histograms.get(place)
     }
 
     /// A quantile of `total`, us.
     fn at(&self, quantile: f64) -> f64 {
-        self.total().map_or(f64::NAN, |total| total.value_at_quantile(quantile) as f64 / 1e3)
+        self.stage("total").map_or(f64::NAN, |total| total.value_at_quantile(quantile) as f64 / 1e3)
     }
 }
 
@@ -223,6 +225,7 @@ fn measure(report: &mut Report, options: &Options, place: &Place) -> Result<(), 
         with.push(Run::new(&plan, place, true)?);
     }
     print(report, place, &without, &with);
+    print_adjustments(report, &without, &with);
     check(report, place, &without, &with);
     Ok(())
 }
@@ -246,7 +249,7 @@ fn print(report: &mut Report, place: &Place, without: &[Run], with: &[Run]) {
     for (name, runs) in [("without", without), ("with swaps", with)] {
         for (number, run) in runs.iter().enumerate() {
             let swaps = run.swaps.as_ref().map_or(0, |swaps| swaps.done);
-            let max = run.total().map_or(f64::NAN, |total| total.max() as f64 / 1e3);
+            let max = run.stage("total").map_or(f64::NAN, |total| total.max() as f64 / 1e3);
             let figures: Vec<f64> = QUANTILES.iter().map(|(quantile, _)| run.at(*quantile)).collect();
             table.row(format!("{name}, run {}", number + 1), &[&figures[..], &[max, swaps as f64]].concat());
         }
@@ -267,6 +270,33 @@ fn print(report: &mut Report, place: &Place, without: &[Run], with: &[Run]) {
     report.note("on that other core: the reader, the sidecar, the loader with its gate, the meter, this rig");
     let longest = with.iter().filter_map(|run| run.swaps.as_ref()).map(|swaps| swaps.longest).max().unwrap_or_default();
     report.note(format!("longest swap, asked for until in force: {:.0} ms", longest.as_secs_f64() * 1e3));
+}
+
+/// Frame to threshold in force, all runs of a kind together: one run has too few adjustments for a tail.
+fn print_adjustments(report: &mut Report, without: &[Run], with: &[Run]) {
+    let together = |runs: &[Run], stage: &str| {
+        runs.iter().filter_map(|run| run.stage(stage)).fold(None, |sum: Option<Histogram<u64>>, next| {
+            let mut sum = sum.unwrap_or_else(|| Histogram::new_from(next));
+            // Of one make: they have the same bounds.
+            sum.add(next).is_ok().then_some(sum)
+        })
+    };
+    let us = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    if let Some(total) = together(without, "adjust_total") {
+        for (quantile, name, bar) in ADJUST_BARS {
+            report.ratio(format!("adjust_total_{name}"), us(&total, quantile), bar, "us");
+        }
+    }
+    let title = "frame to adjusted threshold in force (`adjust_total`) and its parts, us, runs together";
+    let mut table = Table::new(title, &["p50", "p90", "p99", "p99.9", "max", "count"]);
+    for (name, runs) in [("without", without), ("with swaps", with)] {
+        for stage in ["sidecar_wait", "inference", "publish", "adjust_total"] {
+            let Some(sum) = together(runs, stage) else { continue };
+            let figures = [0.5, 0.9, 0.99, 0.999, 1.0].map(|quantile| us(&sum, quantile));
+            table.row(format!("{stage}, {name}"), &[&figures[..], &[sum.len() as f64]].concat());
+        }
+    }
+    report.table(table);
 }
 
 fn check(report: &mut Report, place: &Place, without: &[Run], with: &[Run]) {
