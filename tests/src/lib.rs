@@ -1,5 +1,6 @@
 //! What crosses rooms: end-to-end runs, recorded data, house rules. This library holds what the tests share.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -61,8 +62,14 @@ pub fn recorded(variable: &str, default: &str, needed: &str) -> Option<PathBuf> 
     }
     let missing = format!("{variable}: {} is not there", path.join(needed).display());
     assert!(std::env::var_os("CI").is_none(), "{missing}");
-    eprintln!("SKIPPED: {missing}");
+    skipped(&missing);
     None
+}
+
+/// Says loudly that a test is skipped: on the stream itself, because what tests print is shown only when they fail.
+fn skipped(reason: &str) {
+    // Whoever closed the stream does not want to know.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
 
 /// Recorded market data.
@@ -98,7 +105,7 @@ pub fn runtime() -> bool {
         folder.display()
     );
     if !there {
-        eprintln!("SKIPPED: no ONNX Runtime in {}; `make runtime` fetches it", folder.display());
+        skipped(&format!("no ONNX Runtime in {}; `make runtime` fetches it", folder.display()));
     }
     there
 }

@@ -15,7 +15,7 @@ use tidegate_wire::Venue;
 
 use crate::conditions::Conditions;
 use crate::rules::{Direction, RULE_COUNT, RULES, Rule, rule_index};
-use crate::thresholds::LARGEST;
+use crate::thresholds::{LARGEST, TUNED_RULES};
 use crate::tuning::Tuning;
 
 /// What happens after a trip.
@@ -248,10 +248,24 @@ impl Profile {
         let ProfileFile { escalation, tuning, conditions, .. } = *file;
         let mut profile = Self { name: file.name.clone(), escalation, tuning, conditions, ..Self::default() };
         profile.apply(&file.rules)?;
-        profile.escalation.check().map_err(ProfileError::Value)?;
-        profile.tuning.check().map_err(ProfileError::Value)?;
-        profile.conditions.check().map_err(ProfileError::Value)?;
+        profile.check().map_err(ProfileError::Value)?;
         Ok(profile)
+    }
+
+    /// Whether everything besides single rules makes sense.
+    ///
+    /// # Errors
+    /// The first value that does not, with what was expected.
+    pub fn check(&self) -> Result<(), String> {
+        self.escalation.check()?;
+        self.tuning.check()?;
+        self.conditions.check()?;
+        // Envelopes, slew and conditions are proportions of the static level.
+        let flat = TUNED_RULES.iter().find(|(_, rule)| self.tuning.enabled && self.rules[*rule].threshold <= 0.0);
+        flat.map_or(Ok(()), |(_, rule)| {
+            let (name, threshold) = (RULES[*rule].name, self.rules[*rule].threshold);
+            Err(format!("rules.{name}.threshold is {threshold}, expected above 0 (or tuning.enabled = false)"))
+        })
     }
 
     /// Puts overrides over this profile.
@@ -298,6 +312,9 @@ mod tests {
     #[test]
     fn errors_name_key_value_and_expectation() {
         let error = |text: &str| Profile::from_toml(text).expect_err(text).to_string();
+        let flat = "name = \"x\"\n[rules.spread]\nthreshold = 0.0\nrelease = 0.0\n";
+        assert!(error(flat).contains("rules.spread.threshold is 0, expected above 0"), "{}", error(flat));
+        assert!(Profile::from_toml(&format!("{flat}[tuning]\nenabled = false\n")).is_ok());
         assert!(error("[rules.volatility]\nthreshhold = 1.0").contains("rules.volatility"));
         assert!(error("[rules.volatility]\nthreshhold = 1.0").contains("threshold"), "the right key is offered");
         assert!(error("[rules.volatilty]\nthreshold = 1.0").contains("no such rule"));

@@ -46,6 +46,8 @@ pub(crate) struct Sidecar {
     slots: Vec<Slot>,
     shadow: ShadowSettings,
     adjustments: u64,
+    /// How often another version came into force.
+    changes: u64,
     newest_ns: i64,
     /// The last bars of every instrument, oldest first.
     bars: Vec<VecDeque<MinuteBody>>,
@@ -69,7 +71,21 @@ impl Sidecar {
         let (slots, output) = (Vec::new(), Vec::new());
         let instruments = registry.len();
         let bars = vec![VecDeque::with_capacity(STEPS_MAX); instruments];
-        Self { graph, instruments, clock, slots, shadow, adjustments: 0, newest_ns: 0, bars, events, retired, output }
+        let (adjustments, changes, newest_ns) = (0, 0, 0);
+        Self {
+            graph,
+            instruments,
+            clock,
+            slots,
+            shadow,
+            adjustments,
+            changes,
+            newest_ns,
+            bars,
+            events,
+            retired,
+            output,
+        }
     }
 
     /// Adjustments so far.
@@ -102,14 +118,15 @@ impl Sidecar {
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&mut self, event: Event) {
+        self.changes += u64::from(matches!(event, Event::Promoted { .. } | Event::RolledBack { .. }));
         // Whoever listened has gone: the sidecar is about to end too.
         let _ = self.events.send(event);
     }
 
     fn retire(&self, model: Option<Model>) {
         if let Some(model) = model {
-            // Freed here only if the loader has gone.
+            // Freed here only if whoever frees them has gone.
             let _ = self.retired.send(Box::new(model));
         }
     }
@@ -168,9 +185,9 @@ impl Sidecar {
         Ok(())
     }
 
-    /// Versions in force, by place.
-    pub(crate) fn in_force(&self) -> Vec<Option<u32>> {
-        self.slots.iter().map(|slot| slot.active.as_ref().map(|model| model.version)).collect()
+    /// How often another version came into force, for whatever reason.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What is loaded.
@@ -191,9 +208,14 @@ impl Sidecar {
             faults.extend(ran.err().map(|fault| (index, fault)));
         }
         publish.done();
-        // Nobody waits any more: predictions, shadows, judgement.
+        // Nobody waits any more. Who failed is out of force before anybody is judged beside it.
+        for (index, fault) in faults {
+            self.failed(index, &fault);
+        }
         for index in 0..self.slots.len() {
-            faults.extend(self.predict(index, moment).err().map(|fault| (index, fault)));
+            if let Err(fault) = self.predict(index, moment) {
+                self.failed(index, &fault);
+            }
             if let Err(refusal) = self.run_shadow(index, moment) {
                 self.refuse_shadow(index, &refusal);
             }
@@ -201,9 +223,6 @@ impl Sidecar {
             if !self.slots[index].shadow.as_ref().is_some_and(|shadow| shadow.model.looks_at_bars()) {
                 self.judge(index);
             }
-        }
-        for (index, fault) in faults {
-            self.failed(index, &fault);
         }
     }
 
@@ -273,12 +292,13 @@ impl Sidecar {
         publish: &mut impl Publish,
     ) -> Result<(), Refusal> {
         let Self { graph, instruments, slots, clock, output, adjustments, .. } = self;
+        // What it answered before is nothing to compare a shadow with, should it fail now.
+        output.clear();
         let Some(model) = &mut slots[index].active else { return Ok(()) };
         let view = graph.snapshot(moment);
         let input_digest = view.digest();
         let result = model.run_graph(&view)?;
         stamps.inferred = clock.ticks();
-        output.clear();
         output.extend_from_slice(result);
         let Reads::Graph(levels) = &model.reads else { return Ok(()) };
         let name = Advice::name_field(&model.name);
@@ -335,7 +355,7 @@ impl Sidecar {
             Reads::Graph(_) => {
                 let view = graph.snapshot(moment);
                 let result = shadow.model.run_graph(&view)?.to_vec();
-                (result, slot.active.is_some().then(|| output.clone()))
+                (result, (!output.is_empty()).then(|| output.clone()))
             }
             Reads::Row(row) if row.source == Source::Features => {
                 let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -363,6 +383,10 @@ impl Sidecar {
     }
 
     fn refuse_shadow(&mut self, index: usize, refusal: &Refusal) {
+        // Wrong inputs are not its fault, as with a version in force.
+        if matches!(refusal, Refusal::InputNotFinite(_)) {
+            return;
+        }
         if let Some(shadow) = self.slots[index].shadow.take() {
             let (name, version) = (shadow.model.name.clone(), shadow.model.version);
             self.retire(Some(shadow.model));
@@ -398,4 +422,77 @@ impl Sidecar {
 /// The last bars, oldest first.
 fn newest(bars: &VecDeque<MinuteBody>, steps: usize) -> impl Iterator<Item = &MinuteBody> {
     bars.iter().skip(bars.len().saturating_sub(steps))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use crossbeam::channel::unbounded;
+    use tidegate_market::features::schema as f;
+    use tidegate_wire::event::BookQuality;
+    use tidegate_wire::{Instrument, Price, Qty, RecordKind, Scale, Venue};
+
+    use super::*;
+    use crate::gate::{GateSettings, admit};
+    use crate::messages::State;
+    use crate::native;
+    use crate::repository::VersionFiles;
+
+    struct Nobody;
+
+    impl Publish for Nobody {
+        fn advice(&mut self, _: &Advice) {}
+        fn done(&mut self) {}
+    }
+
+    fn registry() -> Registry {
+        let (mut registry, scale) = (Registry::new(), Scale::saturating(2));
+        let (tick, lot, contract) = (Price::from_raw(1), Qty::from_raw(1), Default::default());
+        let (venue, symbol) = (Venue::BinanceSpot, "BTCUSDT".to_owned());
+        let only = Instrument { venue, symbol, price_scale: scale, qty_scale: scale, tick, lot, contract };
+        registry.add(only).expect("legal");
+        registry
+    }
+
+    #[test]
+    fn a_version_that_fails_in_force_is_replaced_and_its_fault_is_nobody_elses() {
+        // SAFETY: no other test of this program reads or writes the variable.
+        unsafe { native::disable_telemetry() };
+        let environment = match native::find(None).and_then(|path| native::environment(&path)) {
+            Ok(environment) => environment,
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "{error}");
+                let _ = writeln!(std::io::stderr(), "SKIPPED: {error}");
+                return;
+            }
+        };
+        let registry = registry();
+        let files = VersionFiles::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../onnx/breaker-tuner/1")));
+        let files = files.expect("committed");
+        let model = |version, range: Option<[f64; 2]>| {
+            let mut admitted = admit(&files, &GateSettings::default(), &environment).expect("it is good");
+            // Under another number, and with a range that no answer is in.
+            admitted.contract.version = version;
+            admitted.contract.outputs[0].range = range.or(admitted.contract.outputs[0].range);
+            Box::new(Model::new(admitted, &MarketGraph::new(&registry)).expect("it fits"))
+        };
+        let ((told, events), (retire, _retired)) = (unbounded(), unbounded());
+        let shadow = ShadowSettings { runs: 3, divergence: 1e-9 };
+        let mut sidecar = Sidecar::new(&registry, Clock::calibrate(), shadow, told, retire);
+        sidecar.take_over(Handover::InForce(model(1, Some([1e6, 2e6]))));
+        sidecar.take_over(Handover::Shadow(model(2, None)));
+        let mut body = FeatureBody { quality: BookQuality::Good as u64, ..FeatureBody::EMPTY };
+        body.set(f::MID, Some(100.0));
+        sidecar.see(&Header::new(RecordKind::Features, InstrumentId(0)), &body);
+        (0..5).for_each(|moment| sidecar.adjust(moment, AdviceStamps::default(), &mut Nobody));
+        let listed: Vec<_> = sidecar.list().into_iter().map(|model| (model.version, model.state)).collect();
+        assert_eq!(listed, [(2, State::Active), (1, State::Previous)]);
+        let faults: Vec<_> = events
+            .try_iter()
+            .filter_map(|event| if let Event::Fault { version, .. } = event { Some(version) } else { None })
+            .collect();
+        assert_eq!(faults, [1, 1, 1], "until the third run of the new one");
+    }
 }

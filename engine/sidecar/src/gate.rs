@@ -6,7 +6,7 @@
 //! random inputs, latency. It runs on the loader's thread, never on one that anybody waits for.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -31,7 +31,7 @@ pub struct GateSettings {
     pub public_key: Option<[u8; 32]>,
     /// Refuse unsigned contracts.
     pub require_signature: bool,
-    /// Longest time a load may take.
+    /// Most CPU time that loading and all checks before the timing may take.
     pub load_limit: Duration,
     /// Runs that latency is measured over.
     pub runs: usize,
@@ -213,24 +213,22 @@ fn check_kind(contract: &Contract, encoding: &Encoding) -> Result<(), Refusal> {
 pub fn admit(files: &VersionFiles, settings: &GateSettings, environment: &Environment) -> Result<Admitted, Refusal> {
     let (contract, encoding) = check_files(files, settings)?;
     let has_kernel = onnx::survey(&files.model)?.has_kernel;
-    let start = Instant::now();
+    let patience = Patience::begin(settings);
     let mut session = open(environment, &files.model, On::Kernel)?;
-    let load = start.elapsed();
-    if settings.enforce_latency && load > settings.load_limit {
-        return Err(Refusal::SlowLoad(load.as_millis() as u64, settings.load_limit.as_millis() as u64));
-    }
+    let load = patience.spent()?;
     check_ports(&session, &contract)?;
     let golden = Golden::parse(&files.golden)?;
-    let mut golden_difference = check_golden(&mut session, &contract, &golden, On::Kernel)?;
+    let mut golden_difference = check_golden(&mut session, &contract, &golden, On::Kernel, &patience)?;
     let mut kernel_difference = 0.0;
     let mut random = Random::new();
     if has_kernel {
         let mut body = open(environment, &files.model, On::Body)?;
-        golden_difference = golden_difference.max(check_golden(&mut body, &contract, &golden, On::Body)?);
-        kernel_difference = compare(&mut session, &mut body, &contract, &mut random)?;
+        golden_difference = golden_difference.max(check_golden(&mut body, &contract, &golden, On::Body, &patience)?);
+        kernel_difference = compare(&mut session, &mut body, &contract, &mut random, &patience)?;
     } else {
         for _ in 0..RANDOM_CASES {
             run_once(&mut session, &contract, &random.inputs(&contract))?;
+            patience.spent()?;
         }
     }
     let (session, p50_us, p99_us) = time(session, &contract, &golden, settings)?;
@@ -254,9 +252,35 @@ pub fn compare_cases(files: &VersionFiles, cases: &[u8], environment: &Environme
     let mut differences = [0.0; 2];
     for (on, difference) in [On::Kernel, On::Body].into_iter().zip(&mut differences) {
         let mut session = open(environment, &files.model, on)?;
-        *difference = check_golden(&mut session, &lenient, &golden, on)?;
+        *difference = check_golden(&mut session, &lenient, &golden, on, &Patience::endless())?;
     }
     Ok((differences[0], differences[1]))
+}
+
+/// What of its time a version may still take before it is timed. Nothing that has begun can be interrupted: it is
+/// asked for between two runs.
+struct Patience {
+    start: CpuTime,
+    limit: Option<Duration>,
+}
+
+impl Patience {
+    fn begin(settings: &GateSettings) -> Self {
+        Self { start: CpuTime::start(), limit: settings.enforce_latency.then_some(settings.load_limit) }
+    }
+
+    fn endless() -> Self {
+        Self { start: CpuTime::start(), limit: None }
+    }
+
+    /// CPU time since the beginning.
+    fn spent(&self) -> Result<Duration, Refusal> {
+        let spent = self.start.elapsed();
+        match self.limit {
+            Some(limit) if spent > limit => Err(Refusal::SlowLoad(spent.as_millis() as u64, limit.as_millis() as u64)),
+            _ => Ok(spent),
+        }
+    }
 }
 
 /// A golden case's inputs in the contract's order.
@@ -282,10 +306,17 @@ fn check_shape(port: &Port, tensor: &GoldenTensor) -> Result<(), Refusal> {
 }
 
 /// Largest difference over all golden cases.
-fn check_golden(session: &mut Session, contract: &Contract, golden: &Golden, on: On) -> Result<f64, Refusal> {
+fn check_golden(
+    session: &mut Session,
+    contract: &Contract,
+    golden: &Golden,
+    on: On,
+    patience: &Patience,
+) -> Result<f64, Refusal> {
     let mut most: f64 = 0.0;
     for (number, case) in golden.cases.iter().enumerate() {
         let outputs = run_once(session, contract, &inputs_of(contract, case)?)?;
+        patience.spent()?;
         for (port, values) in contract.outputs.iter().zip(&outputs) {
             let expected = case.outputs.get(&port.name);
             let expected =
@@ -308,9 +339,16 @@ fn check_golden(session: &mut Session, contract: &Contract, golden: &Golden, on:
 }
 
 /// Largest difference between kernel and body on random graphs.
-fn compare(kernel: &mut Session, body: &mut Session, contract: &Contract, random: &mut Random) -> Result<f64, Refusal> {
+fn compare(
+    kernel: &mut Session,
+    body: &mut Session,
+    contract: &Contract,
+    random: &mut Random,
+    patience: &Patience,
+) -> Result<f64, Refusal> {
     let mut most: f64 = 0.0;
     for _ in 0..RANDOM_CASES {
+        patience.spent()?;
         let inputs = random.inputs(contract);
         let fast = run_once(kernel, contract, &inputs)?;
         let slow = run_once(body, contract, &inputs)?;

@@ -1,6 +1,6 @@
-//! The loader's thread: watches the repository, passes new versions through the gate, frees old ones.
+//! The loader's thread: watches the repository, passes new versions through the gate, notes which one is in force.
 //!
-//! Loading, checking and freeing take milliseconds and allocate; the sidecar's own thread must do none of it. A
+//! Loading, checking and writing take milliseconds and more; the sidecar's own thread must do none of it. A
 //! version is looked at when its folder has not changed between two looks, so that one that is being copied by hand is
 //! not refused for being half there.
 
@@ -29,8 +29,8 @@ use crate::repository::{Repository, VersionFiles, is_name};
 pub(crate) enum Order {
     /// Load a version and put it in shadow.
     Load(String, u32, u64),
-    /// A model has no place any more.
-    Free(Box<Model>),
+    /// A version is in force: the repository points to it from now on.
+    Remember(String, u32),
     /// Something in the repository changed.
     Look,
     /// End.
@@ -133,8 +133,12 @@ pub(crate) fn start(settings: LoaderSettings, registry: &Registry, events: Sende
 
 /// Puts the calling thread behind others on its core: judging a model may take its time, an adjustment may not.
 fn give_way() {
+    // Elsewhere the same call is about the whole process.
+    #[cfg(target_os = "linux")]
     // SAFETY: a plain call about the calling thread. A system that refuses leaves it where it is.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+    }
 }
 
 impl Loader {
@@ -144,6 +148,8 @@ impl Loader {
         for name in self.repository.names() {
             let resume = self.settings.resume.get(&name).cloned().unwrap_or_default();
             let mut versions = self.repository.versions(&name);
+            // One that is being copied right now is looked at when that is over.
+            versions.retain(|version| is_complete(&self.repository.folder(&name, *version)));
             let pointed = resume.in_force.or_else(|| self.repository.pointer(&name));
             self.known.insert(name.clone(), resume.known.max(versions.last().copied().unwrap_or(0)));
             if let Some(version) = pointed {
@@ -172,7 +178,7 @@ impl Loader {
             let order = self.orders.recv_timeout(next.saturating_duration_since(Instant::now()));
             match order {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Order::Free(model)) => free(model),
+                Ok(Order::Remember(name, version)) => self.remember(&name, version),
                 Ok(Order::Load(name, version, id)) => self.load_for(id, &name, version),
                 // Several changes come at once; one look after they have settled is enough.
                 Ok(Order::Look) => next = next.min(Instant::now() + SETTLE),
@@ -217,6 +223,18 @@ impl Loader {
             }
         }
         settled
+    }
+
+    /// Points the repository to a version, so that the next start has it.
+    fn remember(&self, name: &str, version: u32) {
+        if self.repository.pointer(name) == Some(version) {
+            return;
+        }
+        // A repository that cannot be written to is no reason to stop advising.
+        if let Err(error) = self.repository.set_current(name, version) {
+            let text = format!("CURRENT cannot be written: {error}");
+            let _ = self.events.send(Event::Fault { name: name.to_owned(), version, text });
+        }
     }
 
     fn load_for(&self, id: u64, name: &str, version: u32) {
@@ -279,14 +297,21 @@ fn refused(name: String, version: u32, refusal: &Refusal) -> Event {
     Event::Refused { name, version, reason: refusal.reason(), text: refusal.to_string() }
 }
 
-/// Frees a model and gives its memory back to the system: what a large one leaves would stay for ever.
-fn free(model: Box<Model>) {
-    drop(model);
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: a plain call without pointers.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+/// Frees models that have no place any more, on a thread of its own: not the sidecar's, whom it would hold up, and not
+/// the loader's, which gives way to others and must not do so with an allocator's lock in its hands.
+pub(crate) fn retire(retired: Receiver<Box<Model>>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let free = move || {
+        for model in retired {
+            drop(model);
+            // What a large one leaves would else stay for ever.
+            #[cfg(all(target_os = "linux", target_env = "gnu"))]
+            // SAFETY: a plain call without pointers.
+            unsafe {
+                libc::malloc_trim(0);
+            }
+        }
+    };
+    std::thread::Builder::new().name("tide-retire".into()).spawn(free)
 }
 
 fn watch(root: &Path, look: Sender<Order>) -> Option<notify::RecommendedWatcher> {

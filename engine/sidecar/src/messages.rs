@@ -99,6 +99,8 @@ pub enum Event {
         /// How it ended.
         reason: String,
     },
+    /// The sidecar has ended because it was told to: nothing follows.
+    Ended,
     /// Nothing can be loaded; static profiles hold.
     Unavailable {
         /// Why.

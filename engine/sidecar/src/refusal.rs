@@ -88,7 +88,7 @@ pub enum Refusal {
     #[error("ONNX Runtime refuses it: {0}")]
     Load(String),
     /// Loading took too long.
-    #[error("loading took {0} ms, more than the {1} that it may")]
+    #[error("loading and checking took {0} ms of CPU time, more than the {1} that it may")]
     SlowLoad(u64, u64),
     /// An output of a golden case differs.
     #[error("golden case {case} on the {on}: output {output} differs by {difference:e}, {tolerance:e} is tolerated")]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
@@ -19,8 +20,7 @@ use tidegate_wire::{RecordKind, Registry};
 
 use crate::core::{Publish, Sidecar};
 use crate::loader::{self, LoaderEnds, LoaderSettings, Order};
-use crate::messages::{Event, Request};
-use crate::repository::Repository;
+use crate::messages::{Event, Request, State};
 use crate::slot::ShadowSettings;
 use crate::vigil::{Vigil, nap_on_time};
 
@@ -80,8 +80,10 @@ struct Service {
     loader: Option<LoaderEnds>,
     requests: Receiver<Request>,
     events: Sender<Event>,
-    repository: Repository,
-    remember: bool,
+    /// Frees models.
+    retire: Option<JoinHandle<()>>,
+    /// Changes of versions in force that the repository knows of; `None` when it is not told.
+    remembered: Option<u64>,
     stopped: bool,
     vigil: Vigil,
 }
@@ -97,26 +99,23 @@ impl Service {
         let (retired, retirees) = crossbeam::channel::unbounded();
         let loader = loader::start(settings.loader.clone(), registry, events.clone());
         let sidecar = Sidecar::new(registry, clock, settings.shadow, events.clone(), retired);
-        if let Some(ends) = &loader {
-            let orders = ends.orders.clone();
-            // A thread of its own, so that the sidecar's hand-over never waits for the gate.
-            let forward = move || retirees.into_iter().all(|model| orders.send(Order::Free(model)).is_ok());
-            let _ = std::thread::Builder::new().name("tide-retire".into()).spawn(forward);
-        }
-        let repository = Repository::new(&settings.loader.repository);
+        // Without the thread models are freed where they are retired.
+        let retire = loader::retire(retirees).ok();
         nap_on_time();
-        let (remember, vigil) = (settings.remember, Vigil::new());
-        let mut service = Self { sidecar, loader, requests, events, repository, remember, stopped: false, vigil };
-        service.take_over();
-        if service.remember {
-            service.remember();
-        }
+        let (remembered, vigil) = (settings.remember.then_some(0), Vigil::new());
+        let mut service = Self { sidecar, loader, requests, events, retire, remembered, stopped: false, vigil };
+        service.attend();
         service
     }
 
     /// Between adjustments: models from the loader, requests from the engine.
     fn attend(&mut self) {
         self.take_over();
+        self.answer_all();
+        self.remember();
+    }
+
+    fn answer_all(&mut self) {
         loop {
             match self.requests.try_recv() {
                 Ok(request) => {
@@ -140,7 +139,6 @@ impl Service {
     }
 
     fn answer(&mut self, request: Request) {
-        let before = self.sidecar.in_force();
         let (id, result) = match request {
             Request::List { id } => (id, Ok(())),
             Request::Promote { id, name } => (id, self.sidecar.promote(&name)),
@@ -159,56 +157,56 @@ impl Service {
             }
         };
         let models = self.sidecar.list();
-        if self.remember && self.sidecar.in_force() != before {
-            self.remember();
-        }
         let _ = self.events.send(Event::Answer { id, error: result.err(), models });
     }
 
-    /// Points the repository to the versions in force, so that the next start has them.
-    fn remember(&self) {
-        for model in self.sidecar.list() {
-            let in_force = model.state == crate::messages::State::Active;
-            if in_force && self.repository.pointer(&model.name) != Some(model.version) {
-                // A repository that cannot be written to is no reason to stop advising.
-                if let Err(error) = self.repository.set_current(&model.name, model.version) {
-                    let text = format!("CURRENT cannot be written: {error}");
-                    let _ = self.events.send(Event::Fault { name: model.name, version: model.version, text });
-                }
-            }
+    /// Has the repository point to the versions in force, when they have changed.
+    fn remember(&mut self) {
+        let (changes, Some(ends)) = (self.sidecar.changes(), &self.loader) else { return };
+        if self.remembered.is_none_or(|remembered| remembered == changes) {
+            return;
+        }
+        self.remembered = Some(changes);
+        for model in self.sidecar.list().into_iter().filter(|model| model.state == State::Active) {
+            let _ = ends.orders.send(Order::Remember(model.name, model.version));
         }
     }
 
     fn adjust(&mut self, moment: i64, stamps: AdviceStamps, publisher: &mut impl Publish) {
-        let before = self.sidecar.in_force();
         self.vigil.moment(Instant::now());
         self.sidecar.adjust(moment, stamps, publisher);
-        if self.remember && self.sidecar.in_force() != before {
-            self.remember();
-        }
+        self.attend();
     }
 
     /// There is nothing to read: looks at everything else, then rests until there may be something.
     fn idle(&mut self) {
         self.attend();
-        if self.vigil.rest(Instant::now()) {
+        let now = Instant::now();
+        if self.vigil.rest(now) {
             self.sidecar.rehearse();
+            self.vigil.rehearsed(now, Instant::now());
         }
     }
 
     fn end(self) {
-        if let Some(ends) = self.loader {
-            let _ = ends.orders.send(Order::Stop);
-            // It may be in the gate with a model that takes for ever; it holds nothing that the end has to wait for.
-            let until = Instant::now() + FAREWELL;
-            while !ends.thread.is_finished() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+        let Self { sidecar, loader, retire, events, .. } = self;
+        drop(sidecar);
+        let threads = loader.map(|LoaderEnds { orders, thread, .. }| {
+            let _ = orders.send(Order::Stop);
+            thread
+        });
+        // The loader may be in the gate with a model that takes its time: nobody has to wait for that.
+        let threads: Vec<_> = threads.into_iter().chain(retire).collect();
+        let until = Instant::now() + FAREWELL;
+        while threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
         }
+        // Whoever listens need not wait for it either.
+        let _ = events.send(Event::Ended);
     }
 }
 
-/// How long the end waits for the loader.
+/// How long the end waits for threads of its own.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Records read between two looks at requests and time.
 const BATCH: usize = 1_024;
@@ -239,9 +237,8 @@ pub fn run_free(
                 service.sidecar.minute(&minute.header, &minute.body);
             }
             let Some(record) = record(words) else { continue };
-            if schedule.due(record.header.event_ns).is_some() {
-                let stamps = stamps(&record.header, &record.body);
-                due = Some((record.header.event_ns, stamps));
+            if let Some(moment) = schedule.due(record.header.event_ns) {
+                due = Some((moment, stamps(&record.header, &record.body)));
             }
             service.sidecar.see(&record.header, &record.body);
         }
@@ -285,6 +282,8 @@ fn minute(words: &[u64]) -> Option<&MinuteRecord> {
 pub struct Pace {
     /// Moments answered so far.
     pub answered: AtomicU64,
+    /// When the newest moment was asked for, ticks. There is one question at a time.
+    pub asked: AtomicU64,
     /// The replay will send no more.
     pub done: AtomicBool,
     /// The sidecar has ended, as it should or not.
@@ -316,7 +315,7 @@ pub fn run_lockstep(
     let service = Service::new(settings, registry, Clock::calibrate(), requests, events);
     ready.store(true, Ordering::Release);
     let publisher = Answers { cells: CellPublisher(cells), pace };
-    let mut stepper = Stepper { service, publisher, stamps: AdviceStamps::default() };
+    let mut stepper = Stepper { service, publisher };
     loop {
         let last = pace.done.load(Ordering::Acquire);
         if features.poll_features(&mut stepper) {
@@ -353,12 +352,10 @@ impl Publish for Answers<'_> {
 struct Stepper<'a> {
     service: Service,
     publisher: Answers<'a>,
-    stamps: AdviceStamps,
 }
 
 impl FeatureSink for Stepper<'_> {
     fn features(&mut self, header: &Header, body: &FeatureBody) {
-        self.stamps.features = body.features_ticks;
         self.service.sidecar.see(header, body);
     }
 
@@ -367,11 +364,10 @@ impl FeatureSink for Stepper<'_> {
     }
 
     fn heartbeat(&mut self, header: &Header) {
-        // The event that makes a moment due waits until this is answered: nothing is older than it.
-        let (arrived, features) = (header.arrive_ticks, self.stamps.features.max(header.arrive_ticks));
-        let stamps = AdviceStamps { arrived, features, ..self.stamps };
+        // The event that makes a moment due has no vector yet: the wait begins with the question.
+        let features = self.publisher.pace.asked.load(Ordering::Acquire);
+        let stamps = AdviceStamps { arrived: header.arrive_ticks, features, ..AdviceStamps::default() };
         self.service.adjust(header.event_ns, stamps, &mut self.publisher);
-        self.service.attend();
     }
 
     fn status(&mut self, _: &Header, _: &Status) {}

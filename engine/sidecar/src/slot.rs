@@ -26,6 +26,8 @@ pub(crate) struct Shadow {
     pub(crate) model: Model,
     runs: u64,
     compared: u64,
+    /// Runs beside nobody: there was no version in force, or it failed.
+    alone: u64,
     difference: f64,
     longest: Duration,
 }
@@ -54,7 +56,7 @@ impl Slot {
 
     /// Puts a version in shadow; gives the one that was there.
     pub(crate) fn put_in_shadow(&mut self, model: Model) -> Option<Model> {
-        let shadow = Shadow { model, runs: 0, compared: 0, difference: 0.0, longest: Duration::ZERO };
+        let shadow = Shadow { model, runs: 0, compared: 0, alone: 0, difference: 0.0, longest: Duration::ZERO };
         self.shadow.replace(shadow).map(|shadow| shadow.model)
     }
 
@@ -62,14 +64,20 @@ impl Slot {
         self.active_runs += 1;
     }
 
-    /// The shadow ran beside the version in force, whose output was `active` (nothing if there is none).
+    /// The shadow ran beside the version in force, whose output was `active` (nothing if there is none, or it failed).
     pub(crate) fn shadow_ran(&mut self, active: Option<&[f32]>, output: &[f32], took: Duration) {
         let Some(shadow) = &mut self.shadow else { return };
+        if output.is_empty() {
+            // There was nothing to look at.
+            return;
+        }
         shadow.longest = shadow.longest.max(took);
-        if let Some(active) = active.filter(|active| active.len() == output.len() && !active.is_empty()) {
+        if let Some(active) = active.filter(|active| active.len() == output.len()) {
             let sum: f64 = active.iter().zip(output).map(|(a, b)| f64::from((a - b).abs())).sum();
             shadow.difference += sum / active.len() as f64;
             shadow.compared += 1;
+        } else {
+            shadow.alone += 1;
         }
     }
 
@@ -77,9 +85,8 @@ impl Slot {
     pub(crate) fn judge(&mut self, settings: &ShadowSettings) -> Option<Result<(), Refusal>> {
         let shadow = self.shadow.as_mut()?;
         shadow.runs += 1;
-        // Beside a version in force, only comparisons count.
-        let shown = if self.active.is_some() { shadow.compared } else { shadow.runs };
-        if shown < settings.runs.max(1) {
+        // A version in force that fails cannot be compared with, and must not keep out who might replace it.
+        if shadow.compared + shadow.alone < settings.runs.max(1) {
             return None;
         }
         let report = shadow.report();

@@ -17,13 +17,18 @@ const NAP: Duration = Duration::from_micros(10);
 const WATCH_MAX: Duration = Duration::from_millis(5);
 /// The part of the time between two moments that is watched before the next one, and after it when it does not come.
 const WATCH_PART: u32 = 8;
-/// Time between two rehearsals of a watch: caches that others use meanwhile do not stay warm for long.
-const REHEARSAL: Duration = Duration::from_micros(500);
+/// Pause after a rehearsal: caches that others use meanwhile do not stay warm for long.
+const PAUSE: Duration = Duration::from_micros(500);
+/// The pause lasts at least so many rehearsals: a moment that comes during one waits for its end.
+const PAUSE_RUNS: u32 = 10;
 
-/// Lets naps of the calling thread end on time: by default the system adds 50 us to each.
+/// Lets naps of the calling thread end on time: by default Linux adds 50 us to each.
 pub(crate) fn nap_on_time() {
+    #[cfg(target_os = "linux")]
     // SAFETY: a plain call about the calling thread, without pointers. A system that refuses adds its 50 us.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000) };
+    unsafe {
+        libc::prctl(libc::PR_SET_TIMERSLACK, 1_000);
+    }
 }
 
 /// The pace of moments and what there is to do between them.
@@ -32,13 +37,14 @@ pub(crate) struct Vigil {
     last: Option<Instant>,
     /// Times between the last three moments; the shorter one counts, because a moment may have been left out.
     intervals: [Duration; 2],
-    rehearsed: Option<Instant>,
+    /// When the next rehearsal may begin.
+    rehearse_from: Option<Instant>,
     backoff: Backoff,
 }
 
 impl Vigil {
     pub(crate) fn new() -> Self {
-        Self { last: None, intervals: [Duration::MAX; 2], rehearsed: None, backoff: Backoff::new() }
+        Self { last: None, intervals: [Duration::MAX; 2], rehearse_from: None, backoff: Backoff::new() }
     }
 
     /// There was something to read.
@@ -61,14 +67,17 @@ impl Vigil {
         (now <= expected + watch).then(|| (expected - watch).saturating_duration_since(now))
     }
 
-    /// There is nothing to do: rests for a while. Whether the model should be rehearsed now.
+    /// The model was rehearsed.
+    pub(crate) fn rehearsed(&mut self, began: Instant, ended: Instant) {
+        self.rehearse_from = Some(ended + PAUSE.max((ended - began) * PAUSE_RUNS));
+    }
+
+    /// There is nothing to do: rests for a while. Whether the model should be rehearsed now instead.
     pub(crate) fn rest(&mut self, now: Instant) -> bool {
         let until = self.until_watch(now);
         if until == Some(Duration::ZERO) {
-            let due = self.rehearsed.is_none_or(|rehearsed| now - rehearsed >= REHEARSAL);
-            if due {
-                self.rehearsed = Some(now);
-            } else {
+            let due = self.rehearse_from.is_none_or(|from| now >= from);
+            if !due {
                 std::thread::sleep(NAP);
             }
             return due;
@@ -113,8 +122,13 @@ mod tests {
         (0..3).for_each(|moment| vigil.moment(start + moment * 100 * MS));
         assert!(!vigil.rest(start + 250 * MS));
         assert!(vigil.rest(start + 296 * MS));
-        assert!(!vigil.rest(start + 296 * MS + REHEARSAL / 2));
+        vigil.rehearsed(start + 296 * MS, start + 296 * MS + PAUSE / 100);
+        assert!(!vigil.rest(start + 296 * MS + PAUSE / 2));
         assert!(vigil.rest(start + 297 * MS));
+        // A slow one is rehearsed less often.
+        vigil.rehearsed(start + 297 * MS, start + 297 * MS + PAUSE);
+        assert!(!vigil.rest(start + 301 * MS));
+        assert!(vigil.rest(start + 304 * MS));
         assert!(!vigil.rest(start + 320 * MS));
     }
 }

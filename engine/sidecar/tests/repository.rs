@@ -76,6 +76,22 @@ fn where_nothing_points_the_newest_that_passes_is_in_force_and_remembered() {
 }
 
 #[test]
+fn a_version_that_is_being_copied_at_the_start_is_taken_when_it_is_whole() {
+    if environment().is_none() {
+        return;
+    }
+    let (forge, settings) = repository(&[1, 5]);
+    let copied = forge.root.path().join(NAME).join("5").join("model.onnx");
+    let whole = std::fs::read(&copied).expect("there");
+    std::fs::write(&copied, &whole[..whole.len() / 2]).expect("written");
+    let mut engine = Engine::start(settings);
+    assert_eq!(in_force(&mut engine), Some((None, 1)));
+    std::fs::write(&copied, &whole).expect("written");
+    assert_eq!(in_force(&mut engine), Some((Some(1), 5)));
+    engine.stop();
+}
+
+#[test]
 fn a_restart_goes_on_where_the_dead_one_was() {
     if environment().is_none() {
         return;

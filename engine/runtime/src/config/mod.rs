@@ -280,18 +280,10 @@ impl Config {
                 *profile = Profile::from_toml(&text).map_err(|error| read(error.to_string()))?;
             }
             profile.apply(&settings.rules).map_err(|error| wrong(&key, error.to_string()))?;
-            if let Some(escalation) = settings.escalation {
-                escalation.check().map_err(|reason| wrong(&key, reason))?;
-                profile.escalation = escalation;
-            }
-            if let Some(tuning) = settings.tuning {
-                tuning.check().map_err(|reason| wrong(&key, reason))?;
-                profile.tuning = tuning;
-            }
-            if let Some(conditions) = settings.conditions {
-                conditions.check().map_err(|reason| wrong(&key, reason))?;
-                profile.conditions = conditions;
-            }
+            profile.escalation = settings.escalation.unwrap_or(profile.escalation);
+            profile.tuning = settings.tuning.unwrap_or(profile.tuning);
+            profile.conditions = settings.conditions.unwrap_or(profile.conditions);
+            profile.check().map_err(|reason| wrong(&key, reason))?;
         }
         Ok(profiles)
     }

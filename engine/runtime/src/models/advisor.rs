@@ -92,7 +92,8 @@ impl Orders {
     /// Carries out what has come.
     #[inline(always)]
     pub(crate) fn poll(&mut self, guard: &mut Guard) {
-        if self.inbox.bell.load(Ordering::Acquire) != self.heard {
+        // Before the first event there is no time at which it could be carried out.
+        if self.inbox.bell.load(Ordering::Acquire) != self.heard && guard.now() != 0 {
             self.carry_out(guard);
         }
     }
@@ -199,7 +200,7 @@ impl Lockstep {
             stood += self.take(guard, clock, recorder);
         }
         if let Some(moment) = self.schedule.due(header.event_ns) {
-            self.ask(moment, header);
+            self.ask(moment, header, clock);
             if header.event_ns >= self.due {
                 stood += self.take(guard, clock, recorder);
             }
@@ -208,10 +209,11 @@ impl Lockstep {
     }
 
     #[cold]
-    fn ask(&mut self, moment: i64, header: &Header) {
+    fn ask(&mut self, moment: i64, header: &Header, clock: &Clock) {
         if self.pace.ended.load(Ordering::Acquire) {
             return;
         }
+        self.pace.asked.store(clock.ticks(), Ordering::Release);
         let ask = Header {
             event_ns: moment,
             arrive_ticks: header.arrive_ticks,

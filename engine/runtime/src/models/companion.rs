@@ -1,6 +1,5 @@
 //! Who runs the sidecar: a thread, or a process that is started, watched and started again.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -13,13 +12,13 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde::{Deserialize, Serialize};
 use tidegate_guard::Strategy;
-use tidegate_sidecar::Resume;
 use tidegate_sidecar::messages::{Event, Request};
 use tidegate_sidecar::serve::{AdviceCells, Pace, Settings, run_free, run_lockstep};
 use tidegate_wire::relay::{RecordReader, RecordWriter};
 use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
 use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
 
+use super::known::Known;
 use super::record::{RecordError, read_record};
 use super::{Advisor, Lockstep, Mailbox, ModelsPlan};
 
@@ -28,7 +27,7 @@ const OBSERVER_LINES: u64 = 1 << 16;
 /// Lines of the ring of a lockstep.
 const LOCKSTEP_LINES: u64 = 1 << 14;
 /// Pauses before a sidecar is started again: the first, and the longest.
-const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(super) const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How often a sidecar is asked whether it lives, and how long it may stay silent: one that hangs is worse than a dead
 /// one, because nobody would start another.
 const PING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -208,59 +207,26 @@ fn process(
     Ok((Some(companion), Outlet { advisor: Advisor::Live(mailbox), observers }))
 }
 
-/// What is known of a child: when anything was heard of it last, and where the next one would have to go on.
-#[derive(Debug)]
-struct Known {
-    heard: Instant,
-    resume: BTreeMap<String, Resume>,
-    /// The version in the gate.
-    judging: Option<(String, u32)>,
-}
-
-impl Known {
-    fn hear(&mut self, event: &Event) {
-        self.heard = Instant::now();
-        match event {
-            Event::Judging { name, version } => self.judging = Some((name.clone(), *version)),
-            Event::Refused { .. } => self.judging = None,
-            Event::Admitted { .. } => self.judging = None,
-            Event::Promoted { name, to, .. } => {
-                let resume = self.resume.entry(name.clone()).or_default();
-                (resume.in_force, resume.known) = (Some(*to), resume.known.max(*to));
-            }
-            Event::RolledBack { name, from, to, .. } => {
-                let resume = self.resume.entry(name.clone()).or_default();
-                (resume.in_force, resume.known) = (Some(*to), resume.known.max(*from));
-            }
-            _ => {}
-        }
-    }
-
-    /// The child has ended: a version that was being judged then is not judged again.
-    fn lost(&mut self) {
-        if let Some((name, version)) = self.judging.take() {
-            self.resume.entry(name).or_default().deadly.push(version);
-        }
-    }
-}
-
 /// Keeps a sidecar process running until it is told to stop.
 fn supervise(program: &Path, greeting: Greeting, requests: &Receiver<Request>, events: &Sender<Event>) {
     let mut greeting = greeting;
-    let resume = BTreeMap::new();
-    let known = Arc::new(Mutex::new(Known { heard: Instant::now(), resume, judging: None }));
+    let known = Arc::new(Mutex::new(Known::new()));
     let mut pause = RESTART.0;
     loop {
         let started = Instant::now();
         greeting.settings.loader.resume = lock(&known).resume.clone();
         let reason = match spawn(program, &greeting, events, &known) {
-            Ok((mut child, lines)) => match accompany(&mut child, &lines, &known, requests) {
-                Some(reason) => reason,
+            Ok((mut child, lines, hearing)) => match accompany(&mut child, &lines, &known, requests) {
+                Some(reason) => {
+                    // What it told before it ended counts. Its output is closed, and a panic there is no event.
+                    let _ = hearing.join();
+                    lock(&known).lost(started.elapsed());
+                    reason
+                }
                 None => return,
             },
             Err(error) => format!("{}: {error}", program.display()),
         };
-        lock(&known).lost();
         if events.send(Event::Lost { reason }).is_err() {
             return;
         }
@@ -299,7 +265,7 @@ fn spawn(
     greeting: &Greeting,
     events: &Sender<Event>,
     known: &Arc<Mutex<Known>>,
-) -> std::io::Result<(Child, Sender<String>)> {
+) -> std::io::Result<(Child, Sender<String>, JoinHandle<()>)> {
     let (lines, written) = unbounded::<String>();
     let mut child = Command::new(program)
         .arg("sidecar")
@@ -336,12 +302,15 @@ fn spawn(
         .name("tide-tells".into())
         .spawn(write)
         .and_then(|_| std::thread::Builder::new().name("tide-hears".into()).spawn(hear));
-    if let Err(error) = threads {
-        end(&mut child);
-        return Err(error);
-    }
+    let hearing = match threads {
+        Ok(hearing) => hearing,
+        Err(error) => {
+            end(&mut child);
+            return Err(error);
+        }
+    };
     let _ = lines.send(serde_json::to_string(greeting)?);
-    Ok((child, lines))
+    Ok((child, lines, hearing))
 }
 
 /// Passes requests on until the child ends or hangs (says how) or was told to end (`None`).
@@ -427,6 +396,9 @@ pub fn serve_child() -> Result<(), CompanionError> {
     let tell = move || {
         let mut stdout = std::io::stdout().lock();
         for event in events {
+            if event == Event::Ended {
+                return;
+            }
             let line = serde_json::to_string(&event).unwrap_or_default();
             if stdout.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdout.flush()).is_err() {
                 return;

@@ -100,6 +100,10 @@ impl Desk {
 
     fn hear(&self, events: &Receiver<Event>, mut file: Option<(PathBuf, File)>) {
         for event in events {
+            // Others may still hold an end of the channel: a loader in the gate, say.
+            if event == Event::Ended {
+                return;
+            }
             log(&event);
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let heard = Heard { wall_ns: wall.as_nanos() as u64, event };
@@ -157,7 +161,7 @@ impl State {
         match &heard.event {
             Event::Ready { kernel, .. } => report.kernel = Some(kernel.clone()),
             Event::Unavailable { reason } => report.unavailable = Some(reason.clone()),
-            Event::Judging { .. } => return,
+            Event::Judging { .. } | Event::Ended => return,
             Event::Admitted { .. } => {}
             Event::Refused { reason, .. } => {
                 *report.refusals.entry(word(*reason).to_owned()).or_default() += 1;
@@ -216,6 +220,6 @@ fn log(event: &Event) {
         Event::RolledBack { name, from, to, .. } => warn!(name, from, to, "model: rolled back"),
         Event::Fault { name, version, text } => warn!(name, version, fault = text, "model: failed"),
         Event::Lost { reason } => warn!(reason, "sidecar: lost, started again"),
-        Event::Judging { .. } | Event::Prediction { .. } | Event::Answer { .. } => {}
+        Event::Judging { .. } | Event::Prediction { .. } | Event::Answer { .. } | Event::Ended => {}
     }
 }

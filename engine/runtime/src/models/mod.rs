@@ -3,6 +3,7 @@
 mod advisor;
 mod companion;
 mod desk;
+mod known;
 mod record;
 
 use std::path::{Path, PathBuf};
@@ -112,15 +113,27 @@ impl Models {
         self.desk.clone()
     }
 
-    /// Ends the sidecar and gives what it told; `None` when none was wanted.
-    pub(crate) fn finish(self) -> Option<DeskReport> {
-        if let Some((mut companion, thread)) = self.running {
+    fn end(&mut self) {
+        if let Some((mut companion, thread)) = self.running.take() {
             companion.stop();
             // Its last sender goes with it, and the desk ends.
             drop(companion);
             thread.finish();
         }
-        let unavailable = self.unavailable.map(|reason| DeskReport { unavailable: Some(reason), ..Default::default() });
-        self.desk.map(|desk| desk.report()).or(unavailable)
+    }
+
+    /// Ends the sidecar and gives what it told; `None` when none was wanted.
+    pub(crate) fn finish(mut self) -> Option<DeskReport> {
+        self.end();
+        let unavailable = self.unavailable.take();
+        let unavailable = unavailable.map(|reason| DeskReport { unavailable: Some(reason), ..Default::default() });
+        self.desk.take().map(|desk| desk.report()).or(unavailable)
+    }
+}
+
+/// A run that cannot begin after all leaves no sidecar behind.
+impl Drop for Models {
+    fn drop(&mut self) {
+        self.end();
     }
 }

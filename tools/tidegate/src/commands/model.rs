@@ -20,7 +20,7 @@ use crate::output::{Format, number_table, print_json};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
   tidegate model list
-  tidegate model check onnx/breaker-tuner/2
+  tidegate model check onnx/breaker-tuner/1
   tidegate model load breaker-tuner 2 --engine run
   tidegate model rollback breaker-tuner --engine run")]
 pub(crate) struct Args {
@@ -46,7 +46,7 @@ enum Action {
     List,
     /// Pass a version through the load gate; exit 1 with the reason when it is refused
     Check {
-        /// Folder of a version, such as onnx/breaker-tuner/2
+        /// Folder of a version, such as onnx/breaker-tuner/1
         path: PathBuf,
         /// Ed25519 public key that its contract must be signed with, 32 bytes in base64
         #[arg(long, value_name = "KEY")]
