@@ -165,7 +165,7 @@ fn export(models: &Path, version: u32, change: impl FnOnce(&Path, &mut Value)) {
 
 fn replace(folder: &Path, contract: &mut Value, bytes: &[u8]) {
     std::fs::write(folder.join("model.onnx"), bytes).expect("written");
-    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(Sha256::digest(bytes));
     contract["files"]["model.onnx"] = serde_json::json!({ "bytes": bytes.len(), "sha256": hash });
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
+use tidegate_wire::instrument::FUNDING_PERIOD_NS;
 
 use crate::rules::{Direction, RULES};
 use crate::thresholds::ThresholdSet;
@@ -217,10 +218,9 @@ impl Calendar {
     }
 }
 
-/// Nanoseconds of a second, a day and the period of fundings.
+/// Nanoseconds of a second and a day.
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_NS: i64 = 86_400 * SECOND_NS;
-const FUNDING_NS: i64 = 8 * 3_600 * SECOND_NS;
 /// The first Saturday of Unix time: the epoch was a Thursday.
 const SATURDAY_NS: i64 = 2 * DAY_NS;
 
@@ -243,8 +243,8 @@ pub(crate) fn of_time(settings: &Conditions, calendar: &Calendar, now: i64) -> (
         span(Condition::Weekend, begin, begin + 2 * DAY_NS);
     }
     let window = i64::from(settings.funding_window_s) * SECOND_NS;
-    let before = now.div_euclid(FUNDING_NS) * FUNDING_NS;
-    for at in [before, before + FUNDING_NS] {
+    let before = now.div_euclid(FUNDING_PERIOD_NS) * FUNDING_PERIOD_NS;
+    for at in [before, before + FUNDING_PERIOD_NS] {
         span(Condition::Funding, at - window, at + window);
     }
     for (begin, end) in &calendar.spans {

@@ -323,17 +323,6 @@ impl Contract {
         }
         Ok(())
     }
-
-    /// SHA-256 of `model.onnx`, as bytes.
-    pub fn model_hash(&self) -> [u8; 32] {
-        let hex = self.files.get("model.onnx").map_or("", |file| &file.sha256);
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            let pair = core::str::from_utf8(pair).unwrap_or("0");
-            *byte = u8::from_str_radix(pair, 16).unwrap_or(0);
-        }
-        hash
-    }
 }
 
 /// Dimensions of ports for a graph of so many nodes and edges; ports without named dimensions are as they are.

@@ -140,7 +140,7 @@ fn check_digest(contract: &Contract, file: &str, bytes: &[u8]) -> Result<(), Ref
     if size != expected {
         return Err(Refusal::Truncated { file: file.into(), bytes: size, expected });
     }
-    let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hex::encode(Sha256::digest(bytes));
     let expected = digest.sha256.to_ascii_lowercase();
     if found == expected { Ok(()) } else { Err(Refusal::WrongHash { file: file.into(), found, expected }) }
 }
@@ -235,7 +235,7 @@ pub fn admit(files: &VersionFiles, settings: &GateSettings, environment: &Enviro
     let load_ms = load.as_secs_f64() * 1e3;
     let signed = files.signature.is_some() && settings.public_key.is_some();
     let report = GateReport { signed, load_ms, golden_difference, kernel_difference, p50_us, p99_us };
-    let hash = contract.model_hash();
+    let hash = Sha256::digest(&files.model).into();
     Ok(Admitted { contract, encoding, hash, report, session })
 }
 

@@ -185,6 +185,6 @@ impl Model {
 
     /// The hash of its file, in hexadecimal.
     pub(crate) fn hash_hex(&self) -> String {
-        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.hash)
     }
 }

@@ -6,6 +6,9 @@ use strum::{EnumString, IntoStaticStr};
 
 use crate::decimal::{Price, Qty, Scale};
 
+/// Time between two fundings of perpetuals, ns: at 00:00, 08:00 and 16:00 UTC on every venue here.
+pub const FUNDING_PERIOD_NS: i64 = 8 * 3_600 * 1_000_000_000;
+
 /// A market of a venue: prices, sequence rules and frames differ by it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, EnumString, IntoStaticStr,

@@ -1,6 +1,7 @@
 //! Funding rates and volatility indices as mark messages.
 
 use tidegate_wire::event::{MARK_DECIMALS, Mark, RATE_DECIMALS};
+use tidegate_wire::instrument::FUNDING_PERIOD_NS;
 
 use crate::counters::Reason;
 use crate::tables::fields::{columns, rounded, stamp_ns, time_ns};
@@ -8,8 +9,6 @@ use crate::tables::fields::{columns, rounded, stamp_ns, time_ns};
 /// Hours these funding series are ahead of UTC: the script that wrote them ran in Moscow time (checked against the
 /// venue's own stamps, and every stamp less three hours is a funding time).
 const FUNDING_AHEAD_NS: i64 = 3 * 3_600_000_000_000;
-/// Time between two fundings of these contracts, ns.
-const FUNDING_EVERY_NS: i64 = 8 * 3_600_000_000_000;
 /// Largest funding rate there is, fraction: venues cap it at a few percent, anything above is in another unit.
 const FUNDING_MAX: i64 = 10i64.pow(RATE_DECIMALS as u32 - 1);
 /// A daily close is stamped with the begin of its day; nobody knew it before the day was over.
@@ -51,7 +50,7 @@ pub(super) fn funding_percent(row: &[u8], at_ns: i64) -> Result<Mark, Reason> {
 /// A rate with the time at which the next one is due: without it a mark has no funding. No price comes with it.
 fn rate(funding: i64, at_ns: i64) -> Result<Mark, Reason> {
     let sane = (-FUNDING_MAX..=FUNDING_MAX).contains(&funding);
-    let next_funding_ns = at_ns.saturating_add(FUNDING_EVERY_NS);
+    let next_funding_ns = at_ns.saturating_add(FUNDING_PERIOD_NS);
     if sane { Ok(Mark { mark: 0, index: 0, funding, next_funding_ns }) } else { Err(Reason::BadField) }
 }
 

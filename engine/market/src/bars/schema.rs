@@ -76,7 +76,7 @@ pub fn bars_schema_hash() -> [u8; 32] {
 
 /// [`bars_schema_hash`] in hexadecimal.
 pub fn bars_schema_hash_hex() -> String {
-    bars_schema_hash().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bars_schema_hash())
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ pub fn schema_hash() -> [u8; 32] {
 
 /// [`schema_hash`] in hexadecimal.
 pub fn schema_hash_hex() -> String {
-    schema_hash().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(schema_hash())
 }
 
 #[cfg(test)]

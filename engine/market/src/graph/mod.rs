@@ -11,6 +11,7 @@ use returns::Returns;
 use schema::{BOOK_VALUES, CLOCK, EDGE_SLOTS, EdgeKind, FIRST_VALUE, NODE_SLOTS, NodeKind, PRESENT};
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header};
 use tidegate_wire::feature::FeatureBody;
+use tidegate_wire::instrument::FUNDING_PERIOD_NS;
 use tidegate_wire::{InstrumentId, Registry};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -20,8 +21,8 @@ use crate::features::schema as f;
 const NEIGHBOURS: usize = 4;
 /// Nanoseconds of a second.
 const SECOND_NS: i64 = 1_000_000_000;
-/// Seconds between two fundings, and their offset: 00:00, 08:00 and 16:00 UTC on every venue here.
-const FUNDING_S: i64 = 8 * 3_600;
+/// Seconds between two fundings.
+const FUNDING_S: i64 = FUNDING_PERIOD_NS / SECOND_NS;
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq)]

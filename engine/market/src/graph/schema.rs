@@ -219,7 +219,7 @@ fn describe(transform: Transform) -> String {
 
 /// [`schema_hash`] in hexadecimal.
 pub fn schema_hash_hex() -> String {
-    schema_hash().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(schema_hash())
 }
 
 #[cfg(test)]

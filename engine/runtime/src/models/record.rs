@@ -99,7 +99,7 @@ impl AdjustmentLine {
         let advised = (origin == Origin::Advised).then(|| AdviceLine {
             model: advice.model_name().to_owned(),
             version: advice.version,
-            hash: advice.model_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex::encode(advice.model_hash),
             adjustment: advice.adjustment,
             moment_ns: advice.event_ns,
             input_digest: format!("{:016x}", advice.input_digest),
@@ -129,10 +129,7 @@ impl AdjustmentLine {
         let instrument = registry.iter().find(|(_, i)| i.name() == self.instrument).map(|(id, _)| id);
         let instrument = instrument.ok_or_else(|| format!("there is no instrument {}", self.instrument))?;
         let mut model_hash = [0; 32];
-        for (index, byte) in model_hash.iter_mut().enumerate() {
-            let digits = line.hash.get(2 * index..2 * index + 2).ok_or("advice.hash is no SHA-256")?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| "advice.hash is no SHA-256")?;
-        }
+        hex::decode_to_slice(&line.hash, &mut model_hash).map_err(|_| "advice.hash is no SHA-256")?;
         let input_digest = u64::from_str_radix(&line.input_digest, 16).map_err(|_| "advice.input_digest is none")?;
         let advice = Advice {
             adjustment: line.adjustment,

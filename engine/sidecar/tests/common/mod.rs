@@ -87,7 +87,7 @@ impl Forge {
     /// Replaces a file and makes the contract vouch for it.
     pub(crate) fn replace(&self, file: &str, bytes: &[u8]) {
         self.write(file, bytes);
-        let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(Sha256::digest(bytes));
         self.contract(|contract| {
             contract["files"][file] = serde_json::json!({ "bytes": bytes.len(), "sha256": hash });
         });
