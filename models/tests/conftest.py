@@ -1,30 +1,43 @@
-"""Shared fixtures. Tests that need PyTorch are marked `torch` and skipped, loudly, where it is not installed."""
+"""Shared fixtures. What was skipped, and why, is said loudly at the end of a run."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from tidegate_models import datasets
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None and importlib.util.find_spec("torch_geometric") is not None
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    skip = pytest.mark.skip(reason="SKIPPED: PyTorch is not installed (pip install 'tidegate-models[train]')")
+    reason = "no PyTorch here (pip install 'tidegate-models[train]'): training and parity are not tested"
     for item in items:
         if "torch" in item.keywords and not HAS_TORCH:
-            item.add_marker(skip)
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not HAS_TORCH:
-        terminalreporter.write_line(
-            "NOTE: no PyTorch here: training and parity were not tested", yellow=True, bold=True
-        )
+    # File, line and reason of each.
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
+    for reason, count in Counter(reason.removeprefix("Skipped: ") for _, _, reason in skipped).items():
+        terminalreporter.write_line(f"NOTE: {count} SKIPPED: {reason}", yellow=True, bold=True)
 
 
 @pytest.fixture
 def repository_root() -> Path:
     return REPOSITORY
+
+
+@pytest.fixture
+def engine() -> Path:
+    stated = os.environ.get("TIDEGATE_ENGINE")
+    try:
+        return datasets.find_engine(Path(stated) if stated else None)
+    except datasets.EngineMissingError as error:
+        pytest.skip(str(error))

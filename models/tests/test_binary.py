@@ -98,7 +98,7 @@ def test_lstm_graph_computes_the_definition() -> None:
     found = predict_rows(to_bytes(lstm.to_onnx(weights)), windows)
 
     def sigmoid(x: np.ndarray) -> np.ndarray:
-        return 1 / (1 + np.exp(-x))
+        return np.asarray(1 / (1 + np.exp(-x)))
 
     state = cell = np.zeros((5, lstm.HIDDEN))
     for step in range(STEPS):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from tidegate_models.onnx_tools import to_bytes
 from tidegate_models.runtime import run, session
 
 HEADS, WIDTH = gatv2.HEADS, gatv2.WIDTH
+Arrays = Mapping[str, np.ndarray]
 
 
-def _layer(weights: gatv2.Weights, name: str, x: np.ndarray, graph: gatv2.Graph) -> np.ndarray:
+def _layer(weights: Arrays, name: str, x: np.ndarray, graph: Arrays) -> np.ndarray:
     """GATv2 by its definition (Brody, Alon, Yahav, 2022), a target at a time."""
     left = (x @ weights[f"{name}.lin_l.weight"].T + weights[f"{name}.lin_l.bias"]).reshape(-1, HEADS, WIDTH // HEADS)
     right = (x @ weights[f"{name}.lin_r.weight"].T + weights[f"{name}.lin_r.bias"]).reshape(left.shape)
@@ -37,7 +39,7 @@ def _elu(x: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
 
 
-def reference(weights: gatv2.Weights, graph: gatv2.Graph) -> np.ndarray:
+def reference(weights: Arrays, graph: Arrays) -> np.ndarray:
     wide = {name: value.astype(np.float64) for name, value in weights.items()}
     x = _elu(_layer(wide, "conv1", graph["x"].astype(np.float64), graph))
     x = _elu(_layer(wide, "conv2", x, graph))
@@ -52,20 +54,22 @@ def test_body_computes_the_definition(seed: int) -> None:
     rng = np.random.default_rng(seed)
     for nodes, edges in ((1, 0), (2, 1), (12, 60), (40, 150)):
         graph = gatv2.random_graph(nodes, edges, rng)
-        np.testing.assert_allclose(run(opened, graph)["y"], reference(weights, graph), atol=5e-6)
+        found: np.ndarray = run(opened, graph)["y"]
+        np.testing.assert_allclose(found, reference(weights, graph), atol=5e-6)
 
 
 def test_nodes_without_edges_get_what_the_definition_says() -> None:
     weights = gatv2.random_weights(3)
     graph = gatv2.random_graph(6, 0, np.random.default_rng(1))
     graph["edge_index"], graph["edge_attr"] = graph["edge_index"][:, :2], graph["edge_attr"][:2]
-    found = run(session(to_bytes(gatv2.build_model(weights))), graph)["y"]
+    found: np.ndarray = run(session(to_bytes(gatv2.build_model(weights))), graph)["y"]
     np.testing.assert_allclose(found, reference(weights, graph), atol=5e-6)
 
 
 def test_quantiles_do_not_cross() -> None:
     graph = gatv2.random_graph(30, 90, np.random.default_rng(1))
-    y = run(session(to_bytes(gatv2.build_model(gatv2.random_weights(1)))), graph)["y"].reshape(-1, 5, 3)
+    found: np.ndarray = run(session(to_bytes(gatv2.build_model(gatv2.random_weights(1)))), graph)["y"]
+    y = found.reshape(-1, 5, 3)
     assert (np.diff(y, axis=2) >= 0).all()
     assert (y >= 0).all()
 
@@ -73,7 +77,7 @@ def test_quantiles_do_not_cross() -> None:
 def test_scaling_folds_into_weights() -> None:
     rng = np.random.default_rng(2)
     weights = gatv2.random_weights(2)
-    graph = gatv2.random_graph(9, 30, rng)
+    graph: Arrays = gatv2.random_graph(9, 30, rng)
     node_mean, node_std = rng.normal(size=24), rng.uniform(0.5, 2.0, 24)
     edge_mean, edge_std = rng.normal(size=8), rng.uniform(0.5, 2.0, 8)
     scaled = dict(graph)

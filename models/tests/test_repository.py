@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tidegate_models import registry, repository
+from tidegate_models import limits, registry, repository, schema
 from tidegate_models.artifact import Artifact
 from tidegate_models.cli import main
 from tidegate_models.verify import verify
@@ -70,7 +72,7 @@ def test_damage_is_noticed(version: Path, name: str, damage: str) -> None:
         ("kind", "oracle", "kind"),
         ("opset", {"ai.onnx": 17}, "opsets"),
         ("schemas", {"graph": "00"}, "trained on graph schema"),
-        ("tolerance", -1.0, "differs by"),
+        ("tolerance", -1.0, "tolerance"),
         ("outputs", [{"name": "y", "type": "float32", "shape": ["nodes", 3], "range": [0, 20]}], "outputs are"),
         ("outputs", [{"name": "y", "type": "float32", "shape": ["nodes", 15], "range": [0, 0.1]}], "its range"),
     ],
@@ -91,18 +93,40 @@ def test_a_missing_or_broken_contract_is_a_reason_and_no_crash(version: Path) ->
     assert "contract.json" in verify(version).reasons[0]
 
 
-def test_names_versions_and_sizes_are_checked(tmp_path: Path) -> None:
+def test_names_versions_and_sizes_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = registry.untrained("liquidity", 1)
     rest = (artifact.spec, artifact.model, artifact.golden_inputs)
-    for name, number in (("../evil", 1), ("Model", 1), ("liquidity", 0)):
-        with pytest.raises(repository.RepositoryError):
+    for name, number in (("../evil", 1), ("Model", 1), ("", 1), ("a" * 25, 1), ("liquidity", 0), ("liquidity", 2**32)):
+        with pytest.raises(repository.RepositoryError, match="expected"):
             repository.publish(tmp_path, name, number, *rest)
+    assert main(["export", "liquidity", "--untrained", "--version", "0", "--out", str(tmp_path)]) == 1
     with pytest.raises(repository.RepositoryError, match="golden cases"):
         repository.publish(tmp_path, "liquidity", 1, artifact.spec, artifact.model, artifact.golden_inputs[:3])
-    with pytest.raises(repository.RepositoryError, match="bytes"):
-        repository.publish(tmp_path, "liquidity", 1, artifact.spec, bytes(3_000_000), artifact.golden_inputs)
+    oversize = bytes(limits.MODEL_BYTES_MAX + 1)
+    with pytest.raises(repository.RepositoryError, match=r"model\.onnx would have"):
+        repository.publish(tmp_path, "liquidity", 1, artifact.spec, oversize, artifact.golden_inputs)
+    monkeypatch.setitem(repository.BYTES_MAX, "golden.json", 100)
+    with pytest.raises(repository.RepositoryError, match=r"golden\.json would have"):
+        repository.publish(tmp_path, "liquidity", 1, *rest)
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert left == [], "a refused version leaves nothing"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"tolerance": 0.011}, "tolerance"),
+        ({"latency_budget_us": 1001}, "latency_budget_us"),
+        ({"schemas": {}}, "does not name 'features'"),
+        ({"schemas": schema.hashes() | {"tides": "0" * 64}}, "no such schema"),
+    ],
+)
+def test_what_the_engine_would_refuse_is_not_exported(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    artifact = registry.untrained("liquidity", 1)
+    spec = dataclasses.replace(artifact.spec, **change)
+    with pytest.raises(repository.RepositoryError, match=reason):
+        repository.publish(tmp_path, "liquidity", 1, spec, artifact.model, artifact.golden_inputs)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_artifact_survives_saving(tmp_path: Path) -> None:
@@ -117,7 +141,10 @@ def test_an_artifact_survives_saving(tmp_path: Path) -> None:
 
 
 def test_signature_is_of_the_contract(tmp_path: Path) -> None:
-    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    ed25519 = pytest.importorskip(
+        "cryptography.hazmat.primitives.asymmetric.ed25519",
+        reason="cryptography is not installed (pip install 'tidegate-models[sign]')",
+    )
     key = ed25519.Ed25519PrivateKey.generate()
     key_file = tmp_path / "key"
     key_file.write_bytes(base64.b64encode(key.private_bytes_raw()))
@@ -166,3 +193,6 @@ def test_versions_are_counted(version: Path, tmp_path: Path) -> None:
     assert repository.next_version(tmp_path, "other") == 1
     shutil.copytree(version, version.parent / ".5.tmp")
     assert repository.next_version(tmp_path, "breaker-tuner") == 4, "half of a version is none"
+    for folder in ("0", "02", "+7", "\u0663", "4294967296", "4294967295", "10"):
+        (version.parent / folder).mkdir()
+    assert repository.versions(tmp_path, "breaker-tuner") == [3, 10, 4294967295], "the engine sees no others"

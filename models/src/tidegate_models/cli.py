@@ -117,7 +117,7 @@ def _export(options: argparse.Namespace) -> int:
         artifact = registry.untrained(options.model, options.seed)
     else:
         artifact = Artifact.load(options.work or paths.work_folder(), options.model)
-    version = options.version or repository.next_version(out, artifact.name)
+    version = repository.next_version(out, artifact.name) if options.version is None else options.version
     created = datetime.datetime.fromisoformat(options.created) if options.created else None
     folder = repository.publish(
         out,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate_models import gatv2
+from tidegate_models import gatv2, limits, schema
 
 FORMAT = "tidegate.model.v1"
 KINDS = ("tuner", "row", "sequence")
@@ -28,9 +28,6 @@ TUNER_RANGE = (0.0, 30.0)
 
 LATENCY_BUDGET_US = {"tuner": 1000, "row": 500, "sequence": 500}
 TOLERANCE = 1e-4
-
-# Sizes above which a file is not a model of ours.
-MAX_MODEL_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -163,6 +160,40 @@ def to_json(
         "tolerance": spec.tolerance,
         "files": files,
     }
+
+
+def refusals(stated: Mapping[str, Any]) -> list[str]:
+    """What the engine refuses a contract for before it looks at the graph: none for a good one."""
+    name, version = stated["name"], stated["version"]
+    budget, tolerance = stated["latency_budget_us"], stated["tolerance"]
+    reasons = []
+    if not limits.is_name(name):
+        reasons.append(f"name is {name!r}, expected 1 to {limits.NAME_LENGTH_MAX} of a-z, 0-9 and -")
+    if limits.version_of(str(version)) != version:
+        reasons.append(f"version is {version!r}, expected a whole number from 1 to {limits.VERSION_MAX}")
+    if not 0 < budget <= limits.LATENCY_BUDGET_MAX_US:
+        reasons.append(f"latency_budget_us is {budget}, expected above 0, at most {limits.LATENCY_BUDGET_MAX_US:g}")
+    if not 0 < tolerance <= limits.TOLERANCE_MAX:
+        reasons.append(f"tolerance is {tolerance}, expected above 0, at most {limits.TOLERANCE_MAX:g}")
+    for output in stated["outputs"]:
+        low, high = output["range"]
+        if not -limits.RANGE_MAX <= low <= high <= limits.RANGE_MAX:
+            reasons.append(f"the range of {output['name']} is [{low}, {high}], not within +-{limits.RANGE_MAX:g}")
+    if stated["kind"] not in KINDS:
+        return [*reasons, f"kind {stated['kind']!r} is none of {', '.join(KINDS)}"]
+    return reasons + _schema_refusals(stated)
+
+
+def _schema_refusals(stated: Mapping[str, Any]) -> list[str]:
+    known, named = schema.hashes(), stated["schemas"]
+    needed = "graph" if stated["kind"] == "tuner" else stated["encoding"]["source"]
+    reasons = [] if needed in named else [f"schemas does not name {needed!r}, which this model depends on"]
+    for name, digest in named.items():
+        if name not in known:
+            reasons.append(f"schemas.{name}: there is no such schema")
+        elif digest != known[name]:
+            reasons.append(f"trained on {name} schema {digest[:16]}, this package has {known[name][:16]}")
+    return reasons
 
 
 def sha256_text(text: str) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ _KIND_FILES = {
     "edges": "edges.parquet",
 }
 _QUOTES_FILE = "quotes.parquet"
+# Of simulated markets, gone as soon as the tables are made.
+_CAPTURES_FOLDER = "captures"
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,7 @@ class DataSet:
 
 def make(source: Source, engine: Path, cache: Path, recorded: Path) -> DataSet:
     """Takes a data set from the cache, or has the engine make it."""
-    inputs = sorted(path for pattern in source.patterns for path in recorded.glob(pattern))
-    if source.recorded and not inputs:
-        raise FileNotFoundError(f"no captures of {source.name} under {recorded}: set TIDEGATE_DATA or --recorded")
+    inputs = recorded_files(source.name, source.patterns, recorded)
     identity = {
         "engine": file_sha256(engine),
         "inputs": {path.name: file_sha256(path) for path in inputs},
@@ -130,31 +130,45 @@ def make(source: Source, engine: Path, cache: Path, recorded: Path) -> DataSet:
         "every": [VECTOR_MS, GRAPH_MS, BAR_RULE],
         "quotes": 1,
     }
-    folder = cache_folder_of(cache, identity)
-    if folder.is_dir():
-        return DataSet(source, folder, content_digest(folder))
-    temporary = cache / f".{folder.name}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        if not source.recorded:
-            inputs = _simulate(source, engine, temporary / "captures")
-        _extract(engine, inputs, temporary)
-        cell_quotes(inputs, VECTOR_MS).to_parquet(temporary / _QUOTES_FILE)
-        shutil.rmtree(temporary / "captures", ignore_errors=True)
-        (temporary / "source.json").write_text(json.dumps({"source": source.label, **identity}, indent=1))
-        temporary.rename(folder)
-    finally:
+
+    def write(folder: Path) -> None:
+        options = ["--calm"] if source.calm else []
+        captures = inputs or simulate(engine, folder, source.seed, source.seconds, options)
+        _extract(engine, captures, folder)
+        cell_quotes(captures, VECTOR_MS).to_parquet(folder / _QUOTES_FILE)
+
+    return DataSet(source, *cached(cache, source.label, identity, write))
+
+
+def recorded_files(name: str, patterns: Sequence[str], recorded: Path) -> list[Path]:
+    """Files of a recorded source, of which there must be some; none for a source without patterns."""
+    found = sorted(path for pattern in patterns for path in recorded.glob(pattern))
+    if patterns and not found:
+        raise FileNotFoundError(f"no captures of {name} under {recorded}: set TIDEGATE_DATA or --recorded")
+    return found
+
+
+def cached(cache: Path, label: str, identity: dict[str, Any], write: Callable[[Path], None]) -> tuple[Path, str]:
+    """The folder of what was made from `identity`, and its digest.
+
+    Where there is none, `write` fills a folder beside it that gets its name when it is whole.
+    """
+    folder = cache / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+    if not folder.is_dir():
+        temporary = cache / f".{folder.name}.{os.getpid()}"
         shutil.rmtree(temporary, ignore_errors=True)
-    return DataSet(source, folder, content_digest(folder))
+        temporary.mkdir(parents=True)
+        try:
+            write(temporary)
+            shutil.rmtree(temporary / _CAPTURES_FOLDER, ignore_errors=True)
+            (temporary / "source.json").write_text(json.dumps({"source": label, **identity}, indent=1))
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder, _content_digest(folder)
 
 
-def cache_folder_of(cache: Path, identity: dict[str, Any]) -> Path:
-    """Where a data set made from this is kept."""
-    return cache / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
-
-
-def content_digest(folder: Path) -> str:
+def _content_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of a data set's tables; kept beside them once it is known."""
     kept = folder / "digest"
     if kept.exists():
@@ -182,11 +196,11 @@ def run_engine(engine: Path, arguments: Sequence[str | Path]) -> None:
         raise RuntimeError(f"{engine.name} {arguments[0]} failed with {done.returncode}: {done.stderr.strip()[-2000:]}")
 
 
-def _simulate(source: Source, engine: Path, folder: Path) -> list[Path]:
-    options = ["--calm"] if source.calm else []
-    seed, seconds = str(source.seed), str(source.seconds)
-    run_engine(engine, ["simulate", "--out", folder, "--seed", seed, "--seconds", seconds, *options])
-    return sorted(folder.glob("*.gz"))
+def simulate(engine: Path, folder: Path, seed: int, seconds: int, options: Sequence[str] = ()) -> list[Path]:
+    """Captures of a simulated market, for as long as a data set is made in the folder."""
+    out = folder / _CAPTURES_FOLDER
+    run_engine(engine, ["simulate", "--out", out, "--seed", str(seed), "--seconds", str(seconds), *options])
+    return sorted(out.glob("*.gz"))
 
 
 def _extract(engine: Path, inputs: Sequence[Path], folder: Path) -> None:

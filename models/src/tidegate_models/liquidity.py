@@ -125,10 +125,10 @@ def build(
         training,
         {},
     )
-    curves = {f"{horizon} s": fitted.curve for horizon, fitted in zip(HORIZONS_S, models, strict=False)}
+    curves = {f"{horizon} s": fitted.curve for horizon, fitted in zip(HORIZONS_S, models, strict=True)}
     history = {
         "curves": curves,
-        "calibration": {f"{h} s": vars(m.calibration) for h, m in zip(HORIZONS_S, models, strict=False)},
+        "calibration": {f"{h} s": vars(m.calibration) for h, m in zip(HORIZONS_S, models, strict=True)},
     }
     return Artifact(NAME, spec, to_bytes(model), rowsets.golden_rows(golden, 9, training.seed), history)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tidegate_models.datasets import cache_folder_of, content_digest, file_sha256, find_engine, run_engine
+from tidegate_models.datasets import cached, file_sha256, find_engine, recorded_files, run_engine, simulate
 from tidegate_models.labels import Bools, Ints, up_label
 from tidegate_models.registry import DataOptions
 from tidegate_models.rowsets import RowSet, concatenate
@@ -82,48 +79,30 @@ class BarSet:
 
 
 def load(data: DataOptions, sources: Sequence[BarSource] = ALL) -> list[BarSet]:
-    """Bars of sources whose files are there, from the cache or the engine."""
+    """Bars of sources, from the cache or the engine."""
     engine = find_engine(data.engine)
-    found = []
-    for source in tqdm(sources, desc="minute bars", disable=None):
-        made = _make(source, engine, data.cache, data.recorded)
-        if made is not None:
-            found.append(_read(source, *made))
-    if not any(part.source.recorded for part in found):
-        raise FileNotFoundError(f"no recorded bars under {data.recorded}: set TIDEGATE_DATA or --recorded")
-    return found
+    return [
+        _read(source, *_make(source, engine, data.cache, data.recorded))
+        for source in tqdm(sources, desc="minute bars", disable=None)
+    ]
 
 
-def _make(source: BarSource, engine: Path, cache: Path, recorded: Path) -> tuple[Path, str] | None:
-    inputs = sorted(path for pattern in source.patterns for path in recorded.glob(pattern))
-    if source.recorded and not inputs:
-        return None
+def _make(source: BarSource, engine: Path, cache: Path, recorded: Path) -> tuple[Path, str]:
+    inputs = recorded_files(source.name, source.patterns, recorded)
     identity = {
         "engine": file_sha256(engine),
         "inputs": {path.name: file_sha256(path) for path in inputs},
         "simulated": None if source.recorded else [source.seed, source.seconds],
         "bar": BAR_S,
     }
-    folder = cache_folder_of(cache, identity)
-    if folder.is_dir():
-        return folder / "bars.parquet", content_digest(folder)
-    temporary = cache / f".{folder.name}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        if not source.recorded:
-            seed, seconds = str(source.seed), str(source.seconds)
-            run_engine(engine, ["simulate", "--out", temporary / "captures", "--seed", seed, "--seconds", seconds])
-            inputs = sorted((temporary / "captures").glob("*.gz"))
-        run_engine(
-            engine, ["features", "--input", *inputs, "--bars", temporary / "bars.parquet", "--bar", f"time:{BAR_S}"]
-        )
-        shutil.rmtree(temporary / "captures", ignore_errors=True)
-        (temporary / "source.json").write_text(json.dumps({"source": source.label, **identity}, indent=1))
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder / "bars.parquet", content_digest(folder)
+
+    def write(folder: Path) -> None:
+        captures = inputs or simulate(engine, folder, source.seed, source.seconds)
+        bars = folder / "bars.parquet"
+        run_engine(engine, ["features", "--input", *captures, "--bars", bars, "--bar", f"time:{BAR_S}"])
+
+    folder, digest = cached(cache, source.label, identity, write)
+    return folder / "bars.parquet", digest
 
 
 def _read(source: BarSource, path: Path, digest: str) -> BarSet:

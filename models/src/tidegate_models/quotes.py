@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,30 +19,58 @@ _VENUES = {"spot": "binance-spot", "usdm": "binance-usdm", "cm": "binance-coinm"
 _LEAST_NANOSECONDS = 10**17
 
 
+class UnknownVenueError(ValueError):
+    """A capture whose name does not say which venue it is of."""
+
+
+class NoQuotesError(ValueError):
+    """Captures without a best quote."""
+
+
 def cell_quotes(captures: Sequence[Path], cell_ms: int) -> pd.DataFrame:
     """The last best prices and quantities of each cell in which they were quoted.
 
-    Columns: `instrument`, `cell` (receive time over the cell's length), `bid`, `bid_qty`, `ask`, `ask_qty`.
+    Columns: `instrument`, `cell` (receive time over the cell's length), `bid`, `bid_qty`, `ask`, `ask_qty`. Lines that
+    cannot be read are left out, and a note on stderr says how many.
     """
     cell_ns = cell_ms * 1_000_000
-    rows: dict[tuple[str, int], tuple[float, float, float, float]] = {}
+    rows: dict[tuple[str, int], tuple[float, ...]] = {}
     for path in captures:
-        venue = _VENUES[path.name.split("_", 1)[0]]
+        venue = _venue(path)
+        quotes = malformed = 0
         with gzip.open(path, "rb") as lines:
             for line in lines:
                 if b"@bookTicker" not in line:
                     continue
-                stamp, _, frame = line.partition(b" ")
+                quotes += 1
                 try:
-                    quote = json.loads(frame)["data"]
-                    key = (f"{quote['s']}.{venue}", _nanoseconds(int(stamp)) // cell_ns)
-                    values = (float(quote["b"]), float(quote["B"]), float(quote["a"]), float(quote["A"]))
+                    symbol, stamp, values = _quote(line)
                 except (ValueError, KeyError, TypeError):
+                    malformed += 1
                     continue
-                rows[key] = values
+                rows[f"{symbol}.{venue}", stamp // cell_ns] = values
+        if malformed:
+            print(f"{path.name}: {malformed} of {quotes} quotes cannot be read and are left out", file=sys.stderr)
+    if not rows:
+        names = ", ".join(path.name for path in captures)
+        raise NoQuotesError(f"no best quotes (bookTicker) in {names}: labels of fills need them")
     table = pd.DataFrame([(*key, *values) for key, values in rows.items()])
     table.columns = pd.Index(["instrument", "cell", "bid", "bid_qty", "ask", "ask_qty"])
     return table.sort_values(["instrument", "cell"], ignore_index=True)
+
+
+def _venue(path: Path) -> str:
+    prefix = path.name.split("_", 1)[0]
+    if prefix not in _VENUES:
+        raise UnknownVenueError(f"{path.name}: a capture's name begins with its venue, one of {', '.join(_VENUES)}")
+    return _VENUES[prefix]
+
+
+def _quote(line: bytes) -> tuple[str, int, tuple[float, ...]]:
+    """Symbol, receive time in ns, bid, its quantity, ask, its quantity."""
+    stamp, _, frame = line.partition(b" ")
+    quote = json.loads(frame)["data"]
+    return quote["s"], _nanoseconds(int(stamp)), tuple(float(quote[key]) for key in ("b", "B", "a", "A"))
 
 
 def _nanoseconds(stamp: int) -> int:

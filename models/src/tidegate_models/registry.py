@@ -1,6 +1,6 @@
 """The models of this package by name, and what each command does for them.
 
-To add a model: write a module with `train`, `evaluate` and `untrained`, and add its name to `_families`.
+To add a model: write a module with the functions of `Family`, and add its name to `_FAMILIES`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 from tidegate_models import paths
 from tidegate_models.artifact import Artifact
@@ -43,8 +43,22 @@ class DataOptions:
         return cls(options.engine, options.cache or paths.cache_folder(), options.recorded or paths.recorded_data())
 
 
-def _family(name: str) -> Any:
-    return importlib.import_module(_FAMILIES[name])
+class Family(Protocol):
+    """What a module that trains models offers; each command below says what for."""
+
+    def train(self, name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> Artifact:
+        """Trains the model of this name; without `fresh` a run that was cut may go on."""
+
+    def evaluate(self, artifact: Artifact, data: DataOptions, seed: int, work: Path, reports: Path) -> dict[str, float]:
+        """Scores a model, writes its report and gives its key figures."""
+
+    def untrained(self, name: str, seed: int) -> Artifact:
+        """A model of the right form with random contents."""
+
+
+def family(name: str) -> Family:
+    """The module of a model, imported when it is needed. That it keeps to the protocol is checked in the tests."""
+    return cast(Family, importlib.import_module(_FAMILIES[name]))
 
 
 def data_sets(data: DataOptions) -> None:
@@ -61,17 +75,14 @@ def data_sets(data: DataOptions) -> None:
 
 def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> Artifact:
     """Trains a model."""
-    artifact: Artifact = _family(name).train(name, data, seed, work, fresh)
-    return artifact
+    return family(name).train(name, data, seed, work, fresh)
 
 
 def evaluate(artifact: Artifact, data: DataOptions, seed: int, work: Path, reports: Path) -> dict[str, float]:
     """Scores a model, writes its report and gives its key figures."""
-    metrics: dict[str, float] = _family(artifact.name).evaluate(artifact, data, seed, work, reports)
-    return metrics
+    return family(artifact.name).evaluate(artifact, data, seed, work, reports)
 
 
 def untrained(name: str, seed: int) -> Artifact:
     """A model of the right form with random contents."""
-    artifact: Artifact = _family(name).untrained(name, seed)
-    return artifact
+    return family(name).untrained(name, seed)

@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate_models import contract
+from tidegate_models import contract, limits
 from tidegate_models.runtime import Array, run, session
 
 MODEL_FILE = "model.onnx"
@@ -23,9 +22,14 @@ CONTRACT_FILE = "contract.json"
 GOLDEN_FILE = "golden.json"
 SIGNATURE_FILE = "contract.json.sig"
 CURRENT_FILE = "CURRENT"
-LEAST_GOLDEN_CASES = 8
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
+# Largest size of each file of a version.
+BYTES_MAX = {
+    CONTRACT_FILE: limits.JSON_BYTES_MAX,
+    SIGNATURE_FILE: limits.SIGNATURE_BYTES_MAX,
+    GOLDEN_FILE: limits.JSON_BYTES_MAX,
+    MODEL_FILE: limits.MODEL_BYTES_MAX,
+}
 
 
 class RepositoryError(Exception):
@@ -43,8 +47,8 @@ def tensor_json(value: Array) -> dict[str, Any]:
 
 def golden_json(model: bytes, cases: Sequence[dict[str, Array]]) -> bytes:
     """Inputs with what stock ONNX Runtime gives for them."""
-    if len(cases) < LEAST_GOLDEN_CASES:
-        raise RepositoryError(f"{len(cases)} golden cases, expected at least {LEAST_GOLDEN_CASES}")
+    if len(cases) < limits.GOLDEN_CASES_MIN:
+        raise RepositoryError(f"{len(cases)} golden cases, expected at least {limits.GOLDEN_CASES_MIN}")
     opened = session(model)
     rows = []
     for inputs in cases:
@@ -93,6 +97,11 @@ def sign(key_file: Path, message: bytes) -> bytes:
     return base64.b64encode(key.sign(message)) + b"\n"
 
 
+def _check_size(file: str, content: bytes) -> None:
+    if len(content) > BYTES_MAX[file]:
+        raise RepositoryError(f"{file} would have {len(content)} bytes, more than {BYTES_MAX[file]}")
+
+
 def publish(
     root: Path,
     name: str,
@@ -106,25 +115,24 @@ def publish(
     make_current: bool = True,
 ) -> Path:
     """Writes `root/name/version`, a folder that the engine never sees in part; gives its path."""
-    if not _NAME.fullmatch(name):
-        raise RepositoryError(f"{name!r} is no model name: lower-case letters, digits and hyphens")
-    if version < 1:
-        raise RepositoryError(f"version {version}: versions count from 1")
+    moment = (created or datetime.datetime.now(datetime.UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if reasons := contract.refusals(contract.to_json(spec, name, version, moment, files={})):
+        raise RepositoryError("; ".join(reasons))
     folder = root / name / str(version)
     if folder.exists():
         raise RepositoryError(f"{folder} is there already; a version is never changed")
-    if len(model) > contract.MAX_MODEL_BYTES:
-        raise RepositoryError(f"the graph has {len(model)} bytes, more than {contract.MAX_MODEL_BYTES}")
+    _check_size(MODEL_FILE, model)
     contents = {MODEL_FILE: model, GOLDEN_FILE: golden_json(model, golden_inputs)}
     files = {
         file: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for file, content in contents.items()
     }
-    moment = (created or datetime.datetime.now(datetime.UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = json.dumps(contract.to_json(spec, name, version, moment, files), indent=1, allow_nan=False) + "\n"
     contents[CONTRACT_FILE] = text.encode()
     if key_file is not None:
         contents[SIGNATURE_FILE] = sign(key_file, contents[CONTRACT_FILE])
+    for file, content in contents.items():
+        _check_size(file, content)
 
     hidden = root / name / f".{version}.tmp"
     if hidden.exists():
@@ -158,7 +166,8 @@ def versions(root: Path, name: str) -> list[int]:
     folder = root / name
     if not folder.is_dir():
         return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.is_dir() and entry.name.isdecimal())
+    found = (limits.version_of(entry.name) for entry in folder.iterdir() if entry.is_dir())
+    return sorted(version for version in found if version is not None)
 
 
 def next_version(root: Path, name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tidegate_models import contract, schema
+from tidegate_models import contract, limits
 from tidegate_models.gatv2 import DOMAIN, OPERATOR
 from tidegate_models.onnx_tools import opsets
-from tidegate_models.repository import (
-    CONTRACT_FILE,
-    GOLDEN_FILE,
-    LEAST_GOLDEN_CASES,
-    MODEL_FILE,
-)
+from tidegate_models.repository import BYTES_MAX, CONTRACT_FILE, GOLDEN_FILE, MODEL_FILE, SIGNATURE_FILE
 from tidegate_models.runtime import Array, run, session
 
 _TYPES = {"float32": ("tensor(float)", np.float32), "int64": ("tensor(int64)", np.int64)}
-_MAX_FILE_BYTES = 4_000_000
 _MAX_SHOWN = 3
 
 
@@ -56,7 +51,10 @@ def verify(folder: Path) -> Verdict:
 
 def _verify(folder: Path, verdict: Verdict) -> None:
     reasons = verdict.reasons
-    stated: dict[str, Any] = json.loads((folder / CONTRACT_FILE).read_text(encoding="utf-8"))
+    _check_files(folder, reasons)
+    if reasons:
+        return
+    stated: dict[str, Any] = _parse((folder / CONTRACT_FILE).read_bytes())
     if stated.get("format") != contract.FORMAT:
         reasons.append(f"format is {stated.get('format')!r}, expected {contract.FORMAT!r}")
         return
@@ -64,12 +62,10 @@ def _verify(folder: Path, verdict: Verdict) -> None:
         reasons.append(
             f"the contract names {stated['name']}/{stated['version']}, the folder {folder.parent.name}/{folder.name}"
         )
-    if stated["kind"] not in contract.KINDS:
-        reasons.append(f"kind {stated['kind']!r} is none of {', '.join(contract.KINDS)}")
+    reasons += contract.refusals(stated)
     contents = _read_files(folder, stated, reasons)
     if reasons:
         return
-    _check_schemas(stated, reasons)
     model = onnx.load_model_from_string(contents[MODEL_FILE])
     _check_graph(model, stated, reasons)
     opened = session(contents[MODEL_FILE])
@@ -78,28 +74,38 @@ def _verify(folder: Path, verdict: Verdict) -> None:
         _check_golden(opened, stated, contents[GOLDEN_FILE], verdict)
 
 
+def _check_files(folder: Path, reasons: list[str]) -> None:
+    """Before anything is read: a file may be too large for memory, or a link to another."""
+    for name, most in BYTES_MAX.items():
+        path = folder / name
+        if name == SIGNATURE_FILE and not path.exists():
+            continue
+        if path.is_symlink():
+            reasons.append(f"{name} is a link, which the engine does not follow")
+        elif (size := path.stat().st_size) > most:
+            reasons.append(f"{name} has {size} bytes, more than {most}")
+
+
+def _parse(content: bytes) -> Any:
+    """JSON as the engine reads it: without the NaN and Infinity that Python adds to it."""
+
+    def refuse(word: str) -> float:
+        raise ValueError(f"{word} is no number in JSON")
+
+    return json.loads(content, parse_constant=refuse)
+
+
 def _read_files(folder: Path, stated: dict[str, Any], reasons: list[str]) -> dict[str, bytes]:
     contents = {}
     for name in (MODEL_FILE, GOLDEN_FILE):
-        path, promise = folder / name, stated["files"][name]
-        size = path.stat().st_size
-        if size > _MAX_FILE_BYTES:
-            reasons.append(f"{name} has {size} bytes, more than {_MAX_FILE_BYTES}")
-            continue
-        contents[name] = path.read_bytes()
-        digest = hashlib.sha256(contents[name]).hexdigest()
+        promise = stated["files"][name]
+        contents[name] = (folder / name).read_bytes()
+        size, digest = len(contents[name]), hashlib.sha256(contents[name]).hexdigest()
         if size != promise["bytes"]:
             reasons.append(f"{name} has {size} bytes, the contract says {promise['bytes']}")
         elif digest != promise["sha256"]:
             reasons.append(f"{name} has SHA-256 {digest}, the contract says {promise['sha256']}")
     return contents
-
-
-def _check_schemas(stated: dict[str, Any], reasons: list[str]) -> None:
-    known = schema.hashes()
-    for name, digest in stated["schemas"].items():
-        if name in known and known[name] != digest:
-            reasons.append(f"trained on {name} schema {digest[:16]}, this package has {known[name][:16]}")
 
 
 def _check_graph(model: onnx.ModelProto, stated: dict[str, Any], reasons: list[str]) -> None:
@@ -130,27 +136,33 @@ def _tensor(entry: dict[str, Any], kind: str) -> Array:
 
 
 def _check_golden(opened: Any, stated: dict[str, Any], content: bytes, verdict: Verdict) -> None:
-    cases = json.loads(content)["cases"]
-    if len(cases) < LEAST_GOLDEN_CASES:
-        verdict.reasons.append(f"{len(cases)} golden cases, expected at least {LEAST_GOLDEN_CASES}")
+    cases = _parse(content)["cases"]
+    if len(cases) < limits.GOLDEN_CASES_MIN:
+        verdict.reasons.append(f"{len(cases)} golden cases, expected at least {limits.GOLDEN_CASES_MIN}")
     if stated["kind"] == "tuner" and len({case["inputs"]["x"]["shape"][0] for case in cases}) < 4:
         verdict.reasons.append("golden graphs have fewer than four different sizes")
-    kinds = {port["name"]: port["type"] for port in stated["inputs"] + stated["outputs"]}
-    ranges = {port["name"]: port["range"] for port in stated["outputs"]}
     for number, case in enumerate(cases):
-        outputs = run(opened, {name: _tensor(entry, kinds[name]) for name, entry in case["inputs"].items()})
-        for name, entry in case["outputs"].items():
-            wanted, found = _tensor(entry, kinds[name]), outputs[name]
-            if wanted.shape != found.shape or not np.isfinite(found).all():
-                verdict.reasons.append(f"golden case {number}: {name} has another shape or is not finite")
-                continue
-            difference = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
-            verdict.largest_difference = max(verdict.largest_difference, difference)
-            if difference > stated["tolerance"]:
-                verdict.reasons.append(
-                    f"golden case {number}: {name} differs by {difference:.3g}, allowed {stated['tolerance']:g}"
-                )
-            low, high = ranges[name]
-            if found.min(initial=high) < low or found.max(initial=low) > high:
-                verdict.reasons.append(f"golden case {number}: {name} leaves its range [{low:g}, {high:g}]")
+        verdict.reasons += [f"golden case {number}: {reason}" for reason in _check_case(opened, stated, case, verdict)]
         verdict.golden_cases += 1
+
+
+def _check_case(opened: Any, stated: dict[str, Any], case: dict[str, Any], verdict: Verdict) -> Iterator[str]:
+    inputs = {port["name"]: _tensor(case["inputs"][port["name"]], port["type"]) for port in stated["inputs"]}
+    broken = [name for name, value in inputs.items() if not np.isfinite(value).all()]
+    if broken:
+        yield f"{', '.join(broken)} is not finite"
+        return
+    outputs = run(opened, inputs)
+    for port in stated["outputs"]:
+        name, (low, high) = port["name"], port["range"]
+        wanted, found = _tensor(case["outputs"][name], port["type"]), outputs[name]
+        # No comparison with a value that is no number ever says "too far".
+        if wanted.shape != found.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+            yield f"{name} has another shape or is not finite"
+            continue
+        difference = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
+        verdict.largest_difference = max(verdict.largest_difference, difference)
+        if difference > stated["tolerance"]:
+            yield f"{name} differs by {difference:.3g}, allowed {stated['tolerance']:g}"
+        if found.min(initial=high) < low or found.max(initial=low) > high:
+            yield f"{name} leaves its range [{low:g}, {high:g}]"
