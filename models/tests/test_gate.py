@@ -126,7 +126,7 @@ def test_what_the_engine_refuses_is_not_good(version: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*GOOD, *REFUSED])
-def test_the_engine_agrees(engine: Path, version: Path, name: str) -> None:
+def test_the_engine_agrees(loading_engine: Path, version: Path, name: str) -> None:
     folder = GOOD[name](version) if name in GOOD else REFUSED[name][0](version)
-    code, message = gate(engine, folder)
+    code, message = gate(loading_engine, folder)
     assert code == (0 if name in GOOD else 1), message

@@ -38,11 +38,11 @@ def test_parity_of_the_committed_tuner(repository_root: Path) -> None:
     assert parity(weights, 1000)["relative"] < 1e-4
 
 
-def test_parity_of_the_engine_with_pytorch_geometric(repository_root: Path, engine: Path) -> None:
+def test_parity_of_the_engine_with_pytorch_geometric(repository_root: Path, loading_engine: Path) -> None:
     from tidegate_models.gatv2_torch import parity_with_engine
 
     version = repository_root / "onnx" / "breaker-tuner" / "1"
-    found = parity_with_engine(version, engine, 1000)
+    found = parity_with_engine(version, loading_engine, 1000)
     print(found)
     assert found["kernel"] < 5e-4
     assert found["body"] < 5e-4
