@@ -22,7 +22,7 @@ use crate::core::{Publish, Sidecar};
 use crate::loader::{self, LoaderEnds, LoaderSettings, Order};
 use crate::messages::{Event, Request, State};
 use crate::slot::ShadowSettings;
-use crate::vigil::{Vigil, nap_on_time};
+use crate::vigil::{Vigil, be_prompt};
 
 /// Cells that advice is published in, one an instrument.
 pub type AdviceCells = Cells<ADVICE_WORDS>;
@@ -101,7 +101,7 @@ impl Service {
         let sidecar = Sidecar::new(registry, clock, settings.shadow, events.clone(), retired);
         // Without the thread models are freed where they are retired.
         let retire = loader::retire(retirees).ok();
-        nap_on_time();
+        be_prompt();
         let (remembered, vigil) = (settings.remember.then_some(0), Vigil::new());
         let mut service = Self { sidecar, loader, requests, events, retire, remembered, stopped: false, vigil };
         service.attend();
