@@ -19,7 +19,7 @@ use tidegate_sidecar::messages::{Listed, Request};
 use tidegate_wire::Registry;
 
 use crate::models::{Desk, Inbox};
-use crate::replay::Instruction;
+use crate::orders::Instruction;
 
 /// Name of the socket in an engine's output directory.
 pub const SOCKET: &str = "control.sock";

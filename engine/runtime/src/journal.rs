@@ -10,8 +10,8 @@ use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header, Status};
 use tracing::{debug, info, warn};
 
+use crate::lines::{DecisionLine, Names};
 use crate::models::{AdjustmentLine, OperatedLine};
-use crate::scribe::{DecisionLine, Names};
 
 /// Event time as people read it: RFC 3339, UTC, nanoseconds.
 fn at(event_ns: i64) -> humantime::Rfc3339Timestamp {

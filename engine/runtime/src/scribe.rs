@@ -9,16 +9,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
-use tidegate_guard::rules::rule_name;
+use tidegate_wire::Registry;
 use tidegate_wire::advice::Adjustment;
-use tidegate_wire::decision::{BreakerState, Cause, Decision, Scope};
-use tidegate_wire::event::BookQuality;
+use tidegate_wire::decision::Decision;
 use tidegate_wire::latency::Collector;
 use tidegate_wire::relay::{RecordReader, Told};
-use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::hlog::{HlogError, LogWriter};
 use crate::journal;
+use crate::lines::Names;
 use crate::models::{AdjustmentLine, OperatedLine};
 
 /// Where a pipeline's records go.
@@ -277,109 +276,6 @@ impl<W: Write> LineFile<W> {
         let left = left.unwrap_or_default();
         let lost = self.refused + left.iter().filter(|&&byte| byte == b'\n').count() as u64;
         self.error.filter(|_| lost > 0).map(|error| (error, lost))
-    }
-}
-
-/// Names for the numbers in a decision.
-#[derive(Clone, Debug)]
-pub struct Names {
-    instruments: Vec<String>,
-    strategies: Vec<String>,
-}
-
-/// A decision as people and programs read it.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct DecisionLine {
-    /// Number, from 1.
-    pub sequence: u64,
-    /// Event time, ns since the Unix epoch.
-    pub event_ns: i64,
-    /// Frame that caused it, or the last one before a timer.
-    pub frame: u64,
-    /// What is guarded.
-    pub scope: &'static str,
-    /// Which one.
-    pub name: String,
-    /// Which rule.
-    pub rule: &'static str,
-    /// State before.
-    pub from: &'static str,
-    /// State after.
-    pub to: &'static str,
-    /// Why.
-    pub cause: &'static str,
-    /// Quality of the book behind the value; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quality: Option<&'static str>,
-    /// The measured value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<f64>,
-    /// The level that trips.
-    pub threshold: f64,
-    /// The level that releases.
-    pub release: f64,
-    /// Version of the thresholds.
-    pub thresholds_version: u64,
-    /// Digest of the vector it was taken on; absent for timers and operators.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub features_digest: Option<String>,
-    /// End of cooling or probation, ns since the Unix epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until_ns: Option<i64>,
-}
-
-impl Names {
-    /// Names of a registry's instruments and of strategies.
-    pub fn new(registry: &Registry, strategies: Vec<String>) -> Self {
-        Self { instruments: registry.iter().map(|(_, i)| i.name()).collect(), strategies }
-    }
-
-    /// Name of an instrument.
-    pub(crate) fn instrument(&self, id: InstrumentId) -> &str {
-        self.instruments.get(id.index()).map_or("unknown", String::as_str)
-    }
-
-    /// Name of a scope's member; its number if it has none.
-    pub(crate) fn scope(&self, scope: Scope, id: u16) -> String {
-        let index = usize::from(id);
-        let name = match scope {
-            Scope::Instrument => self.instruments.get(index).cloned(),
-            Scope::Venue => Venue::ALL.get(index).map(|venue| venue.name().to_owned()),
-            Scope::Strategy => self.strategies.get(index).cloned(),
-            Scope::Engine => Some("engine".to_owned()),
-        };
-        name.unwrap_or_else(|| id.to_string())
-    }
-
-    /// A decision with its names.
-    pub fn decision(&self, decision: &Decision) -> DecisionLine {
-        let scope = Scope::from_repr(decision.scope).unwrap_or(Scope::Engine);
-        let name = self.scope(scope, decision.scope_id);
-        let state = |byte: u8| BreakerState::from_repr(byte).map_or("unknown", BreakerState::name);
-        let measured = decision.instrument != InstrumentId::NONE;
-        DecisionLine {
-            sequence: decision.sequence,
-            event_ns: decision.event_ns,
-            frame: decision.frame,
-            scope: scope.name(),
-            name,
-            rule: rule_name(decision.rule),
-            from: state(decision.from),
-            to: state(decision.to),
-            cause: Cause::from_repr(decision.cause).map_or("unknown", Cause::name),
-            quality: BookQuality::from_repr(decision.quality).filter(|_| measured).map(BookQuality::name),
-            value: (decision.has_value == 1).then_some(decision.value),
-            threshold: decision.threshold,
-            release: decision.release,
-            thresholds_version: decision.thresholds_version,
-            features_digest: measured.then(|| format!("{:016x}", decision.features_digest)),
-            until_ns: (decision.until_ns != 0).then_some(decision.until_ns),
-        }
-    }
-
-    fn line(&self, decision: &Decision) -> String {
-        // Numbers and plain strings: serialisation has nothing to fail on.
-        serde_json::to_string(&self.decision(decision)).unwrap_or_default()
     }
 }
 

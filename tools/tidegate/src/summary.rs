@@ -8,9 +8,10 @@ use tidegate_guard::rules::RULES;
 use tidegate_runtime::hiccup::NoiseFloor;
 use tidegate_runtime::hlog::Summary as Figures;
 use tidegate_runtime::latency::STAGES;
+use tidegate_runtime::lines::DecisionLine;
 use tidegate_runtime::models::DeskReport;
 use tidegate_runtime::pipeline::Topology;
-use tidegate_runtime::replay::{DecisionLine, ReplayPlan, ReplayReport};
+use tidegate_runtime::replay::{ReplayPlan, ReplayReport};
 use tidegate_wire::clock::TickSource;
 use tidegate_wire::decision::BreakerState;
 

@@ -18,7 +18,7 @@ use tidegate_wire::relay::{RecordReader, RecordWriter};
 use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
 use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
 
-use super::known::Known;
+use super::known::{Known, LONG_LIFE};
 use super::record::{RecordError, read_record};
 use super::{Advisor, Lockstep, Mailbox, ModelsPlan};
 
@@ -27,7 +27,7 @@ const OBSERVER_LINES: u64 = 1 << 16;
 /// Lines of the ring of a lockstep.
 const LOCKSTEP_LINES: u64 = 1 << 14;
 /// Pauses before a sidecar is started again: the first, and the longest.
-pub(super) const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How often a sidecar is asked whether it lives, and how long it may stay silent: one that hangs is worse than a dead
 /// one, because nobody would start another.
 const PING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -231,7 +231,7 @@ fn supervise(program: &Path, greeting: Greeting, requests: &Receiver<Request>, e
             return;
         }
         // One that ran for a while may come back soon; one that dies at once waits longer each time.
-        pause = if started.elapsed() > RESTART.1 { RESTART.0 } else { (pause * 2).min(RESTART.1) };
+        pause = if started.elapsed() > LONG_LIFE { RESTART.0 } else { (pause * 2).min(RESTART.1) };
         let until = Instant::now() + pause;
         loop {
             match requests.recv_deadline(until) {

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use tidegate_sidecar::Resume;
 use tidegate_sidecar::messages::Event;
 
-use super::companion::RESTART;
-
 /// What is known of a child: when anything was heard of it last, and where the next one would have to go on.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -21,6 +19,8 @@ pub(super) struct Known {
     short_lives: u32,
 }
 
+/// A child that lived for so long did not die of its start.
+pub(super) const LONG_LIFE: Duration = Duration::from_secs(5);
 /// Children in a row that die young before the versions in force are held to be the reason.
 const SHORT_LIVES: u32 = 3;
 
@@ -59,7 +59,7 @@ impl Known {
             self.resume.entry(name).or_default().deadly.push(version);
             return;
         }
-        self.short_lives = if lived < RESTART.1 { self.short_lives + 1 } else { 0 };
+        self.short_lives = if lived < LONG_LIFE { self.short_lives + 1 } else { 0 };
         if self.short_lives < SHORT_LIVES {
             return;
         }
@@ -109,7 +109,7 @@ mod tests {
         let mut known = Known::new();
         [promoted(None, 1), promoted(Some(1), 2)].iter().for_each(|event| known.hear(event));
         known.lost(YOUNG);
-        known.lost(RESTART.1);
+        known.lost(LONG_LIFE);
         (1..SHORT_LIVES).for_each(|_| known.lost(YOUNG));
         assert_eq!(known.resume["tuner"].in_force, Some(2), "not in a row");
         known.lost(YOUNG);

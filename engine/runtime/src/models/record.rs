@@ -10,7 +10,8 @@ use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, AdviceStamps, Clam
 use tidegate_wire::decision::Scope;
 
 use super::{Recorded, Taken};
-use crate::replay::{Instruction, Names};
+use crate::lines::Names;
+use crate::orders::Instruction;
 
 /// Levels by name; thresholds in their rule's unit, recovery as seconds (advised) or as a factor on cooling (in force).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,6 @@
 //! name, line). Topology, speed, host and wait strategy change latencies only; the digests prove it.
 
 mod names;
-mod orders;
 mod report;
 mod source;
 
@@ -31,7 +30,9 @@ use crate::alloc;
 use crate::control::{Claim, Control, ControlError, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
+use crate::lines::UnknownName;
 use crate::models::{CompanionError, Inbox, Models, ModelsPlan};
+use crate::orders::Order;
 use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
@@ -39,10 +40,9 @@ use names::{correlations, strategies};
 use report::{Extras, report};
 use source::{ReplaySource, Times, take_back};
 
-pub use orders::{Instruction, Order};
 pub use report::{InstrumentReport, ReplayReport};
 
-pub use crate::scribe::{DecisionLine, Names, Outputs};
+pub use crate::scribe::Outputs;
 
 /// How fast a capture is replayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -173,15 +173,8 @@ pub enum RunError {
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
     /// A strategy, a correlation or an order names something that is not there.
-    #[error("{by}: there is no {name:?}; there is {known}")]
-    Unknown {
-        /// Who names it.
-        by: String,
-        /// What it names.
-        name: String,
-        /// What there is.
-        known: String,
-    },
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
     /// An operator's order for a scope that does not exist.
     #[error(transparent)]
     Command(#[from] CommandError),

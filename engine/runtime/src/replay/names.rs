@@ -3,12 +3,13 @@
 use tidegate_guard::Strategy;
 use tidegate_wire::{InstrumentId, Registry};
 
-use super::{ReplayPlan, RunError};
+use super::ReplayPlan;
+use crate::lines::UnknownName;
 
 /// An instrument by its name.
-fn find(registry: &Registry, name: &str, by: impl Fn() -> String) -> Result<InstrumentId, RunError> {
+fn find(registry: &Registry, name: &str, by: impl Fn() -> String) -> Result<InstrumentId, UnknownName> {
     let found = registry.iter().find(|(_, instrument)| instrument.name() == name).map(|(id, _)| id);
-    found.ok_or_else(|| RunError::Unknown {
+    found.ok_or_else(|| UnknownName {
         by: by(),
         name: name.into(),
         known: registry.iter().map(|(_, instrument)| instrument.name()).collect::<Vec<_>>().join(", "),
@@ -19,14 +20,14 @@ fn find(registry: &Registry, name: &str, by: impl Fn() -> String) -> Result<Inst
 pub(super) fn correlations(
     plan: &ReplayPlan,
     registry: &Registry,
-) -> Result<Vec<(InstrumentId, InstrumentId)>, RunError> {
+) -> Result<Vec<(InstrumentId, InstrumentId)>, UnknownName> {
     let by = || "correlations".to_owned();
     let one = |(name, reference): &(String, String)| Ok((find(registry, name, by)?, find(registry, reference, by)?));
     plan.correlations.iter().map(one).collect()
 }
 
 /// Strategies with their instruments.
-pub(super) fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, RunError> {
+pub(super) fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, UnknownName> {
     let one = |(name, members): &(String, Vec<String>)| {
         let by = || format!("strategy {name:?}");
         let instruments = members.iter().map(|member| find(registry, member, by)).collect::<Result<_, _>>()?;

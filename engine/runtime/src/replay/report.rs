@@ -15,9 +15,10 @@ use tidegate_wire::{Instrument, Registry, Venue};
 
 use super::Remains;
 use crate::hiccup::NoiseFloor;
+use crate::lines::Names;
 use crate::models::DeskReport;
 use crate::pipeline::Guard;
-use crate::scribe::{Names, OutputError, Written};
+use crate::scribe::{OutputError, Written};
 
 /// One instrument at the end of a replay.
 #[derive(Clone, Debug)]

@@ -17,8 +17,10 @@ pub(crate) trait Lanes: Copy {
     fn min(self, other: Self) -> Self;
     /// `self * factor + term`.
     fn mul_add(self, factor: Self, term: Self) -> Self;
-    /// The sum of all lanes.
-    fn sum(self) -> f32;
+    /// The sums of all lanes of eight vectors.
+    fn sums(all: [Self; LANES]) -> Self;
+    /// The upper four lanes below the lower four.
+    fn swap_halves(self) -> Self;
     /// `self` where it is above zero, else `other`.
     fn positive_or(self, other: Self) -> Self;
     /// `2^self` for whole numbers in [-126, 127].
@@ -96,9 +98,13 @@ impl Lanes for Portable {
         self.mul(factor).add(term)
     }
     #[inline(always)]
-    fn sum(self) -> f32 {
+    fn sums(all: [Self; LANES]) -> Self {
+        Self(all.map(|Self([a, b, c, d, e, f, g, h])| ((a + b) + (c + d)) + ((e + f) + (g + h))))
+    }
+    #[inline(always)]
+    fn swap_halves(self) -> Self {
         let [a, b, c, d, e, f, g, h] = self.0;
-        ((a + e) + (b + f)) + ((c + g) + (d + h))
+        Self([e, f, g, h, a, b, c, d])
     }
     #[inline(always)]
     fn positive_or(self, other: Self) -> Self {
@@ -167,12 +173,18 @@ mod avx2 {
             Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, term.0) })
         }
         #[inline(always)]
-        fn sum(self) -> f32 {
+        fn sums(all: [Self; LANES]) -> Self {
             unsafe {
-                let halves = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
-                let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
-                _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)))
+                let two = |at: usize| _mm256_hadd_ps(all[at].0, all[at + 1].0);
+                let (lower, upper) = (_mm256_hadd_ps(two(0), two(2)), _mm256_hadd_ps(two(4), two(6)));
+                let firsts = _mm256_permute2f128_ps::<0x20>(lower, upper);
+                let seconds = _mm256_permute2f128_ps::<0x31>(lower, upper);
+                Self(_mm256_add_ps(firsts, seconds))
             }
+        }
+        #[inline(always)]
+        fn swap_halves(self) -> Self {
+            Self(unsafe { _mm256_permute2f128_ps::<0x01>(self.0, self.0) })
         }
         #[inline(always)]
         fn positive_or(self, other: Self) -> Self {

@@ -15,6 +15,7 @@
 
 mod lanes;
 pub(crate) mod op;
+mod steps;
 
 use lanes::{LANES, Lanes, Portable};
 
@@ -22,11 +23,13 @@ use lanes::{LANES, Lanes, Portable};
 pub const HEADS: usize = 4;
 /// Channels a node has between layers.
 pub const WIDTH: usize = HEADS * LANES;
-/// Slope of the leaky rectifier.
-const SLOPE: f32 = 0.2;
 
 /// The channels of a node, a vector a head.
 type Row = [[f32; LANES]; HEADS];
+
+/// A value a head for two edges.
+type Pair = [f32; LANES];
+const _: () = assert!(2 * HEADS == LANES);
 
 const ZERO: Row = [[0.0; LANES]; HEADS];
 
@@ -148,22 +151,29 @@ pub enum GraphError {
 #[derive(Clone, Debug)]
 pub struct Gat {
     layers: Vec<Layer>,
-    /// Weights of the outputs, a row each.
+    /// Weights of the outputs, a row each, with rows of zeros up to a multiple of [`LANES`].
     head: Vec<Row>,
     head_bias: Vec<f32>,
+    outputs: usize,
     /// Outputs that are summed up together.
     quantiles: usize,
     /// `W_l x` and `W_r x` of every node, and the nodes themselves between layers.
     from: Vec<Row>,
     to: Vec<Row>,
     hidden: Vec<Row>,
-    /// Edges by target: where each node's begin, their sources, their features, their scores.
+    /// Edges by target, in pairs: how many pairs come before a node's, where the next edge goes, and for every edge its
+    /// source, its target, its features and its scores. A node with an odd number has one that counts for nothing.
     begins: Vec<u32>,
     places: Vec<u32>,
     sources: Vec<u32>,
+    targets: Vec<u32>,
     features: Vec<f32>,
-    scores: Vec<[[f32; HEADS]; 2]>,
+    scores: Vec<Pair>,
+    /// The highest scores of every node's edges, by head, twice.
+    highest: Vec<Pair>,
     raw: Vec<f32>,
+    /// Edges that there is room for.
+    edges: usize,
 }
 
 impl Gat {
@@ -199,30 +209,37 @@ impl Gat {
         if head.is_empty() || head.len() != head_bias.len() {
             return Err(ShapeError(format!("head.bias has {} values, expected {}", head_bias.len(), head.len())));
         }
+        let padded = head.len().next_multiple_of(LANES);
+        // An edge more for every node that has an odd number.
+        let pairs = (edges + nodes).div_ceil(2);
         let outputs = head.len();
         if quantiles == 0 || !outputs.is_multiple_of(quantiles) {
             return Err(ShapeError(format!("{outputs} outputs are no multiple of {quantiles} quantiles")));
         }
         Ok(Self {
-            head,
+            head: head.into_iter().chain(core::iter::repeat(ZERO)).take(padded).collect(),
+            head_bias: head_bias.iter().copied().chain(core::iter::repeat(0.0)).take(padded).collect(),
+            outputs,
             quantiles,
-            head_bias: head_bias.to_vec(),
             from: vec![ZERO; nodes],
             to: vec![ZERO; nodes],
             hidden: vec![ZERO; nodes],
             begins: vec![0; nodes + 1],
             places: vec![0; nodes],
-            sources: vec![0; edges],
-            features: vec![0.0; edges * edge_inputs],
-            scores: vec![[[0.0; HEADS]; 2]; edges / 2 + 1],
-            raw: vec![0.0; (nodes * outputs).next_multiple_of(LANES)],
+            sources: vec![0; 2 * pairs],
+            targets: vec![0; 2 * pairs],
+            features: vec![0.0; 2 * pairs * edge_inputs],
+            scores: vec![[0.0; LANES]; pairs],
+            highest: vec![[0.0; LANES]; nodes],
+            raw: vec![0.0; (nodes * outputs).next_multiple_of(LANES) + padded],
+            edges,
             layers,
         })
     }
 
     /// Numbers a node gives.
     pub fn outputs(&self) -> usize {
-        self.head.len()
+        self.outputs
     }
 
     /// Which instructions [`Self::run`] takes on this machine.
@@ -264,51 +281,13 @@ impl Gat {
     #[inline(always)]
     fn run_with<V: Lanes>(&mut self, graph: &Graph<'_>, out: &mut [f32]) -> Result<(), GraphError> {
         let nodes = self.sort_edges(graph, out.len())?;
-        let Self {
-            layers, head, head_bias, from, to, hidden, begins, sources, features, scores, raw, quantiles, ..
-        } = self;
-        for (index, layer) in layers.iter().enumerate() {
-            if index == 0 {
-                let inputs = layer.source.len();
-                for (node, values) in graph.nodes.chunks_exact(inputs).enumerate() {
-                    (from[node], to[node]) = project::<V>(layer, values);
-                }
-            } else {
-                for node in 0..nodes {
-                    (from[node], to[node]) = project::<V>(layer, hidden[node].as_flattened());
-                }
-            }
-            let edge_inputs = layer.edge.len();
-            for node in 0..nodes {
-                let (first, end) = (begins[node] as usize, begins[node + 1] as usize);
-                let edges = Edges {
-                    sources: &sources[first..end],
-                    features: &features[first * edge_inputs..end * edge_inputs],
-                };
-                hidden[node] = attend::<V>(layer, from, &to[node], edges, scores);
-            }
+        for index in 0..self.layers.len() {
+            self.project::<V>(index, graph.nodes, nodes);
+            self.score::<V>(index, nodes);
+            self.weigh::<V>(nodes);
+            self.gather::<V>(index, nodes);
         }
-        let outputs = head.len();
-        for node in 0..nodes {
-            for (output, (weights, bias)) in head.iter().zip(&*head_bias).enumerate() {
-                let mut sum = V::load(&weights[0]).mul(V::load(&hidden[node][0]));
-                for k in 1..HEADS {
-                    sum = V::load(&weights[k]).mul_add(V::load(&hidden[node][k]), sum);
-                }
-                raw[node * outputs + output] = sum.sum() + bias;
-            }
-        }
-        let used = (nodes * outputs).next_multiple_of(LANES);
-        for lanes in raw[..used].as_chunks_mut::<LANES>().0 {
-            softplus(V::load(lanes)).store(lanes);
-        }
-        for (values, sums) in raw.chunks_exact(*quantiles).zip(out.chunks_exact_mut(*quantiles)) {
-            let mut sum = 0.0;
-            for (value, to) in values.iter().zip(sums) {
-                sum += value;
-                *to = sum;
-            }
-        }
+        self.predict::<V>(nodes, out);
         Ok(())
     }
 
@@ -317,11 +296,11 @@ impl Gat {
     fn sort_edges(&mut self, graph: &Graph<'_>, out: usize) -> Result<usize, GraphError> {
         let (inputs, edge_inputs) = (self.layers[0].source.len(), self.layers[0].edge.len());
         let (nodes, edges) = (graph.nodes.len() / inputs, graph.sources.len());
-        if nodes > self.from.len() || edges > self.sources.len() {
+        if nodes > self.from.len() || edges > self.edges {
             return Err(GraphError::TooLarge);
         }
         let fits = graph.nodes.len() == nodes * inputs && graph.targets.len() == edges;
-        if !fits || graph.edges.len() != edges * edge_inputs || out != nodes * self.head.len() {
+        if !fits || graph.edges.len() != edges * edge_inputs || out != nodes * self.outputs {
             return Err(GraphError::Shape);
         }
         if !(all_within(graph.nodes, INPUT_MAX) && all_within(graph.edges, INPUT_MAX)) {
@@ -337,16 +316,22 @@ impl Gat {
             begins[*target as usize + 1] += 1;
         }
         for node in 0..nodes {
-            begins[node + 1] += begins[node];
+            begins[node + 1] = begins[node] + begins[node + 1].div_ceil(2);
+            self.places[node] = 2 * begins[node];
         }
-        self.places[..nodes].copy_from_slice(&begins[..nodes]);
         for (edge, (source, target)) in graph.sources.iter().zip(graph.targets).enumerate() {
             let place = &mut self.places[*target as usize];
             let at = *place as usize;
             *place += 1;
-            self.sources[at] = *source as u32;
+            (self.sources[at], self.targets[at]) = (*source as u32, *target as u32);
             self.features[at * edge_inputs..(at + 1) * edge_inputs]
                 .copy_from_slice(&graph.edges[edge * edge_inputs..(edge + 1) * edge_inputs]);
+        }
+        for place in self.places[..nodes].iter().filter(|place| **place % 2 == 1) {
+            // Any edge will do, as long as it is one.
+            let at = *place as usize;
+            (self.sources[at], self.targets[at]) = (self.sources[at - 1], self.targets[at - 1]);
+            self.features[at * edge_inputs..(at + 1) * edge_inputs].fill(0.0);
         }
         Ok(nodes)
     }
@@ -361,119 +346,6 @@ const WEIGHT_MAX: f32 = 1e4;
 fn all_within(values: &[f32], limit: f32) -> bool {
     // A NaN is not at most anything.
     values.iter().fold(true, |all, value| all & (value.abs() <= limit))
-}
-
-/// `W_l x + b_l` and `W_r x + b_r` of one node.
-#[inline(always)]
-fn project<V: Lanes>(layer: &Layer, inputs: &[f32]) -> (Row, Row) {
-    let mut from: [V; HEADS] = core::array::from_fn(|k| V::load(&layer.source_bias[k]));
-    let mut to: [V; HEADS] = core::array::from_fn(|k| V::load(&layer.target_bias[k]));
-    for (value, (source, target)) in inputs.iter().zip(layer.source.iter().zip(&layer.target)) {
-        let value = V::splat(*value);
-        for k in 0..HEADS {
-            from[k] = V::load(&source[k]).mul_add(value, from[k]);
-            to[k] = V::load(&target[k]).mul_add(value, to[k]);
-        }
-    }
-    let mut rows = (ZERO, ZERO);
-    for k in 0..HEADS {
-        from[k].store(&mut rows.0[k]);
-        to[k].store(&mut rows.1[k]);
-    }
-    rows
-}
-
-/// Incoming edges of one node.
-struct Edges<'a> {
-    sources: &'a [u32],
-    features: &'a [f32],
-}
-
-/// One node's channels after attention over its edges, bias and ELU.
-#[inline(always)]
-fn attend<V: Lanes>(layer: &Layer, from: &[Row], to: &Row, edges: Edges<'_>, scores: &mut [[[f32; HEADS]; 2]]) -> Row {
-    let to: [V; HEADS] = core::array::from_fn(|k| V::load(&to[k]));
-    let attention: [V; HEADS] = core::array::from_fn(|k| V::load(&layer.attention[k]));
-    let flat = scores.as_flattened_mut();
-    let mut most = [f32::MIN; HEADS];
-    let width = layer.edge.len();
-    for (edge, source) in edges.sources.iter().enumerate() {
-        let row = &from[*source as usize];
-        let mut sum: [V; HEADS] = core::array::from_fn(|k| V::load(&row[k]).add(to[k]));
-        for (value, weights) in edges.features[edge * width..(edge + 1) * width].iter().zip(&layer.edge) {
-            let value = V::splat(*value);
-            for k in 0..HEADS {
-                sum[k] = V::load(&weights[k]).mul_add(value, sum[k]);
-            }
-        }
-        let score = core::array::from_fn(|k| {
-            let leaky = sum[k].max(sum[k].mul(V::splat(SLOPE)));
-            leaky.mul(attention[k]).sum()
-        });
-        for k in 0..HEADS {
-            most[k] = if score[k] > most[k] { score[k] } else { most[k] };
-        }
-        flat[edge] = score;
-    }
-    let count = edges.sources.len();
-    let used = count.next_multiple_of(2);
-    if used > count {
-        flat[count] = [f32::MIN; HEADS];
-    }
-    let shift = V::load(&core::array::from_fn(|lane| most[lane % HEADS]));
-    let mut total = V::splat(0.0);
-    let mut out = [V::splat(0.0); HEADS];
-    for (pair, weights) in scores[..used / 2].iter_mut().enumerate() {
-        let weights = as_lanes(weights);
-        let mut exp = V::load(weights).sub(shift).exp();
-        if 2 * pair + 1 == count {
-            // The second half stands for no edge.
-            exp = exp.mul(V::load(&[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]));
-        }
-        exp.store(weights);
-        total = total.add(exp);
-        for half in 0..(count - 2 * pair).min(2) {
-            let row = &from[edges.sources[2 * pair + half] as usize];
-            for k in 0..HEADS {
-                out[k] = V::load(&row[k]).mul_add(V::splat(weights[half * HEADS + k]), out[k]);
-            }
-        }
-    }
-    let mut sums = [0.0; LANES];
-    total.store(&mut sums);
-    let mut row = ZERO;
-    for k in 0..HEADS {
-        // Without edges there is nothing to divide by.
-        let inverse = if count == 0 { 0.0 } else { 1.0 / (sums[k] + sums[k + HEADS]) };
-        let value = out[k].mul_add(V::splat(inverse), V::load(&layer.bias[k]));
-        value.positive_or(value.min(V::splat(0.0)).exp().sub(V::splat(1.0))).store(&mut row[k]);
-    }
-    row
-}
-
-/// Scores of two edges as the lanes of one vector.
-#[inline(always)]
-fn as_lanes(pair: &mut [[f32; HEADS]; 2]) -> &mut [f32; LANES] {
-    const { assert!(2 * HEADS == LANES) };
-    match pair.as_flattened_mut().try_into() {
-        Ok(lanes) => lanes,
-        Err(_) => unreachable!("two edges of four heads are eight lanes"),
-    }
-}
-
-/// `ln(1 + e^x)`.
-#[inline(always)]
-fn softplus<V: Lanes>(x: V) -> V {
-    let zero = V::splat(0.0);
-    // ln(1 + e^x) = max(x, 0) + ln(1 + u) with u = e^-|x| in (0, 1], and ln(1 + u) = 2 artanh(u / (2 + u)).
-    let u = zero.sub(x.max(zero.sub(x))).exp();
-    let t = u.div(u.add(V::splat(2.0)));
-    let square = t.mul(t);
-    let mut sum = V::splat(1.0 / 13.0);
-    for odd in [11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-        sum = sum.mul_add(square, V::splat(1.0 / odd));
-    }
-    x.max(zero).add(t.add(t).mul(sum))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use tidegate_runtime::control::{self, Ask, SOCKET};
-use tidegate_runtime::replay::Instruction;
+use tidegate_runtime::orders::Instruction;
 
 use crate::exit::{Exit, failed};
 use crate::output::{Format, print_json};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tidegate_market::features::schema::FEATURES;
 use tidegate_runtime::models::{CompanionError, ModelsPlan};
+use tidegate_runtime::orders::Order;
 use tidegate_runtime::pipeline::Topology;
-use tidegate_runtime::replay::{self, Order, Outputs, ReplayPlan, RunError, Speed};
+use tidegate_runtime::replay::{self, Outputs, ReplayPlan, RunError, Speed};
 use tidegate_runtime::wait::WaitStrategy;
 use tidegate_sidecar::serve::Settings;
 
@@ -187,7 +188,7 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
         RunError::Models(CompanionError::Record(_)) => Exit::BadInput,
         RunError::Models(CompanionError::Latency { .. }) => Exit::Config,
         RunError::Output(_) | RunError::Control(_) => Exit::Io,
-        RunError::Threshold(_) | RunError::Unknown { .. } | RunError::Command(_) => Exit::Config,
+        RunError::Threshold(_) | RunError::Unknown(_) | RunError::Command(_) => Exit::Config,
         RunError::Ring(_) | RunError::Thread(_) | RunError::Models(_) => Exit::Failure,
     };
     failed(exit, error.to_string())

@@ -8,7 +8,7 @@ use tidegate_guard::{Command, Strategy};
 use tidegate_wire::decision::Scope;
 use tidegate_wire::{Registry, Venue};
 
-use super::RunError;
+use crate::lines::UnknownName;
 
 /// What an operator wants: `trip:engine`, `reset:instrument:BTCUSDT.binance-usdm`, `news:on`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl fmt::Display for Order {
 
 impl Instruction {
     /// The command by numbers.
-    pub(crate) fn resolve(&self, registry: &Registry, strategies: &[Strategy]) -> Result<Command, RunError> {
+    pub(crate) fn resolve(&self, registry: &Registry, strategies: &[Strategy]) -> Result<Command, UnknownName> {
         let (reset, scope, name) = match self {
             Self::News(there_is) => return Ok(Command::News(*there_is)),
             Self::Breaker { reset, scope, name } => (*reset, *scope, name),
@@ -125,7 +125,7 @@ impl Instruction {
             Scope::Engine => (Vec::new(), Some(0)),
         };
         let id = index.and_then(|index| u16::try_from(index).ok());
-        let unknown = || RunError::Unknown { by: format!("order {self}"), name: name.clone(), known: known.join(", ") };
+        let unknown = || UnknownName { by: format!("order {self}"), name: name.clone(), known: known.join(", ") };
         let id = id.ok_or_else(unknown)?;
         Ok(if reset { Command::Reset(scope, id) } else { Command::Trip(scope, id) })
     }
@@ -133,7 +133,7 @@ impl Instruction {
 
 impl Order {
     /// The order by numbers: nanoseconds after the first event, and the command.
-    pub(super) fn resolve(&self, registry: &Registry, strategies: &[Strategy]) -> Result<(i64, Command), RunError> {
+    pub(crate) fn resolve(&self, registry: &Registry, strategies: &[Strategy]) -> Result<(i64, Command), UnknownName> {
         let command = self.instruction.resolve(registry, strategies)?;
         Ok((i64::try_from(self.after.as_nanos()).unwrap_or(i64::MAX), command))
     }
