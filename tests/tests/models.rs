@@ -174,7 +174,8 @@ fn a_new_model_is_taken_over_and_bad_ones_are_refused_while_the_engine_runs() {
     if !runtime() {
         return;
     }
-    let mut engine = Engine::start(120, &[]);
+    // Half a minute: the refusals take half of that on a quiet machine.
+    let mut engine = Engine::start(300, &[]);
     engine.wait_for("the first model", |event| event["event"] == "promoted" && event["to"] == 1);
     export(&engine.models, 2, |_, _| {});
     let promoted = engine.wait_for("the second model", |event| event["event"] == "promoted" && event["to"] == 2);
