@@ -81,7 +81,7 @@ directory = {json.dumps(str(output))}
         first = wait_for(output / "models.jsonl", lambda event: event["event"] == "promoted")
         assert (first["from"], first["to"]) == (None, 1)
         # Random weights answer otherwise than trained ones: they show which version advises.
-        assert main(["export", TUNER, "--untrained", "--seed", "7", "--out", str(models), "--keep-current"]) == 0
+        assert main(["export", TUNER, "--untrained", "--seed", "7", "--out", str(models)]) == 0
         taken = wait_for(output / "models.jsonl", lambda event: event["event"] == "promoted" and event["to"] == 2)
         assert (taken["from"], taken["shadow"]["runs"]) == (1, 5)
         printed, _ = running.communicate(timeout=PATIENCE_S)

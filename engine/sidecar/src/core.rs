@@ -190,6 +190,12 @@ impl Sidecar {
         self.changes
     }
 
+    /// Whether a version is in force.
+    pub(crate) fn is_in_force(&self, name: &str, version: u32) -> bool {
+        let active = self.slots.iter().find(|slot| slot.name == name).and_then(|slot| slot.active.as_ref());
+        active.is_some_and(|model| model.version == version)
+    }
+
     /// What is loaded.
     pub(crate) fn list(&self) -> Vec<Listed> {
         self.slots.iter().flat_map(Slot::list).collect()

@@ -145,11 +145,18 @@ impl Loader {
     /// Loads what was in force before: as the sidecar before this one left it, else as the repository points. Where
     /// nothing points, the newest version that passes.
     fn load_current(&mut self) {
-        for name in self.repository.names() {
+        let names = self.repository.names();
+        if names.iter().all(|name| self.repository.versions(name).is_empty()) {
+            let directory = self.repository.root().display().to_string();
+            let _ = self.events.send(Event::Empty { directory });
+        }
+        for name in names {
             let resume = self.settings.resume.get(&name).cloned().unwrap_or_default();
             let mut versions = self.repository.versions(&name);
-            // One that is being copied right now is looked at when that is over.
-            versions.retain(|version| is_complete(&self.repository.folder(&name, *version)));
+            if self.settings.watch {
+                // One that is being copied right now is looked at when that is over.
+                versions.retain(|version| is_complete(&self.repository.folder(&name, *version)));
+            }
             let pointed = resume.in_force.or_else(|| self.repository.pointer(&name));
             self.known.insert(name.clone(), resume.known.max(versions.last().copied().unwrap_or(0)));
             if let Some(version) = pointed {
@@ -161,7 +168,7 @@ impl Loader {
                 }
             }
             for version in versions.into_iter().rev().filter(|version| !resume.deadly.contains(version)) {
-                if let Some(model) = self.load(&name, version) {
+                if let Ok(model) = self.load(&name, version) {
                     let _ = self.handovers.send(Handover::InForce(Box::new(model)));
                     break;
                 }
@@ -216,7 +223,7 @@ impl Loader {
                 }
                 self.unsettled.remove(&key);
                 self.judged.insert(key, now);
-                if let Some(model) = self.load(&name, version) {
+                if let Ok(model) = self.load(&name, version) {
                     self.known.insert(name.clone(), version);
                     let _ = self.handovers.send(Handover::Shadow(Box::new(model)));
                 }
@@ -239,20 +246,17 @@ impl Loader {
 
     fn load_for(&self, id: u64, name: &str, version: u32) {
         let there = is_name(name) && self.repository.versions(name).contains(&version);
-        let loaded = if there { self.load(name, version) } else { None };
-        let error = match loaded {
-            Some(model) => {
-                let _ = self.handovers.send(Handover::Shadow(Box::new(model)));
-                None
-            }
-            None if !there => Some(format!("the repository has no {name} {version}")),
-            None => Some(format!("{name} {version} was refused; the log says why")),
+        let loaded = if there {
+            self.load(name, version).map_err(|refusal| format!("{name} {version} is refused: {refusal}"))
+        } else {
+            Err(format!("the repository has no {name} {version}"))
         };
+        let error = loaded.map(|model| self.handovers.send(Handover::Shadow(Box::new(model)))).err();
         let _ = self.events.send(Event::Answer { id, error, models: Vec::new() });
     }
 
     /// Passes a version through the gate; tells what came of it.
-    fn load(&self, name: &str, version: u32) -> Option<Model> {
+    fn load(&self, name: &str, version: u32) -> Result<Model, Refusal> {
         let _ = self.events.send(Event::Judging { name: name.to_owned(), version });
         let files = VersionFiles::read(&self.repository.folder(name, version));
         let model = files
@@ -260,17 +264,11 @@ impl Loader {
             .and_then(|admitted| self.only_tuner(admitted))
             .and_then(|admitted| Model::new(admitted, &self.graph));
         let name = name.to_owned();
-        match model {
-            Ok(model) => {
-                let (hash, report) = (model.hash_hex(), model.report.clone());
-                let _ = self.events.send(Event::Admitted { name, version, hash, report });
-                Some(model)
-            }
-            Err(refusal) => {
-                let _ = self.events.send(refused(name, version, &refusal));
-                None
-            }
-        }
+        let _ = self.events.send(match &model {
+            Ok(model) => Event::Admitted { name, version, hash: model.hash_hex(), report: model.report.clone() },
+            Err(refusal) => refused(name, version, refusal),
+        });
+        model
     }
 }
 

@@ -101,6 +101,11 @@ pub enum Event {
     },
     /// The sidecar has ended because it was told to: nothing follows.
     Ended,
+    /// The repository holds no model; static profiles hold.
+    Empty {
+        /// Where it is.
+        directory: String,
+    },
     /// Nothing can be loaded; static profiles hold.
     Unavailable {
         /// Why.

@@ -143,6 +143,10 @@ impl Service {
             Request::List { id } => (id, Ok(())),
             Request::Promote { id, name } => (id, self.sidecar.promote(&name)),
             Request::Rollback { id, name } => (id, self.sidecar.roll_back(&name)),
+            Request::Load { id, name, version } if self.sidecar.is_in_force(&name, version) => {
+                // In shadow beside itself it would only push out the version before.
+                (id, Err(format!("{name} {version} is in force already")))
+            }
             Request::Load { id, name, version } => {
                 // The loader answers when it has judged.
                 let sent = self.loader.as_ref().map(|ends| ends.orders.send(Order::Load(name, version, id)));

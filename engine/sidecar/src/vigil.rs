@@ -22,17 +22,17 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// The pause lasts at least so many rehearsals: a moment that comes during one waits for its end.
 const PAUSE_RUNS: u32 = 10;
 
-/// Time slice that the calling thread asks for. Who asks for less than others comes before them when it wakes: by default
-/// it could wait 3 ms for one that computes.
+/// Time slice that the calling thread asks for. Who asks for less than others comes before them when it wakes: by
+/// default it could wait 3 ms for one that computes.
 #[cfg(target_os = "linux")]
 const SLICE: Duration = Duration::from_micros(100);
 
-/// Has the system treat the calling thread as one that answers: its naps end on time (by default 50 us later), and it does
-/// not wait for whole time slices of others (from Linux 6.12 on). A system that refuses leaves it as late as others.
+/// Has the system treat the calling thread as one that answers: its naps end on time (by default 50 us later), and it
+/// does not wait for whole time slices of others (from Linux 6.12 on). A system that refuses leaves it late.
 #[cfg(target_os = "linux")]
 pub(crate) fn be_prompt() {
-    // SAFETY: zeros are a value of the plain structure, whose size both calls are told; all of them are about the calling
-    // thread only.
+    // SAFETY: zeros are a value of the plain structure, whose size both calls are told; all of them are about the
+    // calling thread only.
     unsafe {
         libc::prctl(libc::PR_SET_TIMERSLACK, 1_000);
         let mut attributes: libc::sched_attr = core::mem::zeroed();

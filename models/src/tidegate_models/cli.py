@@ -73,11 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--version", type=int, default=None, help="default: one above the highest")
     export.add_argument("--out", type=Path, default=None, help="the repository (default: onnx)")
     export.add_argument("--work", type=Path, default=None)
-    export.add_argument("--untrained", action="store_true", help="random weights from --seed: a variant for tests")
+    export.add_argument("--untrained", action="store_true", help="random weights from --seed: for trials, not for markets")
     export.add_argument("--seed", type=int, default=1)
     export.add_argument("--key", type=Path, default=None, help="Ed25519 private key: also write contract.json.sig")
     export.add_argument("--created", default=None, metavar="RFC3339", help="date in the contract (default: now)")
-    export.add_argument("--keep-current", action="store_true", help="do not put the version in force")
+    export.add_argument(
+        "--current",
+        action="store_true",
+        help="put it in force at the next start, without shadow (a running engine takes it over by itself)",
+    )
     check = add("verify", _verify, "Check version folders: hashes, contract, graph, golden cases")
     check.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: all under onnx")
     return parser
@@ -128,7 +132,7 @@ def _export(options: argparse.Namespace) -> int:
         artifact.golden_inputs,
         key_file=options.key,
         created=created,
-        make_current=not options.keep_current,
+        make_current=options.current,
     )
     return _print_verdicts([folder])
 

@@ -112,9 +112,13 @@ def publish(
     *,
     key_file: Path | None = None,
     created: datetime.datetime | None = None,
-    make_current: bool = True,
+    make_current: bool = False,
 ) -> Path:
-    """Writes `root/name/version`, a folder that the engine never sees in part; gives its path."""
+    """Writes `root/name/version`, a folder that the engine never sees in part; gives its path.
+
+    Which version is in force is for a running engine to say, after the version has been in shadow; `make_current` says
+    it without one.
+    """
     moment = (created or datetime.datetime.now(datetime.UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     if reasons := contract.refusals(contract.to_json(spec, name, version, moment, files={})):
         raise RepositoryError("; ".join(reasons))
@@ -153,7 +157,7 @@ def publish(
 
 
 def set_current(root: Path, name: str, version: int) -> None:
-    """Puts a version in force."""
+    """Points to a version: it is in force from the next start on."""
     pointer = root / name / CURRENT_FILE
     temporary = pointer.with_name(f".{CURRENT_FILE}.tmp")
     _write(temporary, f"{version}\n".encode())

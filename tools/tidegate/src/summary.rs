@@ -370,12 +370,11 @@ fn print_decisions(report: &ReplayReport) {
         anstream::println!("\nNo breaker changed its state.");
         return;
     }
-    let first = report.decisions.first().map_or(0, |d| d.event_ns);
     let rows = report.decisions.iter().take(DECISIONS_SHOWN).map(|decision| {
         let line: DecisionLine = report.names.decision(decision);
         let value = line.value.map_or("-".into(), |v| format!("{v:.4}"));
         vec![
-            format!("{:+.3}", (line.event_ns - first) as f64 * 1e-9),
+            format!("{:+.3}", (line.event_ns - report.first_ns) as f64 * 1e-9),
             format!("{} {}", line.scope, line.name),
             line.rule.into(),
             format!("{} -> {}", line.from, line.to),
@@ -385,7 +384,7 @@ fn print_decisions(report: &ReplayReport) {
         ]
     });
     let header = ["seconds", "scope", "rule", "transition", "cause", "value", "threshold"];
-    anstream::println!("\nBreaker decisions (seconds since the first)\n{}", number_table(&header, rows));
+    anstream::println!("\nBreaker decisions (seconds since the first frame)\n{}", number_table(&header, rows));
     let more = report.decisions.len().saturating_sub(DECISIONS_SHOWN);
     if more > 0 {
         anstream::println!("  ... and {more} more (all of them: --decisions FILE)");

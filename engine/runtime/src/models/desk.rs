@@ -162,7 +162,7 @@ impl State {
             Event::Ready { kernel, .. } => report.kernel = Some(kernel.clone()),
             Event::Unavailable { reason } => report.unavailable = Some(reason.clone()),
             Event::Judging { .. } | Event::Ended => return,
-            Event::Admitted { .. } => {}
+            Event::Admitted { .. } | Event::Empty { .. } => {}
             Event::Refused { reason, .. } => {
                 *report.refusals.entry(word(*reason).to_owned()).or_default() += 1;
             }
@@ -212,6 +212,9 @@ fn log(event: &Event) {
     match event {
         Event::Ready { kernel, runtime } => info!(kernel, runtime, "models: ready"),
         Event::Unavailable { reason } => warn!(reason, "models: none can be loaded, static profiles hold"),
+        Event::Empty { directory } => {
+            warn!(directory, "models: none there (no NAME/VERSION/contract.json), static profiles hold");
+        }
         Event::Admitted { name, version, report, .. } => {
             info!(name, version, p99_us = report.p99_us, "model: passed the load gate");
         }

@@ -31,7 +31,7 @@ use crate::control::{Claim, Control, ControlError, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
 use crate::lines::UnknownName;
-use crate::models::{CompanionError, Inbox, Models, ModelsPlan};
+use crate::models::{CompanionError, DeskReport, Inbox, Models, ModelsPlan};
 use crate::orders::Order;
 use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe};
@@ -169,6 +169,12 @@ pub enum RunError {
     /// An output file cannot be made.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The record to be re-enacted is where the new one would be written.
+    #[error("{path} is to be re-enacted and would be replaced by the new record: write that elsewhere")]
+    Record {
+        /// Which file.
+        path: String,
+    },
     /// No thread.
     #[error("a thread cannot be started: {0}")]
     Thread(std::io::Error),
@@ -238,6 +244,7 @@ struct Remains {
 /// # Errors
 /// See [`RunError`]; nothing has run then.
 pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, RunError> {
+    check_record(plan)?;
     let mut registry = plan.registry.clone();
     let discovery = discover::discover(&plan.sources, &mut registry)?;
     let strategies = strategies(plan, &registry)?;
@@ -288,25 +295,57 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let (remains, reader) = outcome?;
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
     let stopped = stop.load(Ordering::Relaxed) && !ended.load(Ordering::Acquire);
-    warnings.extend(remains.warnings.iter().cloned());
+    warnings.extend(left_undone(plan, &remains, models.as_ref()));
+    let Times { wall_s, event_s, first_ns } = spent.times(end);
+    Ok(report(
+        remains,
+        written,
+        &registry,
+        names,
+        Extras {
+            sources: reader.finish(),
+            wall_s,
+            event_s,
+            first_ns,
+            allocations_hot,
+            noise,
+            clock,
+            warnings,
+            stopped,
+            models,
+        },
+    ))
+}
+
+/// What the pipeline and its models did not do although they were asked to.
+fn left_undone(plan: &ReplayPlan, remains: &Remains, models: Option<&DeskReport>) -> Vec<String> {
+    let mut warnings = remains.warnings.clone();
     if remains.guard.orders_left() > 0 {
         warnings.push(format!("{} orders were not carried out: their time did not come", remains.guard.orders_left()));
     }
     for (reason, times) in models.iter().flat_map(|models| &models.refusals) {
         warnings.push(format!("{times} models were refused: {reason}"));
     }
-    if remains.advice_left > 0 {
-        warnings
-            .push(format!("{} recorded adjustments were not adopted: their events did not come", remains.advice_left));
+    if let (Some(models), Some(settings)) = (models, plan.models.settings())
+        && models.unavailable.is_none()
+        && models.promotions == 0
+    {
+        let directory = settings.loader.repository.display();
+        let text = "is in force (looked for NAME/VERSION/contract.json): static profiles held";
+        warnings.push(format!("no model of {directory} {text}"));
     }
-    let Times { wall_s, event_s } = spent.times(end);
-    Ok(report(
-        remains,
-        written,
-        &registry,
-        names,
-        Extras { sources: reader.finish(), wall_s, event_s, allocations_hot, noise, clock, warnings, stopped, models },
-    ))
+    if remains.advice_left > 0 {
+        let left = remains.advice_left;
+        warnings.push(format!("{left} recorded adjustments were not adopted: their events did not come"));
+    }
+    warnings
+}
+
+/// A record must not be replaced by what is re-enacted from it.
+fn check_record(plan: &ReplayPlan) -> Result<(), RunError> {
+    let (ModelsPlan::Reenact(record), Some(out)) = (&plan.models, &plan.outputs.adjustments) else { return Ok(()) };
+    let same = record.canonicalize().ok().zip(out.canonicalize().ok()).is_some_and(|(record, out)| record == out);
+    if same { Err(RunError::Record { path: record.display().to_string() }) } else { Ok(()) }
 }
 
 fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {

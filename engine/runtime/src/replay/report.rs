@@ -72,6 +72,8 @@ pub struct ReplayReport {
     pub wall_s: f64,
     /// Event time covered, s.
     pub event_s: f64,
+    /// Event time of the first frame, ns since the Unix epoch; 0 without one.
+    pub first_ns: i64,
     /// Heap allocations on hot threads; `None` when nobody counted.
     pub allocations_hot: Option<u64>,
     /// How noisy the host was meanwhile.
@@ -90,6 +92,7 @@ pub(super) struct Extras {
     pub(super) sources: Vec<SourceReport>,
     pub(super) wall_s: f64,
     pub(super) event_s: f64,
+    pub(super) first_ns: i64,
     pub(super) allocations_hot: Option<u64>,
     pub(super) noise: Option<NoiseFloor>,
     pub(super) clock: Clock,
@@ -136,6 +139,7 @@ pub(super) fn report(
         sources: e.sources,
         wall_s: e.wall_s,
         event_s: e.event_s,
+        first_ns: e.first_ns,
         allocations_hot: e.allocations_hot,
         noise: e.noise,
         clock: e.clock,

@@ -16,16 +16,20 @@ use crate::pipeline::{Polled, Source};
 #[derive(Debug, Default)]
 pub(super) struct Spent(std::sync::Mutex<Option<(Instant, i64, i64)>>);
 
+#[derive(Default)]
 pub(super) struct Times {
     pub(super) wall_s: f64,
     pub(super) event_s: f64,
+    /// Event time of the first frame, ns since the Unix epoch.
+    pub(super) first_ns: i64,
 }
 
 impl Spent {
     pub(super) fn times(&self, end: Instant) -> Times {
         let spent = self.0.lock().map_or(None, |spent| *spent);
-        let Some((start, first, last)) = spent else { return Times { wall_s: 0.0, event_s: 0.0 } };
-        Times { wall_s: (end - start).as_secs_f64(), event_s: (last - first) as f64 * 1e-9 }
+        let Some((start, first, last)) = spent else { return Times::default() };
+        let (wall_s, event_s) = ((end - start).as_secs_f64(), (last - first) as f64 * 1e-9);
+        Times { wall_s, event_s, first_ns: first }
     }
 }
 

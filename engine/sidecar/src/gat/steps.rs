@@ -1,5 +1,5 @@
-//! The steps of a run, each over the whole graph: a loop whose turns do not wait for each other keeps a core busy, while a
-//! node after the other would wait for its own scores, exponentials and sums.
+//! The steps of a run, each over the whole graph: a loop whose turns do not wait for each other keeps a core busy;
+//! node by node, each would wait for its own scores, exponentials and sums.
 //!
 //! Loops over `core::array::from_fn` where something is computed: a closure that is not inlined is built without the
 //! vector instructions of the function around it.

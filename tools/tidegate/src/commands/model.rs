@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// The model repository
     #[arg(long, global = true, default_value = "onnx", value_name = "DIR")]
     models: PathBuf,
-    /// Output directory of a running engine [default: the repository alone]
+    /// Output directory of a running engine (load, rollback of what is loaded and history need one)
     #[arg(long, global = true, value_name = "DIR")]
     engine: Option<PathBuf>,
     /// ONNX Runtime's shared library; else it is looked for beside the program
@@ -113,6 +113,9 @@ struct Line {
 }
 
 fn list(args: &Args, repository: &Repository) -> Result<Exit> {
+    if !repository.root().is_dir() {
+        return Err(failed(Exit::BadInput, format!("{} is no directory", repository.root().display())));
+    }
     let mut lines = Vec::new();
     for name in repository.names() {
         let current = repository.current(&name);
@@ -186,7 +189,10 @@ fn check(args: &Args, path: &Path, key: Option<&str>, cases: Option<&Path>) -> R
     let environment = native::find(args.library.as_deref()).and_then(|library| native::environment(&library));
     let environment = environment.map_err(|error| failed(Exit::Failure, error.to_string()))?;
     let files = VersionFiles::read(path);
-    let (name, version) = files.as_ref().map_or((path.display().to_string(), 0), |f| (f.name.clone(), f.version));
+    let named = files.as_ref().ok().map(|files| (files.name.clone(), files.version));
+    let subject =
+        named.as_ref().map_or_else(|| path.display().to_string(), |(name, version)| format!("{name} {version}"));
+    let (name, version) = named.unwrap_or_else(|| (path.display().to_string(), 0));
     let bytes =
         cases.map(|path| std::fs::read(path).map_err(|e| failed(Exit::BadInput, format!("{}: {e}", path.display()))));
     let bytes = bytes.transpose()?;
@@ -208,15 +214,14 @@ fn check(args: &Args, path: &Path, key: Option<&str>, cases: Option<&Path>) -> R
     };
     match args.format {
         Format::Json => print_json(&checked)?,
-        Format::Table => print_checked(&checked),
+        Format::Table => print_checked(&checked, &subject),
     }
     Ok(if checked.passed { Exit::Ok } else { Exit::Failure })
 }
 
-fn print_checked(checked: &Checked) {
-    let (name, version) = (&checked.name, checked.version);
+fn print_checked(checked: &Checked, subject: &str) {
     if let Some(r) = &checked.report {
-        anstream::println!("{name} {version} passes the load gate");
+        anstream::println!("{subject} passes the load gate");
         anstream::println!(
             "  signed {}   loaded in {:.1} ms   a run p50 {:.1} us, p99 {:.1} us",
             r.signed,
@@ -231,7 +236,7 @@ fn print_checked(checked: &Checked) {
         anstream::println!("  the cases given differ by {kernel:.1e} on the kernel, {body:.1e} on the function body");
     }
     if let Some(text) = &checked.text {
-        anstream::println!("{name} {version} is refused: {text}");
+        anstream::println!("{subject} is refused: {text}");
     }
 }
 
@@ -249,6 +254,10 @@ fn against_engine(args: &Args, action: &Action, directory: &Path) -> Result<Exit
     })?;
     if let Some(error) = &reply.error {
         return Err(failed(Exit::Failure, error.clone()));
+    }
+    if let (Action::Load { name, version }, Format::Table) = (action, args.format) {
+        anstream::println!("{name} {version} passed the load gate and runs in shadow");
+        return Ok(Exit::Ok);
     }
     print_reply(args.format, action, &reply)
 }

@@ -59,7 +59,8 @@ pub(crate) struct Args {
     /// Compare every book with the venue's own best bid and ask; exit 1 on a mismatch
     #[arg(long)]
     check_bbo: bool,
-    /// Trip or reset a breaker by hand at a time after the first frame: `TIME:trip|reset:SCOPE[:NAME]`
+    /// Trip or reset a breaker by hand at a time after the first frame: `TIME:trip|reset:SCOPE[:NAME]`, or
+    /// `TIME:news:on|off`
     #[arg(long, value_name = "ORDER")]
     operator: Vec<Order>,
     /// Let the models of this repository move thresholds, in lockstep with the data
@@ -188,7 +189,7 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
         RunError::Models(CompanionError::Record(_)) => Exit::BadInput,
         RunError::Models(CompanionError::Latency { .. }) => Exit::Config,
         RunError::Output(_) | RunError::Control(_) => Exit::Io,
-        RunError::Threshold(_) | RunError::Unknown(_) | RunError::Command(_) => Exit::Config,
+        RunError::Threshold(_) | RunError::Record { .. } | RunError::Unknown(_) | RunError::Command(_) => Exit::Config,
         RunError::Ring(_) | RunError::Thread(_) | RunError::Models(_) => Exit::Failure,
     };
     failed(exit, error.to_string())
