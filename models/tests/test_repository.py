@@ -28,7 +28,7 @@ def test_what_is_written_passes(version: Path) -> None:
     assert verdict.largest_difference == 0.0
     assert sorted(path.name for path in version.iterdir()) == ["contract.json", "golden.json", "model.onnx"]
     assert sorted(path.name for path in version.parent.iterdir()) == ["3"], "nothing hidden is left behind"
-    set_current(version.parents[1], version.parent.name, 3)
+    repository.set_current(version.parents[1], version.parent.name, 3)
     assert (version.parent / "CURRENT").read_text() == "3\n"
 
 

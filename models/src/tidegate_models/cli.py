@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--version", type=int, default=None, help="default: one above the highest")
     export.add_argument("--out", type=Path, default=None, help="the repository (default: onnx)")
     export.add_argument("--work", type=Path, default=None)
-    export.add_argument("--untrained", action="store_true", help="random weights from --seed: for trials, not for markets")
+    export.add_argument("--untrained", action="store_true", help="random weights from --seed: for trials only")
     export.add_argument("--seed", type=int, default=1)
     export.add_argument("--key", type=Path, default=None, help="Ed25519 private key: also write contract.json.sig")
     export.add_argument("--created", default=None, metavar="RFC3339", help="date in the contract (default: now)")
