@@ -73,7 +73,13 @@ fn wrong_requests_are_refused_in_words() {
     refused(&["--reenact", "/nowhere.jsonl"], 65, "/nowhere.jsonl");
     let log = folder.path().join("log.jsonl");
     std::fs::write(&log, "{}\n").expect("written");
-    refused(&["--reenact", &log.display().to_string()], 65, "line 1");
+    let log = log.display().to_string();
+    refused(&["--reenact", &log], 65, "line 1");
+    refused(&["--reenact", &log, "--adjustments", &log], 78, "would be replaced");
+    // An empty repository is a run without models, and says so.
+    let output = tidegate(&strings(&["replay", "--models", &empty], &files));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && (!runtime() || text.contains("no model of")), "{text}");
 }
 
 /// A public key: what is signed must be signed with it. Nothing here is, but for a forgery.
