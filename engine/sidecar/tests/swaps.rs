@@ -53,9 +53,12 @@ fn five_hundred_swaps_leave_nothing_behind() {
     let mut engine = Engine::start(settings);
     let start = Instant::now();
     engine.ask(|id| Request::List { id });
+    let reason = engine.ask_in_vain(|id| Request::Load { id, name: NAME.into(), version: 2 });
+    assert!(reason.contains("in force already"), "beside itself it would push out the one before: {reason}");
     let mut before = (0, 0);
     for swap in 1..=SWAPS.0 {
-        self::swap(&mut engine, 1 + (swap % 2) as u32);
+        // The newest is in force at the start.
+        self::swap(&mut engine, 2 - (swap % 2) as u32);
         if swap == SWAPS.1 {
             before = (resident(), threads());
         }
