@@ -4,7 +4,7 @@
 
 use prost::Message;
 use tidegate_sidecar::contract::{Contract, Encoding};
-use tidegate_sidecar::gat::{Gat, LayerTensors};
+use tidegate_sidecar::gat::Gat;
 use tidegate_sidecar::repository::VersionFiles;
 
 #[derive(Clone, PartialEq, Message)]
@@ -46,8 +46,6 @@ impl TensorProto {
 
 /// Inputs of the tuner's node before its weights: nodes, index, edges.
 const GRAPH_INPUTS: usize = 3;
-/// Tensors of a layer.
-const LAYER_TENSORS: usize = 7;
 
 /// The kernel of a tuner with room for so many nodes and edges.
 ///
@@ -64,20 +62,5 @@ pub fn kernel(files: &VersionFiles, room: (usize, usize)) -> Result<Gat, String>
         tensor.map(TensorProto::values).ok_or(format!("it has no tensor {name}"))
     };
     let weights = node.input.iter().skip(GRAPH_INPUTS).map(weight).collect::<Result<Vec<_>, _>>()?;
-    let [layers @ .., head, head_bias] = &weights[..] else { return Err("it has no weights".into()) };
-    let layers: Vec<LayerTensors<'_>> = layers
-        .as_chunks::<LAYER_TENSORS>()
-        .0
-        .iter()
-        .map(|[attention, bias, source, source_bias, target, target_bias, edge]| LayerTensors {
-            attention,
-            bias,
-            source,
-            source_bias,
-            target,
-            target_bias,
-            edge,
-        })
-        .collect();
-    Gat::new(&layers, head, head_bias, encoding.quantiles.len(), room).map_err(|error| error.to_string())
+    Gat::of_inputs(&weights, encoding.quantiles.len(), room).map_err(|error| error.to_string())
 }

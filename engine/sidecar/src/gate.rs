@@ -85,11 +85,24 @@ pub struct GateReport {
 /// Random inputs tried for range and for agreement of kernel and body.
 const RANDOM_CASES: usize = 24;
 
+/// What files say once they have been checked.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its contract.
+    pub contract: Contract,
+    /// How inputs are made and outputs are read.
+    pub encoding: Encoding,
+    /// SHA-256 of `model.onnx`.
+    pub hash: [u8; 32],
+    /// Whether a node of the graph has a kernel of ours.
+    pub has_kernel: bool,
+}
+
 /// The part of the gate that needs no runtime: signature, sizes, hashes, contract, schemas, operators.
 ///
 /// # Errors
 /// The first reason to refuse.
-pub fn check_files(files: &VersionFiles, settings: &GateSettings) -> Result<(Contract, Encoding), Refusal> {
+pub fn check_files(files: &VersionFiles, settings: &GateSettings) -> Result<Checked, Refusal> {
     check_signature(files, settings)?;
     let contract = Contract::parse(&files.contract)?;
     if (contract.name.as_str(), contract.version) != (files.name.as_str(), files.version) {
@@ -97,7 +110,7 @@ pub fn check_files(files: &VersionFiles, settings: &GateSettings) -> Result<(Con
         let reason = format!("it is {name} {version}, its folder is {}/{}", files.name, files.version);
         return Err(Refusal::Contract(reason));
     }
-    check_digest(&contract, "model.onnx", &files.model)?;
+    let hash = check_digest(&contract, "model.onnx", &files.model)?;
     check_digest(&contract, "golden.json", &files.golden)?;
     let encoding = contract.encoding()?;
     check_schemas(&contract, &encoding)?;
@@ -112,7 +125,7 @@ pub fn check_files(files: &VersionFiles, settings: &GateSettings) -> Result<(Con
         }
     }
     check_kind(&contract, &encoding)?;
-    Ok((contract, encoding))
+    Ok(Checked { contract, encoding, hash, has_kernel: survey.has_kernel })
 }
 
 fn check_signature(files: &VersionFiles, settings: &GateSettings) -> Result<(), Refusal> {
@@ -132,7 +145,7 @@ fn check_signature(files: &VersionFiles, settings: &GateSettings) -> Result<(), 
         .map_err(|_| bad("it is not the configured key's signature of this contract"))
 }
 
-fn check_digest(contract: &Contract, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
+fn check_digest(contract: &Contract, file: &str, bytes: &[u8]) -> Result<[u8; 32], Refusal> {
     let Some(digest) = contract.files.get(file) else {
         return Err(Refusal::Contract(format!("files has no {file}")));
     };
@@ -140,9 +153,10 @@ fn check_digest(contract: &Contract, file: &str, bytes: &[u8]) -> Result<(), Ref
     if size != expected {
         return Err(Refusal::Truncated { file: file.into(), bytes: size, expected });
     }
-    let found = hex::encode(Sha256::digest(bytes));
+    let hash = Sha256::digest(bytes).into();
+    let found = hex::encode(hash);
     let expected = digest.sha256.to_ascii_lowercase();
-    if found == expected { Ok(()) } else { Err(Refusal::WrongHash { file: file.into(), found, expected }) }
+    if found == expected { Ok(hash) } else { Err(Refusal::WrongHash { file: file.into(), found, expected }) }
 }
 
 fn check_schemas(contract: &Contract, encoding: &Encoding) -> Result<(), Refusal> {
@@ -211,8 +225,7 @@ fn check_kind(contract: &Contract, encoding: &Encoding) -> Result<(), Refusal> {
 /// # Errors
 /// The first reason to refuse.
 pub fn admit(files: &VersionFiles, settings: &GateSettings, environment: &Environment) -> Result<Admitted, Refusal> {
-    let (contract, encoding) = check_files(files, settings)?;
-    let has_kernel = onnx::survey(&files.model)?.has_kernel;
+    let Checked { contract, encoding, hash, has_kernel } = check_files(files, settings)?;
     let patience = Patience::begin(settings);
     let mut session = open(environment, &files.model, On::Kernel)?;
     let load = patience.spent()?;
@@ -235,7 +248,6 @@ pub fn admit(files: &VersionFiles, settings: &GateSettings, environment: &Enviro
     let load_ms = load.as_secs_f64() * 1e3;
     let signed = files.signature.is_some() && settings.public_key.is_some();
     let report = GateReport { signed, load_ms, golden_difference, kernel_difference, p50_us, p99_us };
-    let hash = Sha256::digest(&files.model).into();
     Ok(Admitted { contract, encoding, hash, report, session })
 }
 
@@ -244,7 +256,7 @@ pub fn admit(files: &VersionFiles, settings: &GateSettings, environment: &Enviro
 /// # Errors
 /// The version does not pass the part of the gate that needs no runtime, or a case cannot be run.
 pub fn compare_cases(files: &VersionFiles, cases: &[u8], environment: &Environment) -> Result<(f64, f64), Refusal> {
-    let (contract, _) = check_files(files, &GateSettings::default())?;
+    let Checked { contract, .. } = check_files(files, &GateSettings::default())?;
     // Differences are what is asked for, on inputs that no market need have.
     let mut lenient = Contract { tolerance: f64::INFINITY, ..contract };
     lenient.outputs.iter_mut().for_each(|port| port.range = None);

@@ -43,7 +43,7 @@ impl SessionProbe {
         on: On,
         (nodes, edges): (usize, usize),
     ) -> Result<Self, Refusal> {
-        let (contract, _) = check_files(files, &GateSettings::default())?;
+        let contract = check_files(files, &GateSettings::default())?.contract;
         if contract.inputs.len() != GRAPH_INPUTS {
             return Err(Refusal::Shape(format!("{} {} is no tuner", contract.name, contract.version)));
         }

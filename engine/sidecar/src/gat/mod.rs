@@ -176,7 +176,36 @@ pub struct Gat {
     edges: usize,
 }
 
+/// Tensors of a layer.
+pub(crate) const LAYER_TENSORS: usize = 7;
+
 impl Gat {
+    /// A network of its tensors in the order of its node's inputs: those of every layer as [`LayerTensors`] names them,
+    /// then the head's two.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_inputs(tensors: &[Vec<f32>], quantiles: usize, room: (usize, usize)) -> Result<Self, ShapeError> {
+        let [layers @ .., head, head_bias] = tensors else { return Err(ShapeError("there is no head".into())) };
+        let (layers, rest) = layers.as_chunks::<LAYER_TENSORS>();
+        if !rest.is_empty() {
+            return Err(ShapeError(format!("{} tensors, expected {LAYER_TENSORS} a layer and two", tensors.len())));
+        }
+        let layers: Vec<LayerTensors<'_>> = layers
+            .iter()
+            .map(|[attention, bias, source, source_bias, target, target_bias, edge]| LayerTensors {
+                attention,
+                bias,
+                source,
+                source_bias,
+                target,
+                target_bias,
+                edge,
+            })
+            .collect();
+        Self::new(&layers, head, head_bias, quantiles, room)
+    }
+
     /// A network of its tensors, with room for so many nodes and edges. `head` is `[outputs, WIDTH]`; every `quantiles`
     /// outputs are a target's.
     ///

@@ -8,7 +8,7 @@ use ort::operator::{
 };
 use ort::value::{DynTensorValueType, TensorElementType};
 
-use super::{Gat, Graph, LayerTensors};
+use super::{Gat, Graph, LAYER_TENSORS};
 
 /// Domain of our own operators.
 pub(crate) const DOMAIN: &str = "ai.tidegate";
@@ -17,8 +17,6 @@ pub(crate) const NAME: &str = "GatV2Net";
 
 /// Graph inputs before the weights.
 const GRAPH_INPUTS: usize = 3;
-/// Tensors of a layer.
-const LAYER_TENSORS: usize = 7;
 /// Layers.
 const LAYERS: usize = 2;
 /// Weight inputs: the layers' and the head's two.
@@ -56,23 +54,10 @@ impl Operator for GatV2Net {
             Ok(tensor.try_extract_tensor::<f32>()?.1.to_vec())
         };
         let weights = (0..WEIGHTS).map(weight).collect::<ort::Result<Vec<_>>>()?;
-        let layers: Vec<LayerTensors<'_>> = weights[..LAYERS * LAYER_TENSORS]
-            .chunks_exact(LAYER_TENSORS)
-            .map(|w| LayerTensors {
-                attention: &w[0],
-                bias: &w[1],
-                source: &w[2],
-                source_bias: &w[3],
-                target: &w[4],
-                target_bias: &w[5],
-                edge: &w[6],
-            })
-            .collect();
         let quantiles = context.get::<i64>("quantiles").and_then(|q| usize::try_from(q).ok());
         let quantiles = quantiles.ok_or_else(|| ort::Error::new("attribute quantiles is missing"))?;
-        let [.., head, head_bias] = &weights[..] else { return Err(ort::Error::new("the head is missing")) };
-        let mut gat = Gat::new(&layers, head, head_bias, quantiles, CAPACITY)
-            .map_err(|error| ort::Error::new(error.to_string()))?;
+        let mut gat =
+            Gat::of_inputs(&weights, quantiles, CAPACITY).map_err(|error| ort::Error::new(error.to_string()))?;
         Ok(Box::new(move |context: &ComputeContext| compute(&mut gat, context)))
     }
 }
