@@ -41,7 +41,8 @@ def engine() -> Path:
     try:
         return datasets.find_engine(Path(stated) if stated else None)
     except datasets.EngineMissingError as error:
-        assert "CI" not in os.environ, error
+        if "CI" in os.environ:
+            raise
         pytest.skip(str(error))
 
 
