@@ -236,7 +236,7 @@ const fn rule(venue: Venue) -> Rule {
         Venue::BinanceSpot => Rule::Contiguous,
         Venue::BinanceUsdm | Venue::BinanceCoinm => Rule::Chained,
         // Their recorded books number nothing: the reader counts frames, and leaves out what it could not read.
-        Venue::Coinbase | Venue::Bitstamp | Venue::Bitmex | Venue::Deribit | Venue::Bybit => Rule::Contiguous,
+        _ => Rule::Contiguous,
     }
 }
 

@@ -222,6 +222,13 @@ impl Profile {
             Venue::Bitmex => include_str!("../profiles/bitmex.toml"),
             Venue::Deribit => include_str!("../profiles/deribit.toml"),
             Venue::Bybit => include_str!("../profiles/bybit.toml"),
+            Venue::BybitSpot => include_str!("../profiles/bybit-spot.toml"),
+            Venue::BybitInverse => include_str!("../profiles/bybit-inverse.toml"),
+            Venue::Okx => include_str!("../profiles/okx.toml"),
+            Venue::BitgetSpot => include_str!("../profiles/bitget-spot.toml"),
+            Venue::BitgetUsdt => include_str!("../profiles/bitget-usdt.toml"),
+            Venue::BitgetCoin => include_str!("../profiles/bitget-coin.toml"),
+            Venue::BitgetUsdc => include_str!("../profiles/bitget-usdc.toml"),
         };
         match Self::from_toml(text) {
             Ok(profile) => profile,

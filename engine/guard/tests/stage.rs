@@ -228,7 +228,7 @@ fn operators_trip_and_reset_every_scope() {
 fn scheduled_orders_are_carried_out_at_their_time_among_the_timers() {
     let mut guard = Harness::new();
     let orders = vec![(90 * S, Command::Reset(Scope::Engine, 0)), (S, Command::Trip(Scope::Engine, 0))];
-    assert!(guard.stage.schedule(vec![(0, Command::Trip(Scope::Venue, 9))]).is_err());
+    assert!(guard.stage.schedule(vec![(0, Command::Trip(Scope::Venue, Venue::ALL.len() as u16))]).is_err());
     guard.stage.schedule(orders).expect("scopes that exist");
     // The first event after scheduling is time zero.
     guard.moved(0, 10_000, 0.0);

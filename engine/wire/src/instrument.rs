@@ -29,15 +29,29 @@ pub enum Venue {
     Bitstamp = 4,
     /// BitMEX perpetuals and futures.
     Bitmex = 5,
-    /// Deribit: volatility indices.
+    /// Deribit: options, futures, perpetuals and volatility indices, over one connection.
     Deribit = 6,
-    /// Bybit perpetuals: funding.
+    /// Bybit linear contracts (margined in USDT or USDC).
     Bybit = 7,
+    /// Bybit spot.
+    BybitSpot = 8,
+    /// Bybit inverse contracts (margined in coin).
+    BybitInverse = 9,
+    /// OKX: spot, swaps, futures and options, over one connection; the symbol tells.
+    Okx = 10,
+    /// Bitget spot.
+    BitgetSpot = 11,
+    /// Bitget USDT-margined futures (`USDT-FUTURES`; `UMCBL` in the old API).
+    BitgetUsdt = 12,
+    /// Bitget coin-margined futures (`COIN-FUTURES`).
+    BitgetCoin = 13,
+    /// Bitget USDC-margined futures (`USDC-FUTURES`).
+    BitgetUsdc = 14,
 }
 
 impl Venue {
     /// Every venue, in the order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::BinanceSpot,
         Self::BinanceUsdm,
         Self::BinanceCoinm,
@@ -46,6 +60,13 @@ impl Venue {
         Self::Bitmex,
         Self::Deribit,
         Self::Bybit,
+        Self::BybitSpot,
+        Self::BybitInverse,
+        Self::Okx,
+        Self::BitgetSpot,
+        Self::BitgetUsdt,
+        Self::BitgetCoin,
+        Self::BitgetUsdc,
     ];
 
     /// The name in configuration, file prefixes and reports.
@@ -99,7 +120,8 @@ pub enum Contract {
 pub struct Instrument {
     /// Where it trades.
     pub venue: Venue,
-    /// The venue's symbol, upper case ASCII, 1 to 24 bytes.
+    /// The venue's symbol, 1 to 24 bytes: upper-case ASCII letters, digits, `_`, `-`, and the `d` that Deribit writes for
+    /// the decimal point of a strike (`DOGE_USDC-4OCT24-0d048-C`).
     pub symbol: String,
     /// Decimals of prices.
     pub price_scale: Scale,
@@ -117,7 +139,7 @@ pub struct Instrument {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// The symbol is empty, longer than 24 bytes or not upper-case ASCII.
-    #[error("symbol {0:?} must be 1 to 24 bytes of upper-case ASCII letters, digits or _")]
+    #[error("symbol {0:?} must be 1 to 24 bytes of upper-case ASCII letters, digits, _ or -")]
     Symbol(String),
     /// A tick or a lot of zero or less.
     #[error("{0}: tick and lot must be above zero")]
@@ -141,15 +163,15 @@ impl Instrument {
 
     /// The base asset, by the venue's way of writing symbols; used to pair instruments of one asset.
     pub fn base(&self) -> &str {
-        let symbol = self.symbol.split('_').next().unwrap_or(&self.symbol);
-        ["USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "BTC", "ETH", "EUR"]
+        let symbol = self.symbol.split(['_', '-']).next().unwrap_or(&self.symbol);
+        ["USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "PERP", "BTC", "ETH", "EUR"]
             .iter()
             .find_map(|quote| symbol.strip_suffix(quote).filter(|base| !base.is_empty()))
             .unwrap_or(symbol)
     }
 
     fn check(&self) -> Result<(), RegistryError> {
-        let legal = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        let legal = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'd');
         if self.symbol.is_empty() || self.symbol.len() > Self::SYMBOL_MAX || !self.symbol.bytes().all(legal) {
             return Err(RegistryError::Symbol(self.symbol.clone()));
         }

@@ -153,8 +153,7 @@ fn contract(venue: Venue, symbol: &str) -> Contract {
             Contract::Inverse { quote_per_contract }
         }
         Venue::Bitmex if symbol == "XBTUSD" => Contract::Inverse { quote_per_contract: 1.0 },
-        Venue::BinanceSpot | Venue::BinanceUsdm | Venue::Coinbase | Venue::Bitstamp => Contract::Linear,
-        Venue::Bitmex | Venue::Deribit | Venue::Bybit => Contract::Linear,
+        _ => Contract::Linear,
     }
 }
 
