@@ -27,6 +27,7 @@ pub mod replay;
 pub mod symbols;
 pub mod sync;
 mod tables;
+pub mod transport;
 pub mod venues;
 
 pub use counters::{FeedCounters, Reason};
