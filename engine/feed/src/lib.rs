@@ -18,12 +18,14 @@
 //! Outside input never stops anything here: a malformed or unknown frame is counted by [`Reason`] and skipped, a gap
 //! takes one book out of service and leaves the others alone.
 
+pub mod capture;
 pub mod counters;
 pub mod discover;
 mod feed;
 pub mod frame;
 mod json;
 pub mod replay;
+pub mod session;
 pub mod symbols;
 pub mod sync;
 mod tables;

@@ -8,7 +8,7 @@
 //! merges captures, the scribe that writes histograms and decisions, the hiccup meter that says how noisy the host was
 //! meanwhile.
 //!
-//! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`config`] is what operators
+//! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`live`] from live venues; [`config`] is what operators
 //! write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.
 
 pub mod alloc;
@@ -21,6 +21,7 @@ pub mod host;
 mod journal;
 pub mod latency;
 pub mod lines;
+pub mod live;
 pub mod models;
 pub mod orders;
 pub mod pipeline;

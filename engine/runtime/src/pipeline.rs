@@ -43,6 +43,9 @@ impl Topology {
 
 /// Where frames come from; the loop calls it until it ends.
 pub trait Source: Send {
+    /// Called once when everything is built, before the loop starts; it may block.
+    fn begin(&mut self) {}
+
     /// Feeds what there is to `feed`; says whether there was anything, or that the end has come.
     fn poll(&mut self, feed: &mut Feed, sink: &mut impl EventSink) -> Polled;
 }

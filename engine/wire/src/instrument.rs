@@ -113,6 +113,11 @@ pub enum Contract {
         /// Quote value of one contract, in quote units (100 for BTCUSD, 10 for other pairs).
         quote_per_contract: f64,
     },
+    /// Quantity in contracts of a fixed quantity of the base: linear contracts of OKX.
+    Sized {
+        /// Base units in one contract (0.01 for BTC-USDT-SWAP).
+        base_per_contract: f64,
+    },
 }
 
 /// What the engine must know of an instrument before it reads its first frame.

@@ -1,6 +1,10 @@
 //! One module a venue: bytes to messages, and which sequence rule its books follow.
 
 pub mod binance;
+pub mod bitget;
+pub mod bybit;
+pub mod deribit;
+pub mod okx;
 
 use tidegate_wire::event::{DepthIds, Mark, Quote, Trade};
 use tidegate_wire::{InstrumentId, Level};

@@ -91,6 +91,7 @@ impl BarBuilder {
         bar.value += match self.contract {
             Contract::Linear => price * qty,
             Contract::Inverse { quote_per_contract } => quote_per_contract * qty,
+            Contract::Sized { base_per_contract } => base_per_contract * price * qty,
         };
         bar.trades += 1;
         let full = match self.rule {

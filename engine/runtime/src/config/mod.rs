@@ -6,8 +6,10 @@
 //! and an error names the key, the value and what was expected.
 
 pub mod layers;
+mod live;
 mod models;
 
+pub use live::{CredentialsConfig, LimitsConfig, SecretConfig, SessionConfig, VenueConfig};
 pub use models::{ModelsConfig, ModelsMode, public_key};
 
 use std::collections::BTreeMap;
@@ -15,12 +17,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tidegate_feed::replay::SourceSpec;
+use tidegate_feed::session::definitions::step;
 use tidegate_guard::Profile;
 use tidegate_guard::conditions::{Calendar, Conditions};
 use tidegate_guard::profile::{Escalation, ProfileFile, RuleOverride};
 use tidegate_guard::tuning::Tuning;
 use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, Price, Qty, Registry, Venue};
 
 use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
@@ -32,7 +35,11 @@ use crate::wait::WaitStrategy;
 pub struct Config {
     /// Where loops run and how they wait.
     pub engine: EngineConfig,
-    /// Captures to replay.
+    /// Markets to be read live.
+    pub venues: Vec<VenueConfig>,
+    /// How live connections are kept.
+    pub session: SessionConfig,
+    /// Captures to replay, where no market is read live.
     pub sources: Vec<SourceConfig>,
     /// How captures are replayed.
     pub replay: ReplayConfig,
@@ -196,9 +203,13 @@ impl Config {
     /// The first value that makes no sense. `origin` finds out where a key came from.
     pub fn plan(&self, origin: impl Fn(&str) -> String) -> Result<ReplayPlan, ConfigError> {
         let wrong = |key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason };
-        if self.sources.is_empty() {
-            let reason = "there is none; expected at least one [[sources]] with a path".into();
-            return Err(wrong("sources", reason));
+        let live = live::plan(&self.venues, &self.session, &self.output.directory, &wrong)?;
+        if self.sources.is_empty() == live.is_none() {
+            let reason = match live {
+                None => "there is neither; expected [[venues]] to be read live, or [[sources]] with a path",
+                Some(_) => "beside [[venues]]; expected either live venues or captures",
+            };
+            return Err(wrong("sources", reason.into()));
         }
         let sources = self.sources.iter().enumerate().map(|(index, source)| {
             let venue = source.venue.as_deref().map(venue).transpose();
@@ -231,6 +242,7 @@ impl Config {
             profiles: self.profiles(&wrong)?,
             calendar: self.calendar(&wrong)?,
             models: self.models.plan(&self.output.directory, &wrong)?,
+            live,
             strategies,
             orders,
             outputs,
@@ -311,17 +323,6 @@ pub fn profile_file(profile: &Profile) -> ProfileFile {
 fn venue(name: &str) -> Result<Venue, String> {
     let known = || Venue::ALL.map(Venue::name).join(", ");
     Venue::from_name(name).ok_or_else(|| format!("{name:?}, expected one of {}", known()))
-}
-
-/// Scale and mantissa of a step written as decimal text.
-fn step(text: &str) -> Result<(Scale, i64), String> {
-    let decimals = text.split_once('.').map_or(0, |(_, fraction)| fraction.trim_end_matches('0').len());
-    let expected = || format!("{text:?}, expected a decimal number above 0 such as \"0.01\"");
-    let scale = u8::try_from(decimals).ok().and_then(Scale::new).ok_or_else(expected)?;
-    match tidegate_wire::decimal::parse(text.as_bytes(), scale) {
-        Ok(value) if value > 0 => Ok((scale, value)),
-        _ => Err(expected()),
-    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tidegate_feed::replay::{Reader, ReplayError, SourceSpec};
-use tidegate_feed::{Feed, FeedError, discover};
+use tidegate_feed::replay::{ReplayError, SourceReport, SourceSpec};
+use tidegate_feed::discover::{self, Discovery};
+use tidegate_feed::session::status::SessionStatus;
+use tidegate_feed::{Feed, FeedError};
 use tidegate_guard::conditions::Calendar;
 use tidegate_guard::profile::Escalation;
 use tidegate_guard::thresholds::ThresholdError;
@@ -31,14 +33,17 @@ use crate::control::{Claim, Control, ControlError, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
 use crate::lines::UnknownName;
+use crate::live::{Live, LiveError, LivePlan, LiveSource, learn_instruments};
 use crate::models::{CompanionError, DeskReport, Inbox, Models, ModelsPlan};
 use crate::orders::Order;
-use crate::pipeline::{Finished, Guard, Placement, Rings, Topology, run_fused, run_staged};
+use crate::pipeline::{Finished, Guard, Placement, Rings, Source, Topology, run_fused, run_staged};
 use crate::scribe::{OutputError, Scribe};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
 use names::{correlations, strategies};
 use report::{Extras, report};
 use source::{ReplaySource, Times, take_back};
+
+pub(crate) use source::Spent;
 
 pub use report::{InstrumentReport, ReplayReport};
 
@@ -78,8 +83,10 @@ impl std::fmt::Display for Speed {
 /// A replay to be run.
 #[derive(Clone, Debug)]
 pub struct ReplayPlan {
-    /// The captures.
+    /// The captures; none in a live run.
     pub sources: Vec<SourceSpec>,
+    /// The live venues; none in a replay.
+    pub live: Option<LivePlan>,
     /// Instruments known beforehand; what captures hold besides is found out.
     pub registry: Registry,
     /// How fast.
@@ -121,6 +128,7 @@ impl ReplayPlan {
     pub fn new(sources: Vec<SourceSpec>) -> Self {
         Self {
             sources,
+            live: None,
             registry: Registry::new(),
             speed: Speed::Max,
             topology: Topology::Fused,
@@ -151,6 +159,9 @@ pub enum RunError {
     /// A capture cannot be read.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The venues cannot be read live.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The captures hold no instrument.
     #[error(transparent)]
     Feed(#[from] FeedError),
@@ -246,7 +257,13 @@ struct Remains {
 pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, RunError> {
     check_record(plan)?;
     let mut registry = plan.registry.clone();
-    let discovery = discover::discover(&plan.sources, &mut registry)?;
+    let discovery = match &plan.live {
+        Some(live) => {
+            learn_instruments(live, &mut registry)?;
+            Discovery { sources: Vec::new(), prices: Vec::new() }
+        }
+        None => discover::discover(&plan.sources, &mut registry)?,
+    };
     let strategies = strategies(plan, &registry)?;
     let clock = Clock::calibrate();
     let feed = Feed::new(&registry, clock)?;
@@ -273,18 +290,13 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     };
     let parts = Parts { registry: registry.clone(), clock, feed, market, tail, placement, stop: stop.clone() };
 
-    let reader = tidegate_feed::replay::start(discovery.sources, plan.read_ahead)?;
+    let input = Input::open(plan, discovery.sources, &registry, clock)?;
     let done = Arc::new(AtomicBool::new(false));
     let scribe = scribe.spawn(done.clone()).map_err(RunError::Thread)?;
-    let source = ReplaySource::new(reader, plan.speed, clock);
-    let (spent, ended) = (source.spent.clone(), source.ended.clone());
     let allocated = alloc::hot_allocations();
     let mut warnings = Vec::new();
     let mut meter = start_meter(plan, &parts.placement, &mut warnings);
-    let outcome = match plan.topology {
-        Topology::Fused => fused(parts, source, plan),
-        Topology::Staged => staged_run(parts, source, plan),
-    };
+    let Ran { outcome, sources, session, spent, ended } = input.run(parts, plan);
     // When the last stage has ended, not when the last frame was fed: what lay in rings is work too.
     let end = Instant::now();
     let noise = meter.take().map(HiccupMeter::stop);
@@ -292,9 +304,9 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let models = models.finish();
     done.store(true, Ordering::Release);
     let written = scribe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    let (remains, reader) = outcome?;
+    let remains = outcome?;
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
-    let stopped = stop.load(Ordering::Relaxed) && !ended.load(Ordering::Acquire);
+    let stopped = stop.load(Ordering::Relaxed) && !ended;
     warnings.extend(left_undone(plan, &remains, models.as_ref()));
     let Times { wall_s, event_s, first_ns } = spent.times(end);
     Ok(report(
@@ -303,7 +315,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
         &registry,
         names,
         Extras {
-            sources: reader.finish(),
+            sources,
+            session,
             wall_s,
             event_s,
             first_ns,
@@ -341,6 +354,61 @@ fn left_undone(plan: &ReplayPlan, remains: &Remains, models: Option<&DeskReport>
     warnings
 }
 
+/// Where frames come from.
+enum Input {
+    Captures(Box<ReplaySource>),
+    Live(Live, Box<LiveSource>),
+}
+
+/// What a run left beside its pipeline.
+struct Ran {
+    outcome: Result<Remains, RunError>,
+    sources: Vec<SourceReport>,
+    session: Option<SessionStatus>,
+    spent: Arc<Spent>,
+    /// The input came to its end.
+    ended: bool,
+}
+
+impl Input {
+    fn open(
+        plan: &ReplayPlan,
+        sources: Vec<discover::Source>,
+        registry: &Registry,
+        clock: Clock,
+    ) -> Result<Self, RunError> {
+        if let Some(live) = &plan.live {
+            let (live, source) = Live::start(live, registry, clock)?;
+            return Ok(Self::Live(live, Box::new(source)));
+        }
+        let reader = tidegate_feed::replay::start(sources, plan.read_ahead)?;
+        Ok(Self::Captures(Box::new(ReplaySource::new(reader, plan.speed, clock))))
+    }
+
+    fn run(self, parts: Parts, plan: &ReplayPlan) -> Ran {
+        match self {
+            Self::Captures(source) => {
+                let (spent, ended, reader) = (source.spent.clone(), source.ended.clone(), source.reader());
+                let outcome = pipeline(parts, *source, plan);
+                let sources = if outcome.is_ok() { take_back(reader).finish() } else { Vec::new() };
+                Ran { outcome, sources, session: None, spent, ended: ended.load(Ordering::Acquire) }
+            }
+            Self::Live(live, source) => {
+                let spent = source.spent.clone();
+                let outcome = pipeline(parts, *source, plan);
+                Ran { outcome, sources: Vec::new(), session: Some(live.finish()), spent, ended: false }
+            }
+        }
+    }
+}
+
+fn pipeline(parts: Parts, source: impl Source, plan: &ReplayPlan) -> Result<Remains, RunError> {
+    match plan.topology {
+        Topology::Fused => fused(parts, source, plan),
+        Topology::Staged => staged_run(parts, source, plan),
+    }
+}
+
 /// A record must not be replaced by what is re-enacted from it.
 fn check_record(plan: &ReplayPlan) -> Result<(), RunError> {
     let (ModelsPlan::Reenact(record), Some(out)) = (&plan.models, &plan.outputs.adjustments) else { return Ok(()) };
@@ -348,30 +416,27 @@ fn check_record(plan: &ReplayPlan) -> Result<(), RunError> {
     if same { Err(RunError::Record { path: record.display().to_string() }) } else { Ok(()) }
 }
 
-fn fused(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
+fn fused(parts: Parts, mut source: impl Source, plan: &ReplayPlan) -> Result<Remains, RunError> {
     let Parts { registry, clock, feed, market, tail, placement, stop } = parts;
     let stage = market.build(&registry, clock, tail);
     let mut warnings = prepare(plan);
-    source.wait_until_ahead();
-    let reader = source.reader();
+    source.begin();
     let finished = run_fused(feed, stage, source, &placement, &stop).map_err(RunError::Thread)?;
     warnings.extend(finished.warnings.iter().cloned());
     let Finished { feed, market, .. } = finished;
     let instruments = instruments(&market, &registry);
     let (counters, features_digest) = (market.counters(), market.digest());
     let (guard, advice_left) = market.into_sink().finish();
-    let remains = Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings };
-    Ok((remains, take_back(reader)))
+    Ok(Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings })
 }
 
-fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Result<(Remains, Reader), RunError> {
+fn staged_run(parts: Parts, mut source: impl Source, plan: &ReplayPlan) -> Result<Remains, RunError> {
     let Parts { registry, clock, feed, market, tail, placement, stop } = parts;
     let (event_writer, event_reader) = ring(EVENT_LINES)?;
     let (vector_writer, vectors) = ring(VECTOR_LINES)?;
     let stage = market.build(&registry, clock, vector_writer);
     let mut warnings = prepare(plan);
-    source.wait_until_ahead();
-    let reader = source.reader();
+    source.begin();
     let rings = Rings { events: (event_writer, event_reader), vectors };
     let finished = run_staged(feed, stage, tail, source, rings, &placement, &stop).map_err(RunError::Thread)?;
     warnings.extend(finished.warnings.iter().cloned());
@@ -382,8 +447,7 @@ fn staged_run(parts: Parts, mut source: ReplaySource, plan: &ReplayPlan) -> Resu
         Some(tail) => tail.finish(),
         None => unreachable!("a staged pipeline returns its tail"),
     };
-    let remains = Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings };
-    Ok((remains, take_back(reader)))
+    Ok(Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings })
 }
 
 fn instruments<S: FeatureSink>(

@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 use tidegate_feed::FeedCounters;
 use tidegate_feed::replay::SourceReport;
+use tidegate_feed::session::status::SessionStatus;
 use tidegate_guard::GuardCounters;
 use tidegate_guard::rules::{MANUAL, RULE_COUNT, rule_name};
 use tidegate_market::MarketCounters;
@@ -64,6 +65,8 @@ pub struct ReplayReport {
     pub histograms: Vec<Histogram<u64>>,
     /// What became of each capture.
     pub sources: Vec<SourceReport>,
+    /// Where live sessions stood at the end; `None` in a replay.
+    pub session: Option<SessionStatus>,
     /// The instruments.
     pub instruments: Vec<InstrumentReport>,
     /// Venues, strategies and the engine whose breakers are not closed: kind, name and state.
@@ -90,6 +93,7 @@ pub struct ReplayReport {
 
 pub(super) struct Extras {
     pub(super) sources: Vec<SourceReport>,
+    pub(super) session: Option<SessionStatus>,
     pub(super) wall_s: f64,
     pub(super) event_s: f64,
     pub(super) first_ns: i64,
@@ -137,6 +141,7 @@ pub(super) fn report(
         names: Names::new(registry, strategies),
         histograms: written.histograms,
         sources: e.sources,
+        session: e.session,
         wall_s: e.wall_s,
         event_s: e.event_s,
         first_ns: e.first_ns,

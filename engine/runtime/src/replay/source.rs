@@ -14,7 +14,7 @@ use crate::pipeline::{Polled, Source};
 
 /// Wall and event time of the loop, shared with whoever waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Spent(std::sync::Mutex<Option<(Instant, i64, i64)>>);
+pub(crate) struct Spent(std::sync::Mutex<Option<(Instant, i64, i64)>>);
 
 #[derive(Default)]
 pub(super) struct Times {
@@ -25,6 +25,23 @@ pub(super) struct Times {
 }
 
 impl Spent {
+    /// The loop begins with a frame of this receive time.
+    pub(crate) fn begin(&self, first_ns: i64) {
+        let now = Instant::now();
+        if let Ok(mut spent) = self.0.lock() {
+            *spent = Some((now, first_ns, first_ns));
+        }
+    }
+
+    /// The last frame was of this receive time.
+    pub(crate) fn end(&self, last_ns: i64) {
+        if let Ok(mut spent) = self.0.lock()
+            && let Some((_, _, last)) = spent.as_mut()
+        {
+            *last = last_ns;
+        }
+    }
+
     pub(super) fn times(&self, end: Instant) -> Times {
         let spent = self.0.lock().map_or(None, |spent| *spent);
         let Some((start, first, last)) = spent else { return Times::default() };
@@ -79,13 +96,6 @@ impl ReplaySource {
         self.reader.clone()
     }
 
-    /// At full speed the loop's rate must be its own: it starts when as much as possible is read.
-    pub(super) fn wait_until_ahead(&mut self) {
-        if let (Speed::Max, Some(reader)) = (self.speed, &self.own) {
-            reader.wait_until_ahead();
-        }
-    }
-
     /// Counter at which a frame is due; `None` when that is still to come.
     #[inline(always)]
     fn due(&mut self, recv_ns: i64) -> Option<u64> {
@@ -100,6 +110,13 @@ impl ReplaySource {
 }
 
 impl Source for ReplaySource {
+    /// At full speed the loop's rate must be its own: it starts when as much as possible is read.
+    fn begin(&mut self) {
+        if let (Speed::Max, Some(reader)) = (self.speed, &self.own) {
+            reader.wait_until_ahead();
+        }
+    }
+
     #[inline]
     fn poll(&mut self, feed: &mut Feed, sink: &mut impl EventSink) -> Polled {
         let Some(reader) = &self.own else { return Polled::Ended };
@@ -118,7 +135,7 @@ impl Source for ReplaySource {
         let Some((mut block, mut at)) = self.block.take() else { return Polled::Idle };
         if self.started.is_none() {
             self.started = Some(Instant::now());
-            self.spent_from(block.recv_ns(0).unwrap_or(0));
+            self.spent.begin(block.recv_ns(0).unwrap_or(0));
         }
         // A batch, so that the stop flag is looked at now and then and not for every frame.
         let end = block.len().min(at + 64);
@@ -144,22 +161,9 @@ impl Source for ReplaySource {
     }
 }
 
-impl ReplaySource {
-    fn spent_from(&self, first_ns: i64) {
-        let now = Instant::now();
-        if let Ok(mut spent) = self.spent.0.lock() {
-            *spent = Some((now, first_ns, first_ns));
-        }
-    }
-}
-
 impl Drop for ReplaySource {
     fn drop(&mut self) {
-        if let Ok(mut spent) = self.spent.0.lock()
-            && let Some((_, _, last)) = spent.as_mut()
-        {
-            *last = self.last_ns;
-        }
+        self.spent.end(self.last_ns);
         if let Ok(mut reader) = self.reader.lock() {
             *reader = self.own.take();
         }

@@ -7,10 +7,12 @@
 //! Sources: Binance spot WebSocket streams and USD-M/COIN-M futures documentation; key order, number formats and the
 //! sequence rules were checked against recorded traffic.
 
+mod dialect;
 pub(crate) mod parse;
 mod scan;
 mod survey;
 
+pub use dialect::{COINM, SPOT, USDM};
 pub use survey::{Survey, Surveyor};
 
 use tidegate_wire::{InstrumentId, Registry, Venue};

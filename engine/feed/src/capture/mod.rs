@@ -1,0 +1,12 @@
+//! Raw frames as they came, for ever.
+//!
+//! The loop copies each frame with its receive time into a block of memory ([`Tap`]); a cold thread compresses full
+//! blocks and appends them to a file. What is captured is all that a feed is given, in its order: frames of every
+//! connection, REST snapshots, the passing of time without frames, and books taken out of service. Replaying a capture
+//! therefore gives the decisions of the run that wrote it.
+
+mod entry;
+mod tap;
+
+pub use entry::{Entries, Entry, EntryKind};
+pub use tap::{Block, Tap, TapEnds, tap};

@@ -1,0 +1,79 @@
+//! How often a venue lets us do something.
+
+use std::time::Duration;
+
+/// At most `count` in any `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, at least 2.
+    pub count: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// At most `count` in `seconds`.
+    pub const fn new(count: u32, seconds: u64) -> Self {
+        Self { count, per: Duration::from_secs(seconds) }
+    }
+}
+
+/// Keeps a rate: half of it may be used at once and the other half comes back evenly over the period, so that no window
+/// of one period ever holds more than the whole.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    burst: f64,
+    per_s: f64,
+    left: f64,
+    at: Duration,
+}
+
+impl Budget {
+    /// A full budget.
+    pub fn new(rate: Rate) -> Self {
+        let burst = f64::from(rate.count.max(2)) / 2.0;
+        Self { burst, per_s: burst / rate.per.as_secs_f64().max(1e-3), left: burst, at: Duration::ZERO }
+    }
+
+    /// Takes one at `now` (since any fixed instant).
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        self.left = (self.left + now.saturating_sub(self.at).as_secs_f64() * self.per_s).min(self.burst);
+        self.at = now;
+        if self.left >= 1.0 {
+            self.left -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64((1.0 - self.left) / self.per_s))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_window_holds_more_than_the_rate() {
+        for (count, seconds) in [(5, 1), (10, 1), (240, 3600), (3, 1), (300, 300)] {
+            let mut budget = Budget::new(Rate::new(count, seconds));
+            let step = Duration::from_secs(seconds) / (count * 4);
+            let taken: Vec<_> =
+                (0..count * 20).map(|i| step * i).filter(|now| budget.take(*now).is_ok()).collect();
+            assert!(taken.len() > 1);
+            for (i, from) in taken.iter().enumerate() {
+                let window = taken[i..].iter().take_while(|at| **at - *from < Duration::from_secs(seconds)).count();
+                assert!(window <= count as usize, "{window} of {count} in {seconds} s");
+            }
+        }
+    }
+
+    #[test]
+    fn says_how_long_to_wait() {
+        let mut budget = Budget::new(Rate::new(2, 10));
+        assert_eq!(budget.take(Duration::ZERO), Ok(()));
+        let wait = budget.take(Duration::ZERO).expect_err("used up");
+        assert!(budget.take(wait + Duration::from_millis(1)).is_ok());
+    }
+}

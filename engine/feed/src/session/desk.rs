@@ -1,0 +1,689 @@
+//! The cold side: a thread that makes connections, runs their state machines and answers what books need.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use tidegate_wire::clock::{Clock, realtime_ns};
+use tidegate_wire::{InstrumentId, Registry, Venue};
+
+use super::board::{Board, SLOTS};
+use super::budget::Budget;
+use super::clock::{HostClock, SkewMeter};
+use super::dialect::{AccountChannel, AccountData, Bootstrap, Channel};
+use super::hub::{Adopted, HubEnds, Order, Report, SLIP};
+use super::link::{Act, Link, LinkSettings, LinkState, Note};
+use super::plan::{LinkPlan, MarketPlan, SessionSettings, links};
+use super::rest_desk::{Done, Job, RestDesk};
+use super::status::{AccountStatus, LinkStatus, SessionEvent, SessionStatus, cadence_s};
+use crate::frame::PADDING;
+use crate::transport::tls::client_config;
+use crate::transport::{Address, Connection, DialError, DialOptions, Limits, dial};
+
+/// What comes to the desk from its own threads and from operators.
+enum Cold {
+    Dialled(u64, Result<Box<Connection>, DialError>),
+    Answered(usize, Done),
+    /// Clear the error state of a market's connections, or of all.
+    Clear(Option<Venue>),
+}
+
+/// Sends commands to the desk.
+#[derive(Clone, Debug)]
+pub struct DeskCommands(Sender<Cold>);
+
+impl DeskCommands {
+    /// Lets connections in the error state try again: those of one market, or all.
+    pub fn clear(&self, venue: Option<Venue>) {
+        // A desk that has ended has nothing to clear.
+        let _ = self.0.send(Cold::Clear(venue));
+    }
+}
+
+/// A market at work.
+struct Market {
+    plan: MarketPlan,
+    dial: DialOptions,
+    rest: RestDesk,
+    connects: Budget,
+    skew: SkewMeter,
+    clock_at: Duration,
+    clock_told: bool,
+}
+
+/// A connection at work.
+struct Entry {
+    id: u64,
+    plan: LinkPlan,
+    link: Link,
+    /// Slot and source while there is a connection.
+    slot: Option<(usize, u16)>,
+    dialling: bool,
+    /// Why we closed it.
+    closing: Option<&'static str>,
+    connections: u32,
+    /// The connection that this one shall replace.
+    replaces: Option<u64>,
+}
+
+/// A snapshot's standing.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    under_way: bool,
+    not_before: Duration,
+    pause: Duration,
+}
+
+/// The session thread's state.
+pub struct Desk {
+    markets: Vec<Market>,
+    entries: Vec<Entry>,
+    settings: SessionSettings,
+    orders: Sender<Order>,
+    reports: Receiver<Report>,
+    slips: Sender<Vec<u8>>,
+    inbox: Receiver<Cold>,
+    outbox: Sender<Cold>,
+    board: Arc<Board>,
+    clock: Clock,
+    start: Instant,
+    free: Vec<usize>,
+    next_source: u16,
+    next_id: u64,
+    snapshots: BTreeMap<InstrumentId, Asked>,
+    accounts: BTreeMap<(Venue, AccountChannel), (AccountStatus, Duration, Duration)>,
+    status: Arc<Mutex<SessionStatus>>,
+    events: BTreeMap<&'static str, u64>,
+    tell: Box<dyn FnMut(SessionEvent) + Send>,
+    status_at: Duration,
+}
+
+/// A running desk.
+#[derive(Debug)]
+pub struct DeskHandle {
+    thread: std::thread::JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    /// Where everything stands; renewed ten times a second.
+    pub status: Arc<Mutex<SessionStatus>>,
+    /// For operators.
+    pub commands: DeskCommands,
+}
+
+impl DeskHandle {
+    /// Ends the thread and gives the last status.
+    pub fn finish(self) -> SessionStatus {
+        self.stop.store(true, Ordering::Release);
+        // A panic there is a bug; the hot side has gone on without it.
+        if self.thread.join().is_err() {
+            return SessionStatus::default();
+        }
+        self.status.lock().map(|status| status.clone()).unwrap_or_default()
+    }
+}
+
+/// Orders and reports that may wait.
+const MAIL: usize = 4096;
+/// Buffers for texts.
+const SLIPS: usize = 64;
+/// How often everything is looked at.
+const TICK: Duration = Duration::from_millis(5);
+/// A book that was just subscribed gets its snapshot within this; else it is asked for anew.
+const FIRST_SNAPSHOT: Duration = Duration::from_secs(3);
+/// REST snapshots are asked for when the stream has begun, or after this.
+const STREAM_BEGINS: Duration = Duration::from_millis(500);
+
+/// Starts the session thread for these markets. `tell` gets every event. The hub's ends go to the loop.
+///
+/// # Errors
+/// What is wrong with a market: a URL, a certificate file.
+pub fn start(
+    plans: Vec<MarketPlan>,
+    settings: SessionSettings,
+    registry: &Registry,
+    clock: Clock,
+    tell: impl FnMut(SessionEvent) + Send + 'static,
+) -> Result<(DeskHandle, HubEnds, Arc<Board>), String> {
+    let (orders, hub_orders) = bounded(MAIL);
+    let (hub_reports, reports) = bounded(MAIL);
+    let (slips, hub_slips) = bounded(SLIPS);
+    for _ in 0..SLIPS {
+        let _ = slips.try_send(Vec::with_capacity(SLIP));
+    }
+    let (outbox, inbox) = unbounded();
+    let board = Arc::new(Board::new(registry.len(), clock.ticks()));
+    let link_plans = links(&plans, registry);
+    let markets = plans.into_iter().enumerate();
+    let markets = markets.map(|(index, plan)| market(index, plan, &settings, &outbox)).collect::<Result<_, _>>()?;
+    let status = Arc::new(Mutex::new(SessionStatus::default()));
+    let commands = DeskCommands(outbox.clone());
+    let mut desk = Desk {
+        markets,
+        entries: Vec::new(),
+        settings,
+        orders,
+        reports,
+        slips,
+        inbox,
+        outbox,
+        board: board.clone(),
+        clock,
+        start: Instant::now(),
+        free: (0..SLOTS).rev().collect(),
+        next_source: 0,
+        next_id: 0,
+        snapshots: BTreeMap::new(),
+        accounts: BTreeMap::new(),
+        status: status.clone(),
+        events: BTreeMap::new(),
+        tell: Box::new(tell),
+        status_at: Duration::ZERO,
+    };
+    for plan in link_plans {
+        desk.add(plan, None);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let thread = std::thread::Builder::new()
+        .name("tide-session".into())
+        .spawn(move || desk.run(&stopped))
+        .map_err(|error| format!("a thread cannot be started: {error}"))?;
+    let ends = HubEnds { orders: hub_orders, reports: hub_reports, slips: hub_slips };
+    Ok((DeskHandle { thread, stop, status, commands }, ends, board))
+}
+
+fn market(
+    index: usize,
+    plan: MarketPlan,
+    settings: &SessionSettings,
+    outbox: &Sender<Cold>,
+) -> Result<Market, String> {
+    let wrong = |reason: String| format!("{}: {reason}", plan.venue);
+    let _: Address = plan.stream.parse().map_err(wrong)?;
+    let dial = DialOptions {
+        tls: client_config(plan.authorities.as_deref()).map_err(wrong)?,
+        timeout: settings.patience,
+        limits: Limits { message: settings.message },
+        busy_poll_us: settings.busy_poll_us,
+    };
+    let outbox = outbox.clone();
+    let rest = RestDesk::start(&plan, settings.patience, move |done| outbox.send(Cold::Answered(index, done)).is_ok());
+    let (rest, connects) = (rest.map_err(wrong)?, Budget::new(plan.limits.connects));
+    let (skew, clock_at) = (SkewMeter::default(), Duration::ZERO);
+    Ok(Market { plan, dial, rest, connects, skew, clock_at, clock_told: false })
+}
+
+impl Desk {
+    fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            match self.inbox.recv_timeout(TICK) {
+                Ok(cold) => self.cold(cold),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while let Ok(report) = self.reports.try_recv() {
+                self.report(report);
+            }
+            self.tick();
+        }
+        self.renew_status();
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// A tick count as time since the start.
+    fn time_of(&self, ticks: u64) -> Duration {
+        let ago = Duration::from_nanos(self.clock.between(ticks, self.clock.ticks()));
+        self.now().saturating_sub(ago)
+    }
+
+    fn add(&mut self, plan: LinkPlan, replaces: Option<u64>) {
+        self.next_id += 1;
+        let market = &self.markets[plan.market].plan;
+        let settings = LinkSettings {
+            backoff: self.settings.backoff,
+            heartbeat: market.heartbeat,
+            limits: market.limits,
+            patience: self.settings.patience,
+            stable_after: self.settings.stable_after,
+            rotate_before: self.settings.rotate_before,
+            idle_after: self.settings.idle_after,
+        };
+        let seed = self.next_id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
+        let link = Link::new(market.dialect, settings, plan.topics.clone(), seed);
+        let (id, closing) = (self.next_id, None);
+        self.entries.push(Entry { id, plan, link, slot: None, dialling: false, closing, connections: 0, replaces });
+    }
+
+    fn event(&mut self, index: usize, kind: &'static str, detail: String) {
+        let entry = &self.entries[index];
+        let venue = self.markets[entry.plan.market].plan.venue;
+        let source = entry.slot.map_or(String::new(), |(_, source)| format!("#{source}"));
+        let connection = format!("{}{source}", name(&entry.plan));
+        self.emit(SessionEvent { at_ns: realtime_ns(), venue, connection, kind, detail });
+    }
+
+    fn emit(&mut self, event: SessionEvent) {
+        *self.events.entry(event.kind).or_default() += 1;
+        (self.tell)(event);
+    }
+
+    fn market_event(&mut self, market: usize, kind: &'static str, detail: String) {
+        let venue = self.markets[market].plan.venue;
+        self.emit(SessionEvent { at_ns: realtime_ns(), venue, connection: String::new(), kind, detail });
+    }
+
+    fn cold(&mut self, cold: Cold) {
+        match cold {
+            Cold::Dialled(id, result) => self.dialled(id, result),
+            Cold::Answered(market, done) => self.answered(market, done),
+            Cold::Clear(venue) => {
+                let now = self.now();
+                for entry in &mut self.entries {
+                    if venue.is_none_or(|venue| self.markets[entry.plan.market].plan.venue == venue) {
+                        entry.link.clear(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Buffers for texts go round; the others are freed here, where it costs nobody anything.
+    fn give_back(&self, buffer: Vec<u8>) {
+        if buffer.capacity() == SLIP {
+            let _ = self.slips.try_send(buffer);
+        }
+    }
+
+    fn find(&self, slot: usize, source: u16) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.slot == Some((slot, source)))
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Spent(buffer) => self.give_back(buffer),
+            Report::Text(slot, source, text) => {
+                if let Some(index) = self.find(slot, source) {
+                    let (now, entry) = (self.now(), &mut self.entries[index]);
+                    let market = &self.markets[entry.plan.market].plan;
+                    let login = || login(market);
+                    entry.link.text(now, &text, login);
+                    self.act(index);
+                }
+                self.give_back(text);
+            }
+            Report::Ended(slot, source, ended, connection) => {
+                drop(connection);
+                self.free.push(slot);
+                let Some(index) = self.find(slot, source) else { return };
+                let now = self.now();
+                let reason = self.entries[index].closing.take().map_or_else(|| ended.to_string(), str::to_owned);
+                self.entries[index].slot = None;
+                self.entries[index].link.lost(now, reason, None);
+                self.act(index);
+            }
+        }
+    }
+
+    fn dialled(&mut self, id: u64, result: Result<Box<Connection>, DialError>) {
+        let Some(index) = self.entries.iter().position(|entry| entry.id == id) else { return };
+        let now = self.now();
+        self.entries[index].dialling = false;
+        match result {
+            Err(error) => {
+                let market = &self.markets[self.entries[index].plan.market].plan;
+                let penalty = match &error {
+                    DialError::Refused { status, retry_after } => {
+                        retry_after.map(Duration::from_secs).or(market.dialect.penalty(*status))
+                    }
+                    _ => None,
+                };
+                self.entries[index].link.lost(now, error.to_string(), penalty);
+            }
+            Ok(connection) => self.adopt(index, connection),
+        }
+        self.act(index);
+    }
+
+    fn adopt(&mut self, index: usize, connection: Box<Connection>) {
+        let now = self.now();
+        let Some(slot) = self.free.pop() else {
+            self.entries[index].link.lost(now, "too many connections".into(), None);
+            return;
+        };
+        // The last number is that of REST frames.
+        let source = self.next_source;
+        self.next_source = (self.next_source + 1) % super::hub::REST_SOURCE;
+        let entry = &mut self.entries[index];
+        let plan = &self.markets[entry.plan.market].plan;
+        entry.slot = Some((slot, source));
+        entry.connections += 1;
+        let private = entry.link.is_private();
+        let books = entry.plan.topics.iter().filter(|topic| topic.channel == Some(Channel::Book));
+        let books = books.map(|topic| topic.instrument).collect();
+        let adopted = Adopted { connection, venue: plan.venue, source, private, books };
+        let login = if private { login(plan) } else { None };
+        // A loop that has ended reads nothing any more; the stop flag follows.
+        let _ = self.orders.send(Order::Adopt(slot, Box::new(adopted)));
+        entry.link.opened(now, login);
+    }
+
+    /// Carries out what a link wants.
+    fn act(&mut self, index: usize) {
+        while let Some(act) = self.entries[index].link.next_act() {
+            let slot = self.entries[index].slot.map(|(slot, _)| slot);
+            match (act, slot) {
+                (Act::Dial, _) => self.dial(index),
+                (Act::Send(text), Some(slot)) => _ = self.orders.send(Order::Send(slot, text.into_bytes())),
+                (Act::Ping, Some(slot)) => _ = self.orders.send(Order::Ping(slot)),
+                (Act::Close(code, reason), Some(slot)) => {
+                    self.entries[index].closing = Some(reason);
+                    let _ = self.orders.send(Order::Close(slot, code, reason));
+                }
+                (Act::Send(_) | Act::Ping | Act::Close(..), None) => {}
+                (Act::State(state), _) => {
+                    let name: &'static str = state.into();
+                    self.event(index, "state", name.into());
+                }
+                (Act::Rotate, _) => {
+                    self.event(index, "rotating", "another connection takes over before the venue cuts this one".into());
+                    let (plan, id) = (self.entries[index].plan.clone(), self.entries[index].id);
+                    self.add(plan, Some(id));
+                }
+                (Act::Account(data), _) => self.account(index, data),
+                (Act::Tell(note), _) => {
+                    let (kind, detail) = words(note);
+                    self.event(index, kind, detail);
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, index: usize) {
+        let now = self.now();
+        let entry = &mut self.entries[index];
+        let market = &mut self.markets[entry.plan.market];
+        let wait = market.connects.take(now).err();
+        let base = market.plan.stream.trim_end_matches('/');
+        let address = format!("{base}{}", market.plan.dialect.path(entry.plan.route));
+        let (options, id, outbox) = (market.dial.clone(), entry.id, self.outbox.clone());
+        entry.dialling = true;
+        let connect = move || {
+            if let Some(wait) = wait {
+                std::thread::sleep(wait);
+            }
+            let result = address.parse().map_err(|_| DialError::Handshake("the URL")).and_then(|a| dial(&a, &options));
+            let _ = outbox.send(Cold::Dialled(id, result.map(Box::new)));
+        };
+        if let Err(error) = std::thread::Builder::new().name("tide-dial".into()).spawn(connect) {
+            entry.dialling = false;
+            entry.link.lost(now, format!("a thread cannot be started: {error}"), None);
+        }
+    }
+
+    fn account(&mut self, index: usize, data: AccountData) {
+        let venue = self.markets[self.entries[index].plan.market].plan.venue;
+        let AccountData { channel, rows, venue_ns } = data;
+        let now = self.now();
+        let known = self.accounts.remove(&(venue, channel));
+        let (pushes, due) = known.map_or((0, now), |(status, _, due)| (status.pushes, due));
+        let status = AccountStatus { rows, venue_ns, age_ms: 0, pushes: pushes + 1 };
+        self.accounts.insert((venue, channel), (status, now, due));
+    }
+
+    fn answered(&mut self, market: usize, done: Done) {
+        match done {
+            Done::Time { sent_ns, answered_ns, venue_ns } => {
+                self.markets[market].skew.add(sent_ns, answered_ns, venue_ns);
+                self.check_clock(market);
+            }
+            Done::Snapshot(instrument, mut body) => {
+                let now = self.now();
+                if let Some(asked) = self.snapshots.get_mut(&instrument) {
+                    (asked.under_way, asked.not_before) = (false, now + asked.pause);
+                }
+                self.market_event(market, "snapshot", format!("{} bytes", body.len()));
+                body.resize(body.len() + PADDING, 0);
+                let _ = self.orders.send(Order::Frame(self.markets[market].plan.venue, instrument, body));
+            }
+            Done::Failed(Job::Time, reason) => self.market_event(market, "clock_failed", reason),
+            Done::Failed(Job::Snapshot(instrument, _), reason) => {
+                let now = self.now();
+                if let Some(asked) = self.snapshots.get_mut(&instrument) {
+                    (asked.under_way, asked.not_before) = (false, now + asked.pause);
+                }
+                self.market_event(market, "snapshot_failed", reason);
+            }
+        }
+    }
+
+    fn check_clock(&mut self, market: usize) {
+        let bound = i64::try_from(self.settings.clock_bound.as_nanos()).unwrap_or(i64::MAX);
+        let Some(skew) = self.markets[market].skew.skew() else { return };
+        let off = skew.offset_ns.abs().saturating_sub(skew.bound_ns) > bound;
+        if core::mem::replace(&mut self.markets[market].clock_told, off) != off {
+            let (offset, error) = (skew.offset_ns as f64 / 1e6, skew.bound_ns as f64 / 1e6);
+            let what = if off { "is off by" } else { "is back within its bound:" };
+            self.market_event(market, "clock", format!("the venue's clock {what} {offset:.3} ms (+-{error:.3})"));
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        for index in 0..self.entries.len() {
+            let heard = self.entries[index].slot.map(|(slot, _)| self.time_of(self.board.heard(slot)));
+            let good = self.books_good(index);
+            let entry = &mut self.entries[index];
+            entry.link.set_books(good);
+            entry.link.tick(now, heard);
+            self.act(index);
+            self.realign(index, now);
+        }
+        self.replace(now);
+        if self.slips.len() < SLIPS / 4 {
+            // Those that were lost on the way are made good.
+            self.give_back(Vec::with_capacity(SLIP));
+        }
+        for market in 0..self.markets.len() {
+            if now >= self.markets[market].clock_at {
+                self.markets[market].clock_at = now + self.settings.clock_every;
+                self.markets[market].rest.ask(Job::Time);
+            }
+        }
+        self.report_accounts(now);
+        if now >= self.status_at {
+            self.status_at = now + Duration::from_millis(100);
+            self.renew_status();
+        }
+    }
+
+    fn books_good(&self, index: usize) -> bool {
+        let mut books = self.entries[index].plan.topics.iter().filter(|topic| topic.channel == Some(Channel::Book));
+        books.all(|topic| self.board.waiting_since(topic.instrument).is_none())
+    }
+
+    /// Books of a connection that wait for a snapshot, or that bring nothing.
+    fn realign(&mut self, index: usize, now: Duration) {
+        let entry = &self.entries[index];
+        let market = entry.plan.market;
+        let bootstrap = self.markets[market].plan.dialect.bootstrap();
+        let idle_after = self.settings.idle_after;
+        let (mut anew, mut idle, mut ask) = (Vec::new(), Vec::new(), Vec::new());
+        for (topic, what, since) in entry.link.subscribed() {
+            if what.channel != Some(Channel::Book) {
+                continue;
+            }
+            let heard_ticks = self.board.book_heard(what.instrument);
+            let heard = if heard_ticks == 0 { Duration::ZERO } else { self.time_of(heard_ticks) };
+            if !idle_after.is_zero() && now > heard.max(since) + idle_after {
+                idle.push((topic, what.key.clone()));
+            }
+            let Some(waiting) = self.board.waiting_since(what.instrument) else { continue };
+            let waiting = self.time_of(waiting);
+            match bootstrap {
+                // It broke after it was subscribed, or its first snapshot does not come.
+                Bootstrap::Stream if waiting > since || now > since + FIRST_SNAPSHOT => anew.push(topic),
+                Bootstrap::Stream => {}
+                Bootstrap::Rest if heard > since || now > since + STREAM_BEGINS => ask.push(what.instrument),
+                Bootstrap::Rest => {}
+            }
+        }
+        for instrument in ask {
+            self.ask_snapshot(market, instrument, now);
+        }
+        for (topic, key) in idle {
+            let entry = &mut self.entries[index];
+            let before = entry.link.state();
+            entry.link.resync(now, topic);
+            if before != entry.link.state() {
+                self.event(index, "idle", key);
+            }
+        }
+        for topic in anew {
+            // One copy is enough: its snapshot is the others' too.
+            if self.is_first_copy(index, topic) {
+                self.entries[index].link.resync(now, topic);
+            }
+        }
+        self.act(index);
+    }
+
+    /// Whether no earlier connection has this topic subscribed.
+    fn is_first_copy(&self, index: usize, topic: usize) -> bool {
+        let key = &self.entries[index].plan.topics[topic].key;
+        let market = self.entries[index].plan.market;
+        let has = |entry: &Entry| {
+            entry.plan.market == market && entry.link.subscribed().any(|(_, other, _)| other.key == *key)
+        };
+        !self.entries[..index].iter().any(has)
+    }
+
+    fn ask_snapshot(&mut self, market: usize, instrument: InstrumentId, now: Duration) {
+        let plan = &self.markets[market].plan;
+        let first = Asked { pause: Duration::from_secs(1), ..Asked::default() };
+        let asked = self.snapshots.entry(instrument).or_insert(first);
+        if asked.under_way || now < asked.not_before {
+            return;
+        }
+        // Twice in a row for one book means that the first did not join: the pause grows, and shrinks with time.
+        let again = now < asked.not_before + 4 * asked.pause && asked.not_before > Duration::ZERO;
+        asked.pause = if again { (asked.pause * 2).min(Duration::from_secs(30)) } else { first.pause };
+        let topics = self.entries.iter().flat_map(|entry| &entry.plan.topics);
+        let symbol = topics.filter(|t| t.instrument == instrument).find_map(|topic| topic.key.split('@').next());
+        let Some(request) = symbol.and_then(|symbol| plan.dialect.snapshot(&symbol.to_ascii_uppercase())) else {
+            return;
+        };
+        asked.under_way = self.markets[market].rest.ask(Job::Snapshot(instrument, request));
+    }
+
+    /// Closes connections whose replacement is good, and forgets those that ended.
+    fn replace(&mut self, now: Duration) {
+        let done: Vec<(u64, u64)> = (self.entries.iter())
+            .filter(|entry| entry.link.state() == LinkState::Connected && self.carries(entry, now))
+            .filter_map(|entry| Some((entry.id, entry.replaces?)))
+            .collect();
+        for (new, old) in done {
+            if let Some(index) = self.entries.iter().position(|entry| entry.id == new) {
+                self.entries[index].replaces = None;
+                self.event(index, "rotated", "the new connection has taken over".into());
+            }
+            if let Some(index) = self.entries.iter().position(|entry| entry.id == old) {
+                let entry = self.entries.swap_remove(index);
+                if let Some((slot, _)) = entry.slot {
+                    let _ = self.orders.send(Order::Close(slot, 1000, "replaced"));
+                }
+            }
+        }
+        // What was to be replaced and has been lost first needs no attempts of its own.
+        let replaced: Vec<u64> = self.entries.iter().filter_map(|entry| entry.replaces).collect();
+        let gone = |entry: &Entry| entry.slot.is_none() && replaced.contains(&entry.id);
+        let lost: Vec<u64> = self.entries.iter().filter(|entry| gone(entry)).map(|entry| entry.id).collect();
+        self.entries.retain(|entry| !lost.contains(&entry.id));
+        for entry in &mut self.entries {
+            entry.replaces = entry.replaces.filter(|old| !lost.contains(old));
+        }
+    }
+
+    /// Whether a connection has brought frames for a while.
+    fn carries(&self, entry: &Entry, now: Duration) -> bool {
+        let settled = |since: Duration| now.saturating_sub(since) > Duration::from_secs(2);
+        entry.slot.is_some_and(|(slot, _)| self.board.traffic(slot).0 > entry.plan.topics.len() as u64)
+            && entry.link.subscribed().all(|(_, _, since)| settled(since))
+    }
+
+    /// Tells the account's channels at their cadence, with the age of the last push.
+    fn report_accounts(&mut self, now: Duration) {
+        let mut events = Vec::new();
+        for ((venue, channel), (status, pushed, due)) in &mut self.accounts {
+            if now < *due {
+                continue;
+            }
+            *due = now + Duration::from_secs(cadence_s(*channel));
+            status.age_ms = now.saturating_sub(*pushed).as_millis() as u64;
+            let name: &'static str = (*channel).into();
+            let rows = serde_json::to_string(&status.rows).unwrap_or_default();
+            let detail = format!("{{\"channel\":\"{name}\",\"age_ms\":{},\"rows\":{rows}}}", status.age_ms);
+            let (at_ns, connection) = (realtime_ns(), "private".to_owned());
+            events.push(SessionEvent { at_ns, venue: *venue, connection, kind: "account", detail });
+        }
+        events.into_iter().for_each(|event| self.emit(event));
+    }
+
+    fn renew_status(&mut self) {
+        let (now, now_ticks) = (self.now(), self.clock.ticks());
+        let mut status = SessionStatus { host: HostClock::read(), events: self.events.clone(), ..Default::default() };
+        for entry in &self.entries {
+            let slot = entry.slot.map(|(slot, _)| slot);
+            let (frames, bytes) = slot.map_or((0, 0), |slot| self.board.traffic(slot));
+            let heard_ms = slot.map(|slot| self.clock.between(self.board.heard(slot), now_ticks) / 1_000_000);
+            status.links.push(LinkStatus {
+                venue: self.markets[entry.plan.market].plan.venue,
+                name: name(&entry.plan),
+                state: entry.link.state(),
+                failed_attempts: entry.link.failed_attempts(),
+                heard_ms,
+                frames,
+                bytes,
+                topics: entry.plan.topics.len(),
+                connections: entry.connections,
+            });
+        }
+        for market in &self.markets {
+            status.clocks.extend(market.skew.skew().map(|skew| (market.plan.venue, skew)));
+        }
+        for ((venue, channel), (account, pushed, _)) in &self.accounts {
+            let age_ms = now.saturating_sub(*pushed).as_millis() as u64;
+            let account = AccountStatus { age_ms, ..account.clone() };
+            status.accounts.entry(*venue).or_default().insert(*channel, account);
+        }
+        if let Ok(mut shared) = self.status.lock() {
+            *shared = status;
+        }
+    }
+}
+
+fn name(plan: &LinkPlan) -> String {
+    let route: &'static str = plan.route.into();
+    if plan.copy == 0 { route.to_owned() } else { format!("{route}-{}", plan.copy + 1) }
+}
+
+fn login(plan: &MarketPlan) -> Option<String> {
+    plan.dialect.login(plan.credentials.as_ref()?, realtime_ns() / 1_000_000)
+}
+
+/// Kind and words of a note.
+fn words(note: Note) -> (&'static str, String) {
+    match note {
+        Note::Lost { reason, retry_in: Some(wait) } => ("lost", format!("{reason}; next attempt in {wait:.1?}")),
+        Note::Lost { reason, retry_in: None } => ("lost", format!("{reason}; no attempt is left")),
+        Note::Refused { code, text } => ("refused", format!("{code} {text}")),
+        Note::Dropped(key) => ("dropped", format!("{key}: the venue does not have it")),
+        Note::Unacknowledged(key) => ("unacknowledged", key),
+        Note::Silent(since) => ("silent", format!("nothing for {since:.1?}")),
+        Note::Idle(key) => ("idle", key),
+        Note::Resubscribed(key) => ("resubscribed", key),
+    }
+}

@@ -1,0 +1,3 @@
+//! x
+mod dialect;
+pub use dialect::{INVERSE, LINEAR, SPOT};

@@ -1,0 +1,178 @@
+//! A pipeline driven by live venues.
+
+mod source;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidegate_feed::session::board::Board;
+use tidegate_feed::session::desk::{self, DeskCommands, DeskHandle};
+use tidegate_feed::session::hub::Hub;
+use tidegate_feed::session::plan::{MarketPlan, SessionSettings};
+use tidegate_feed::session::status::{SessionEvent, SessionStatus};
+use tidegate_feed::transport::rest::Client;
+use tidegate_wire::clock::Clock;
+use tidegate_wire::{Instrument, Registry};
+
+pub(crate) use source::LiveSource;
+
+/// Venues to be read live.
+#[derive(Clone, Debug)]
+pub struct LivePlan {
+    /// The markets.
+    pub markets: Vec<MarketPlan>,
+    /// Times of all sessions.
+    pub settings: SessionSettings,
+    /// Where session events go, a JSON object a line.
+    pub events: Option<PathBuf>,
+    /// Where an account's positions, orders and balances go at their cadences, a JSON object a line.
+    pub accounts: Option<PathBuf>,
+}
+
+/// Why there is no live run.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// A market cannot be set up.
+    #[error("{0}")]
+    Market(String),
+    /// A venue does not tell what an instrument is.
+    #[error("{venue}: instruments: {reason}")]
+    Instruments {
+        /// Which venue.
+        venue: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// An output file cannot be made.
+    #[error("{path}: {source}")]
+    Output {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No poller.
+    #[error("the system gives no poller: {0}")]
+    Poller(std::io::Error),
+}
+
+/// Attempts to learn instruments before a run is given up.
+const ATTEMPTS: u32 = 5;
+
+/// Asks the venues for every wanted instrument that `registry` does not have yet.
+///
+/// # Errors
+/// [`LiveError::Instruments`] with the last reason, or which symbols a venue does not list.
+pub(crate) fn learn_instruments(plan: &LivePlan, registry: &mut Registry) -> Result<(), LiveError> {
+    for market in &plan.markets {
+        let wanted: Vec<String> =
+            market.symbols.iter().filter(|symbol| registry.find(market.venue, symbol).is_none()).cloned().collect();
+        let wrong = |reason: String| LiveError::Instruments { venue: market.venue.name(), reason };
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut wait = Duration::from_millis(250);
+        let mut attempt = 1;
+        let found = loop {
+            match ask(market, &wanted, plan.settings.patience) {
+                Ok(found) => break found,
+                Err(reason) if attempt >= ATTEMPTS => return Err(wrong(reason)),
+                Err(reason) => {
+                    tracing::warn!(venue = market.venue.name(), reason, "instruments could not be asked for");
+                    std::thread::sleep(wait);
+                    (attempt, wait) = (attempt + 1, wait * 2);
+                }
+            }
+        };
+        let missing: Vec<_> =
+            wanted.iter().filter(|symbol| !found.iter().any(|i| i.symbol == **symbol)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            return Err(wrong(format!("the venue does not list {}", missing.join(", "))));
+        }
+        for instrument in found {
+            registry.add(instrument).map_err(|error| wrong(error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+fn ask(market: &MarketPlan, wanted: &[String], patience: Duration) -> Result<Vec<Instrument>, String> {
+    let client = Client::new(&market.rest, market.authorities.as_deref(), patience)?;
+    let mut found: Vec<Instrument> = Vec::new();
+    for request in market.dialect.instruments(wanted) {
+        let answer = client.get(&request).map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("{}: HTTP status {}", request.path, answer.status));
+        }
+        for instrument in market.dialect.read_instruments(&answer.body, wanted)? {
+            if !found.iter().any(|known| known.symbol == instrument.symbol) {
+                found.push(instrument);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The cold side of a live run.
+pub(crate) struct Live {
+    desk: DeskHandle,
+}
+
+impl Live {
+    /// Starts the session thread; the source goes to the loop.
+    pub(crate) fn start(plan: &LivePlan, registry: &Registry, clock: Clock) -> Result<(Self, LiveSource), LiveError> {
+        let mut events = plan.events.as_ref().map(|path| lines(path)).transpose()?;
+        let mut accounts = plan.accounts.as_ref().map(|path| lines(path)).transpose()?;
+        let tell = move |event: SessionEvent| tell(&event, &mut events, &mut accounts);
+        let started = desk::start(plan.markets.clone(), plan.settings, registry, clock, tell);
+        let (desk, ends, board): (DeskHandle, _, std::sync::Arc<Board>) = started.map_err(LiveError::Market)?;
+        let hub = Hub::new(ends, board, registry.len(), clock).map_err(LiveError::Poller)?;
+        Ok((Self { desk }, LiveSource::new(hub)))
+    }
+
+    /// For operators.
+    pub(crate) fn commands(&self) -> DeskCommands {
+        self.desk.commands.clone()
+    }
+
+    /// Ends the session thread and gives where everything stood.
+    pub(crate) fn finish(self) -> SessionStatus {
+        self.desk.finish()
+    }
+}
+
+fn lines(path: &PathBuf) -> Result<BufWriter<File>, LiveError> {
+    let wrong = |source| LiveError::Output { path: path.display().to_string(), source };
+    File::create(path).map(BufWriter::new).map_err(wrong)
+}
+
+/// Writes an event where it belongs and says it in the log.
+fn tell(event: &SessionEvent, events: &mut Option<BufWriter<File>>, accounts: &mut Option<BufWriter<File>>) {
+    let SessionEvent { venue, connection, kind, detail, at_ns } = event;
+    if *kind == "account" {
+        let line = format!("{{\"at_ns\":{at_ns},\"venue\":\"{venue}\",\"push\":{detail}}}\n");
+        return write(accounts, line.as_bytes());
+    }
+    match *kind {
+        "state" | "snapshot" | "rotating" | "rotated" => {
+            tracing::info!(venue = venue.name(), connection, kind, "{detail}");
+        }
+        _ => tracing::warn!(venue = venue.name(), connection, kind, "{detail}"),
+    }
+    if let Ok(mut line) = serde_json::to_vec(event) {
+        line.push(b'\n');
+        write(events, &line);
+    }
+}
+
+/// Events are rare: each is on disk when it has been told. A disk that is full costs the file, not the session, and says
+/// so once.
+fn write(file: &mut Option<BufWriter<File>>, line: &[u8]) {
+    let Some(open) = file else { return };
+    if let Err(error) = open.write_all(line).and_then(|()| open.flush()) {
+        tracing::error!(%error, "session events can no longer be written");
+        *file = None;
+    }
+}
