@@ -18,17 +18,20 @@
 //! Outside input never stops anything here: a malformed or unknown frame is counted by [`Reason`] and skipped, a gap
 //! takes one book out of service and leaves the others alone.
 
+mod checksum;
 pub mod counters;
 pub mod discover;
+mod emit;
 mod feed;
 pub mod frame;
 mod json;
+mod ladder;
 pub mod replay;
 pub mod symbols;
 pub mod sync;
 mod tables;
 pub mod venues;
 
-pub use counters::{FeedCounters, Reason};
+pub use counters::{FeedCounters, Reason, VenueCounters};
 pub use feed::{Feed, FeedError};
-pub use frame::{FrameMeta, FrameMut, PADDING};
+pub use frame::{FrameMeta, FrameMut, Outcome, PADDING};
