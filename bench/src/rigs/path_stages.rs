@@ -11,7 +11,7 @@ use tidegate_guard::{GuardStage, Profile};
 use tidegate_market::book::Book;
 use tidegate_market::{MarketConfig, MarketStage};
 use tidegate_runtime::latency::{STAGES, Tail};
-use tidegate_wire::event::{Bar, BookQuality, Depth, EventSink, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{Bar, BookQuality, Depth, EventSink, Header, Mark, OptionMark, Quote, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink};
 use tidegate_wire::latency::{Collector, recorder};
 use tidegate_wire::relay::{RecordReader, RecordWriter};
@@ -45,6 +45,7 @@ impl EventSink for Decoded {
     fn quote(&mut self, _: &Header, _: &Quote) {}
     fn trade(&mut self, _: &Header, _: &Trade) {}
     fn mark(&mut self, _: &Header, _: &Mark) {}
+    fn option(&mut self, _: &Header, _: &OptionMark) {}
     fn bar(&mut self, _: &Header, _: &Bar) {}
     fn heartbeat(&mut self, _: &Header) {}
 }
@@ -92,6 +93,7 @@ impl EventSink for Booked {
     fn quote(&mut self, _: &Header, _: &Quote) {}
     fn trade(&mut self, _: &Header, _: &Trade) {}
     fn mark(&mut self, _: &Header, _: &Mark) {}
+    fn option(&mut self, _: &Header, _: &OptionMark) {}
     fn bar(&mut self, _: &Header, _: &Bar) {}
     fn heartbeat(&mut self, _: &Header) {}
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
+use tidegate_wire::Venue;
 
 /// Why a frame produced no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr, VariantArray)]
@@ -31,6 +32,8 @@ pub enum Reason {
     Control,
     /// A stream the engine has no use for (klines, liquidations).
     UnusedStream,
+    /// A best price of one side only: nobody can be quoted on it.
+    OneSided,
 }
 
 impl Reason {
@@ -41,7 +44,7 @@ impl Reason {
 
     /// Whether a healthy venue sends such frames (they are skipped, not errors).
     pub const fn is_harmless(self) -> bool {
-        matches!(self, Self::Control | Self::UnusedStream)
+        matches!(self, Self::Control | Self::UnusedStream | Self::OneSided)
     }
 }
 
@@ -53,6 +56,21 @@ impl From<tidegate_wire::DecimalError> for Reason {
             tidegate_wire::DecimalError::Overflow => Self::Overflow,
         }
     }
+}
+
+/// What is counted for each venue on its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct VenueCounters {
+    /// Frames skipped although a healthy venue would not send them.
+    pub decode_errors: u64,
+    /// Missing updates noticed by the sequence rule.
+    pub gaps: u64,
+    /// Books brought back to good after their first time.
+    pub resyncs: u64,
+    /// Checksums compared with the book.
+    pub checksums_verified: u64,
+    /// Of these, how many were not the book's.
+    pub checksum_failures: u64,
 }
 
 /// Counters of a feed; all from 0, all only grow.
@@ -76,6 +94,8 @@ pub struct FeedCounters {
     pub trades: u64,
     /// Mark price messages.
     pub marks: u64,
+    /// Volatility and greeks messages.
+    pub options: u64,
     /// Finished bars of the venues' own.
     pub bars: u64,
     /// Recorded order books compared with the book kept order by order.
@@ -90,6 +110,18 @@ pub struct FeedCounters {
     pub resyncs: u64,
     /// Depth frames held back for a snapshot.
     pub held_back: u64,
+    /// Depth frames dropped because the next snapshot of their stream makes them superfluous.
+    pub dropped: u64,
+    /// Depth frames of a second stream of a book that follows another one.
+    pub shadowed: u64,
+    /// Frames without levels that show that a stream lives; they are depth frames too.
+    pub keep_alives: u64,
+    /// Levels that fell out of the window a venue shows of its book, and were removed here.
+    pub trimmed: u64,
+    /// Checksums compared with the book.
+    pub checksums_verified: u64,
+    /// Of these, how many were not the book's: each took a book out of service.
+    pub checksum_failures: u64,
     /// Depth frames older than the book: repeated, or before the snapshot.
     pub outdated: u64,
     /// Snapshots older than the frames held back for them.
@@ -98,18 +130,34 @@ pub struct FeedCounters {
     pub snapshots_unneeded: u64,
     /// Held-back frames thrown away because the buffer was full.
     pub held_back_overflow: u64,
+    /// Times that a book began or ceased to need a snapshot: as long as it stays, the set of these books does.
+    pub waiting_changes: u64,
     /// Jumps in contiguous trade ids.
     pub trade_id_gaps: u64,
     /// Frames of a scanned kind that simd-json had to read: a venue's schema change shows here.
     pub scanner_fallbacks: u64,
     /// Frames that produced no event, by [`Reason`].
     pub skipped: [u64; Reason::VARIANTS.len()],
+    /// The same by venue, in the order of [`Venue::ALL`], as far as venues differ in it.
+    pub venues: [VenueCounters; Venue::ALL.len()],
 }
 
 impl FeedCounters {
     /// Frames skipped although a healthy venue would not send them.
     pub fn decode_errors(&self) -> u64 {
         Reason::VARIANTS.iter().filter(|r| !r.is_harmless()).map(|r| self.skipped[*r as usize]).sum()
+    }
+
+    /// A frame of a venue was skipped.
+    #[inline]
+    pub(crate) fn skip(&mut self, venue: Venue, reason: Reason) {
+        self.skipped[reason as usize] += 1;
+        self.venues[venue as usize].decode_errors += u64::from(!reason.is_harmless());
+    }
+
+    /// Venues with what was counted for them.
+    pub fn by_venue(&self) -> impl Iterator<Item = (Venue, &VenueCounters)> {
+        Venue::ALL.into_iter().zip(&self.venues)
     }
 
     /// Reasons that occurred, with their counts.

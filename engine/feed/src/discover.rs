@@ -12,16 +12,16 @@ use tidegate_wire::{InstrumentId, Price, Registry, Venue};
 use crate::frame::{FrameMut, PADDING};
 use crate::replay::{CaptureReader, Captured, Format, ReplayError, SourceSpec};
 use crate::tables;
-use crate::venues::binance::{Survey, Surveyor};
+use crate::venues::survey::{Survey, Surveyor, Surveys};
 
 /// A capture with what it holds.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The file.
     pub spec: SourceSpec,
-    /// Its market.
+    /// Its market, or the first of several whose connections it holds: each of their frames says which it is of.
     pub venue: Venue,
-    /// Its instruments by symbol.
+    /// Its instruments of that market by symbol.
     pub instruments: BTreeMap<String, InstrumentId>,
     /// Its instrument if there is only one: whose an unnamed snapshot is. Else [`InstrumentId::NONE`].
     pub only: InstrumentId,
@@ -71,11 +71,13 @@ pub enum DiscoverError {
 /// See [`DiscoverError`]. A damaged file is no error here: what can be read of it is used.
 pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discovery, DiscoverError> {
     let mut surveys = Vec::with_capacity(specs.len());
-    let mut markets: BTreeMap<Venue, Survey> = BTreeMap::new();
+    let mut markets = Surveys::new();
     for spec in specs {
-        let (survey, venue, rows) = survey(spec)?;
-        markets.entry(venue).or_default().merge(&survey);
-        surveys.push((spec, survey, venue, rows));
+        let (found, venue, rows) = survey(spec)?;
+        for (venue, survey) in &found {
+            markets.entry(*venue).or_default().merge(survey);
+        }
+        surveys.push((spec, found, venue, rows));
     }
     for (venue, survey) in &markets {
         for instrument in survey.instruments(*venue) {
@@ -91,7 +93,7 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discove
         prices.extend(price.map(|price| (id, price)));
     }
     let mut sources: Vec<_> =
-        surveys.iter().map(|(spec, survey, venue, _)| source(spec, survey, *venue, registry)).collect();
+        surveys.iter().map(|(spec, found, venue, _)| source(spec, &found[venue], *venue, registry)).collect();
     let rows: Vec<_> = surveys.into_iter().map(|(.., rows)| rows).collect();
     place_openings(&mut sources, &rows)?;
     Ok(Discovery { sources, prices })
@@ -143,8 +145,9 @@ fn source(spec: &SourceSpec, survey: &Survey, venue: Venue, registry: &Registry)
     Source { spec: spec.clone(), venue, instruments, only: only.unwrap_or(InstrumentId::NONE), begin_ns: None }
 }
 
-fn survey(spec: &SourceSpec) -> Result<(Survey, Venue, Rows), DiscoverError> {
+fn survey(spec: &SourceSpec) -> Result<(Surveys, Venue, Rows), DiscoverError> {
     let mut reader = CaptureReader::open(spec)?;
+    let mut surveys = Surveys::new();
     let (mut captured, mut survey, mut surveyor) = (Captured::default(), Survey::default(), Surveyor::default());
     let format = reader.format();
     let mut rows = Rows { format: Some(format), ..Rows::default() };
@@ -165,10 +168,15 @@ fn survey(spec: &SourceSpec) -> Result<(Survey, Venue, Rows), DiscoverError> {
         let length = captured.bytes.len();
         captured.bytes.resize(length + PADDING, 0);
         if let Some(mut frame) = FrameMut::new(&mut captured.bytes, length) {
-            let symbol = (!captured.symbol.is_empty()).then_some(&*captured.symbol);
-            surveyor.see(&mut frame, symbol, &mut survey);
+            let told = captured.venue.or(reader.venue());
+            if !told.is_some_and(|venue| surveyor.see_of(venue, &mut frame, &mut surveys)) {
+                let symbol = (!captured.symbol.is_empty()).then_some(&*captured.symbol);
+                surveyor.see(&mut frame, symbol, &mut survey);
+            }
         }
     }
-    let venue = reader.venue().or(survey.venue());
-    venue.map(|venue| (survey, venue, rows)).ok_or_else(|| DiscoverError::NoVenue(spec.path.display().to_string()))
+    let venue = surveys.keys().next().copied().or(reader.venue()).or(survey.venue());
+    let venue = venue.ok_or_else(|| DiscoverError::NoVenue(spec.path.display().to_string()))?;
+    surveys.entry(venue).or_default().merge(&survey);
+    Ok((surveys, venue, rows))
 }

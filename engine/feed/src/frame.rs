@@ -54,6 +54,17 @@ impl<'a> FrameMut<'a> {
     }
 }
 
+/// What a frame was: whoever runs the connection answers for control frames and counts on market frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Market data of an instrument (the first of several), read and judged.
+    Market(tidegate_wire::InstrumentId),
+    /// An acknowledgement, an error, a heartbeat or another answer: for the session.
+    Control,
+    /// Not used, for this reason.
+    Skipped(crate::Reason),
+}
+
 /// What the transport knows of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameMeta {

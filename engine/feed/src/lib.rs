@@ -19,11 +19,14 @@
 //! takes one book out of service and leaves the others alone.
 
 pub mod capture;
+mod checksum;
 pub mod counters;
 pub mod discover;
+mod emit;
 mod feed;
 pub mod frame;
 mod json;
+mod ladder;
 pub mod replay;
 pub mod session;
 pub mod symbols;
@@ -32,6 +35,6 @@ mod tables;
 pub mod transport;
 pub mod venues;
 
-pub use counters::{FeedCounters, Reason};
+pub use counters::{FeedCounters, Reason, VenueCounters};
 pub use feed::{Feed, FeedError};
-pub use frame::{FrameMeta, FrameMut, PADDING};
+pub use frame::{FrameMeta, FrameMut, Outcome, PADDING};

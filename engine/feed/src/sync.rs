@@ -12,6 +12,10 @@
 //! While waiting, frames are held back; a snapshot older than all of them is refused and they stay held, because a
 //! fresher one is on its way and throwing them away would make the wait endless. Everything is sized at construction.
 
+mod stream;
+
+pub use stream::{Previous, StreamIds, StreamRule, StreamSync, StreamVerdict};
+
 use tidegate_wire::Level;
 use tidegate_wire::event::{Depth, DepthIds};
 

@@ -9,7 +9,7 @@ use common::frames::registry;
 use common::meta;
 use tidegate_feed::{Feed, FrameMeta, FrameMut, PADDING};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{Bar, Depth, EventSink, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{Bar, Depth, EventSink, Header, Mark, OptionMark, Quote, Status, Trade};
 use tidegate_wire::{InstrumentId, Venue};
 
 /// Counts what this thread asks of the system's allocator.
@@ -71,6 +71,10 @@ impl EventSink for Sum {
     }
     fn mark(&mut self, _: &Header, mark: &Mark) {
         self.0 += mark.mark;
+        self.1 += 1;
+    }
+    fn option(&mut self, _: &Header, option: &OptionMark) {
+        self.0 += option.mark_iv;
         self.1 += 1;
     }
     fn bar(&mut self, _: &Header, bar: &Bar) {

@@ -3,7 +3,7 @@
 use tidegate_feed::sync::{Rule, SnapshotVerdict, State, Synchroniser, Verdict};
 use tidegate_feed::{Feed, FrameMeta, FrameMut, PADDING};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{Bar, Depth, DepthIds, EventSink, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{Bar, Depth, DepthIds, EventSink, Header, Mark, OptionMark, Quote, Status, Trade};
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Scale, Venue};
 
@@ -16,6 +16,7 @@ impl EventSink for Beats {
     fn quote(&mut self, _: &Header, _: &Quote) {}
     fn trade(&mut self, _: &Header, _: &Trade) {}
     fn mark(&mut self, _: &Header, _: &Mark) {}
+    fn option(&mut self, _: &Header, _: &OptionMark) {}
     fn bar(&mut self, _: &Header, _: &Bar) {}
     fn status(&mut self, _: &Header, _: &Status) {}
     fn heartbeat(&mut self, header: &Header) {

@@ -6,7 +6,7 @@ use common::differential::{Reading, differential};
 use common::frames::{golden, registry};
 use tidegate_feed::Reason;
 use tidegate_feed::venues::binance::Decoder;
-use tidegate_feed::venues::{Body, Message};
+use tidegate_feed::venues::{Batch, Body, Decode, Message};
 use tidegate_wire::event::{DepthIds, Level, Mark, Quote, Trade};
 use tidegate_wire::{InstrumentId, Price, Qty, Venue};
 
@@ -30,7 +30,8 @@ fn levels(pairs: &[(i64, i64)]) -> Vec<Level> {
 
 /// A message with its levels.
 fn reading(instrument: InstrumentId, venue_ns: i64, body: Body) -> Reading {
-    Reading { message: Message { instrument, venue_ns, body }, bids: Vec::new(), asks: Vec::new() }
+    let message = Message { instrument, venue_ns, body };
+    Reading { message, bids: Vec::new(), asks: Vec::new(), batch: Batch::default() }
 }
 
 fn depth(id: InstrumentId, venue_ns: i64, body: Body, bids: &[(i64, i64)], asks: &[(i64, i64)]) -> Reading {
@@ -144,7 +145,7 @@ fn the_scanner_reads_what_it_is_made_for() {
             let mut buffer = form.clone().into_bytes();
             buffer.resize(form.len() + tidegate_feed::PADDING, 0);
             let frame = tidegate_feed::FrameMut::new(&mut buffer, form.len()).expect("padding");
-            assert_eq!(decoder.scan(&frame).is_some(), scanned, "{}", golden.name);
+            assert_eq!(decoder.scan(&frame, true).is_some(), scanned, "{}", golden.name);
         }
     }
 }

@@ -8,6 +8,7 @@ use common::differential::differential;
 use common::{each_frame, replay, spec};
 use tidegate_feed::discover::discover;
 use tidegate_feed::venues::Body;
+use tidegate_feed::venues::Decode;
 use tidegate_feed::venues::binance::Decoder;
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::{InstrumentId, Registry, Venue};

@@ -4,8 +4,8 @@ mod common;
 
 use common::{Book, Rig, Side, apply, each_frame, meta, spec};
 use tidegate_feed::discover::discover;
-use tidegate_feed::venues::Body;
 use tidegate_feed::venues::binance::Decoder;
+use tidegate_feed::venues::{Body, Decode};
 use tidegate_feed::{FrameMeta, FrameMut, PADDING};
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::{Instrument, InstrumentId, Registry, Venue};

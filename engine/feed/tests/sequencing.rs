@@ -270,6 +270,7 @@ impl tidegate_wire::event::EventSink for Flags {
     fn quote(&mut self, _: &tidegate_wire::Header, _: &tidegate_wire::event::Quote) {}
     fn trade(&mut self, _: &tidegate_wire::Header, _: &tidegate_wire::event::Trade) {}
     fn mark(&mut self, _: &tidegate_wire::Header, _: &tidegate_wire::event::Mark) {}
+    fn option(&mut self, _: &tidegate_wire::Header, _: &tidegate_wire::event::OptionMark) {}
     fn bar(&mut self, _: &tidegate_wire::Header, _: &tidegate_wire::event::Bar) {}
     fn status(&mut self, _: &tidegate_wire::Header, _: &tidegate_wire::event::Status) {}
     fn heartbeat(&mut self, _: &tidegate_wire::Header) {}

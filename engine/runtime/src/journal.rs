@@ -30,6 +30,9 @@ pub(crate) fn status(names: &Names, header: &Header, status: &Status) {
         BookQuality::Crossed => {
             warn!(%at, frame, book, "corrupt: crossed, or a price off the grid; out of service until a snapshot");
         }
+        BookQuality::Mismatched => {
+            warn!(%at, frame, book, "checksum: the book is not the venue's; out of service until a snapshot");
+        }
         BookQuality::Stale => warn!(%at, frame, book, "stale: no depth frame for longer than the profile allows"),
         BookQuality::Building if header.flags & FLAG_SESSION != 0 => {
             info!(%at, frame, book, "session: the stream goes on after a break, the book begins anew");

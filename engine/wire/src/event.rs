@@ -14,6 +14,7 @@
 //! | [`RecordKind::Heartbeat`] | none | |
 //! | [`RecordKind::Features`] | [`crate::feature::FeatureBody`] | |
 //! | [`RecordKind::Bar`] | [`Bar`] | |
+//! | [`RecordKind::Option`] | [`OptionMark`] | |
 //! | [`RecordKind::Decision`] | [`crate::decision::Decision`] | |
 //!
 //! A depth frame with more levels than one record holds travels as several records ("parts"), the first flagged
@@ -65,6 +66,8 @@ pub enum RecordKind {
     Minute = 12,
     /// An operator's command.
     Operated = 13,
+    /// Volatilities and greeks of an option.
+    Option = 14,
 }
 
 /// First part of a depth frame.
@@ -189,6 +192,57 @@ pub struct Mark {
     pub next_funding_ns: i64,
 }
 
+/// What a venue says of an option: its mark, its volatilities and its greeks.
+///
+/// Prices and open interest are times `10^MARK_DECIMALS`, volatilities and greeks times `10^RATE_DECIMALS`. Any of them
+/// is [`Self::NOT_TOLD`] where the venue does not send it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct OptionMark {
+    /// Mark price, in the option's own currency (coin for inverse options).
+    pub mark: i64,
+    /// Price of the future or index that the option is priced against.
+    pub underlying: i64,
+    /// Volatility of the mark price, a fraction a year (1.2 is 120 %).
+    pub mark_iv: i64,
+    /// Volatility of the best bid, a fraction a year; 0 where nobody bids.
+    pub bid_iv: i64,
+    /// Volatility of the best ask, a fraction a year; 0 where nobody offers.
+    pub ask_iv: i64,
+    /// Change of the option's price with the underlying's.
+    pub delta: i64,
+    /// Change of delta with the underlying's price.
+    pub gamma: i64,
+    /// Change of the option's price with volatility, a percentage point.
+    pub vega: i64,
+    /// Change of the option's price with time, a day.
+    pub theta: i64,
+    /// Change of the option's price with the interest rate, a percentage point.
+    pub rho: i64,
+    /// Open contracts, in the unit of the venue's quantities.
+    pub open_interest: i64,
+}
+
+impl OptionMark {
+    /// The absent value of any member.
+    pub const NOT_TOLD: i64 = i64::MIN;
+
+    /// Nothing known.
+    pub const UNKNOWN: Self = Self {
+        mark: Self::NOT_TOLD,
+        underlying: Self::NOT_TOLD,
+        mark_iv: Self::NOT_TOLD,
+        bid_iv: Self::NOT_TOLD,
+        ask_iv: Self::NOT_TOLD,
+        delta: Self::NOT_TOLD,
+        gamma: Self::NOT_TOLD,
+        vega: Self::NOT_TOLD,
+        theta: Self::NOT_TOLD,
+        rho: Self::NOT_TOLD,
+        open_interest: Self::NOT_TOLD,
+    };
+}
+
 /// A finished bar as the venue publishes it. Its event time is its end: nothing of it is known earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
@@ -237,6 +291,8 @@ pub enum BookQuality {
     Stale = 3,
     /// Best bid at or above best ask, or a price off the grid: corrupt until a snapshot.
     Crossed = 4,
+    /// The venue's checksum is not that of the book: levels are wrong until a snapshot, though no update is missing.
+    Mismatched = 5,
 }
 
 impl BookQuality {
@@ -283,6 +339,8 @@ pub trait EventSink {
     fn trade(&mut self, header: &Header, trade: &Trade);
     /// Mark price and funding.
     fn mark(&mut self, header: &Header, mark: &Mark);
+    /// Volatilities and greeks of an option.
+    fn option(&mut self, header: &Header, option: &OptionMark);
     /// A finished bar of the venue's own; no bar is made up from trades here.
     fn bar(&mut self, header: &Header, bar: &Bar);
     /// A book's quality changed in the feed.
@@ -307,5 +365,6 @@ const _: () = {
     assert!(size_of::<Trade>() == 32);
     assert!(size_of::<Mark>() == 32);
     assert!(size_of::<Bar>() == 72);
+    assert!(size_of::<OptionMark>() == 88);
     assert!(size_of::<Status>() == 24);
 };

@@ -11,8 +11,8 @@ use crate::advice::{Adjustment, Operated};
 use crate::decimal::{Price, Qty};
 use crate::decision::{Decision, DecisionSink};
 use crate::event::{
-    Bar, Depth, DepthIds, EventSink, FLAG_FIRST, FLAG_LAST, HEADER_WORDS, Header, Level, Mark, Quote, RecordKind,
-    Status, Trade,
+    Bar, Depth, DepthIds, EventSink, FLAG_FIRST, FLAG_LAST, HEADER_WORDS, Header, Level, Mark, OptionMark, Quote,
+    RecordKind, Status, Trade,
 };
 use crate::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody};
 use crate::instrument::InstrumentId;
@@ -128,6 +128,10 @@ impl EventSink for RecordWriter {
 
     fn mark(&mut self, header: &Header, mark: &Mark) {
         self.record(RecordKind::Mark, header, mark);
+    }
+
+    fn option(&mut self, header: &Header, option: &OptionMark) {
+        self.record(RecordKind::Option, header, option);
     }
 
     fn bar(&mut self, header: &Header, bar: &Bar) {
@@ -267,6 +271,7 @@ impl RecordReader {
             }
             Some(RecordKind::Mark) => sink.mark(&header, &read(body)),
             Some(RecordKind::Bar) => sink.bar(&header, &read(body)),
+            Some(RecordKind::Option) => sink.option(&header, &read(body)),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
             Some(
@@ -362,6 +367,9 @@ mod tests {
         fn mark(&mut self, header: &Header, mark: &Mark) {
             self.0.push(format!("{} m{}", header.frame, mark.mark));
         }
+        fn option(&mut self, header: &Header, option: &OptionMark) {
+            self.0.push(format!("{} o{option:?}", header.frame));
+        }
         fn bar(&mut self, header: &Header, bar: &Bar) {
             self.0.push(format!("{} b{bar:?}", header.frame));
         }
@@ -395,6 +403,8 @@ mod tests {
                 let (high, bought) = (Price::from_raw(frame as i64), Bar::NOT_TOLD);
                 let bar = Bar { start_ns: 60, end_ns: 120, high, bought, trades: Bar::NOT_COUNTED, ..Bar::default() };
                 sink(&mut |w| w.bar(&header, &bar), &mut |l| l.bar(&header, &bar));
+                let option = OptionMark { mark: frame as i64, rho: -7, ..OptionMark::UNKNOWN };
+                sink(&mut |w| w.option(&header, &option), &mut |l| l.option(&header, &option));
                 sink(&mut |w| EventSink::heartbeat(w, &header), &mut |l| l.heartbeat(&header));
             }
         };
@@ -408,7 +418,7 @@ mod tests {
             while reader.poll_event(&mut relayed) {}
         });
         assert_eq!(direct.0, relayed.0);
-        assert_eq!((direct.0.len(), reader.foreign(), writer.full()), (40, 0, 0));
+        assert_eq!((direct.0.len(), reader.foreign(), writer.full()), (48, 0, 0));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use arrow_schema::DataType;
 use tidegate_market::MarketStage;
 use tidegate_market::bars::schema::{BAR_FEATURES, bars_schema_hash_hex};
 use tidegate_market::bars::{BarBuilder, BarRule, BarVector, Finished, MINUTE_NS, MinuteBar, Origin};
-use tidegate_wire::event::{Bar, Depth, EventSink, FLAG_SELL, Header, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{Bar, Depth, EventSink, FLAG_SELL, Header, Mark, OptionMark, Quote, Status, Trade};
 use tidegate_wire::{InstrumentId, Registry};
 
 use crate::graph_file::FeatureFiles;
@@ -193,6 +193,11 @@ impl EventSink for BarTee {
     fn mark(&mut self, header: &Header, mark: &Mark) {
         self.advance(header);
         self.stage.mark(header, mark);
+    }
+
+    fn option(&mut self, header: &Header, option: &OptionMark) {
+        self.advance(header);
+        self.stage.option(header, option);
     }
 
     fn bar(&mut self, header: &Header, bar: &Bar) {

@@ -67,6 +67,8 @@ pub struct Captured {
     pub bytes: Vec<u8>,
     /// Symbol of the request it answers, or of the table; empty for a stream frame.
     pub symbol: String,
+    /// Market of the connection it came over, where the recording names the connection's address.
+    pub venue: Option<Venue>,
 }
 
 /// Reads one capture.
@@ -81,6 +83,10 @@ pub struct CaptureReader {
     /// A line that was read to find the format or the end of a frame, and not yet handed out.
     pub(super) pending: bool,
     pub(super) venue: Option<Venue>,
+    /// Whether the user said so: then it holds for every connection.
+    said: bool,
+    /// Connections of a recording, by the name it gives them, with the market that their address tells.
+    connections: Vec<(String, Option<Venue>)>,
     /// Symbol of a table whose rows do not name it.
     pub(super) symbol: String,
     /// Receive time of the last row, ns since the epoch; 0 before the first.
@@ -126,6 +132,8 @@ impl CaptureReader {
             line: 0,
             pending: true,
             venue: spec.venue,
+            said: spec.venue.is_some(),
+            connections: Vec::new(),
             symbol: String::new(),
             last_ns: 0,
             bad_lines: 0,
@@ -207,11 +215,15 @@ impl CaptureReader {
             }
             captured.line = self.line;
             captured.symbol.clear();
+            captured.venue = None;
             let outcome = match self.format {
                 Format::Stamped => read_stamped(&self.buffer, captured),
                 Format::CryptofeedText => read_text(&self.buffer, captured, &mut self.venue),
-                _ => read_json(&self.buffer, captured, &mut self.venue),
+                _ => read_json(&self.buffer, captured, &mut self.venue, &mut self.connections),
             };
+            if self.said {
+                captured.venue = self.venue;
+            }
             match outcome {
                 Outcome::Frame => return Ok(true),
                 Outcome::Unused => self.unused_lines += 1,
@@ -320,13 +332,31 @@ struct JsonLine<'a> {
     data: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow, default, alias = "addr")]
     url: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default)]
+    conn: Option<std::borrow::Cow<'a, str>>,
 }
 
-fn read_json(line: &[u8], captured: &mut Captured, venue: &mut Option<Venue>) -> Outcome {
+/// Most connections of one recording whose address is remembered.
+const CONNECTIONS: usize = 4096;
+
+fn read_json(
+    line: &[u8],
+    captured: &mut Captured,
+    venue: &mut Option<Venue>,
+    connections: &mut Vec<(String, Option<Venue>)>,
+) -> Outcome {
     let Ok(line) = serde_json::from_slice::<JsonLine<'_>>(line) else { return Outcome::Bad };
+    let known = line.conn.as_ref().and_then(|conn| connections.iter().position(|(name, _)| name == conn));
     if let Some(url) = &line.url {
-        *venue = venue.or_else(|| venue_of_url(url));
+        let told = venue_of_url(url);
+        *venue = venue.or(told);
+        match (&line.conn, known) {
+            (_, Some(known)) => connections[known].1 = told,
+            (Some(conn), None) if connections.len() < CONNECTIONS => connections.push((conn.to_string(), told)),
+            _ => {}
+        }
     }
+    captured.venue = known.and_then(|known| connections[known].1);
     let symbol = match &*line.t {
         "recv" => "",
         "http" => match line.url.as_deref().and_then(depth_request) {
@@ -350,11 +380,22 @@ fn depth_request(url: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix("symbol="))
 }
 
-/// Binance's market by host.
+/// A venue's market by address: by host, and by path where one host serves several markets.
 fn venue_of_url(url: &str) -> Option<Venue> {
-    let host = url.split("://").nth(1)?.split(['/', ':', '?']).next()?;
+    let address = url.split("://").nth(1)?;
+    let host = address.split(['/', ':', '?']).next()?;
+    let path = &address[host.len()..];
+    let of = |domains: &[&str]| domains.iter().any(|domain| host.ends_with(domain));
     match host {
-        _ if !host.ends_with(".binance.com") && !host.ends_with(".binance.us") => None,
+        _ if of(&[".okx.com", ".okex.com"]) => Some(Venue::Okx),
+        _ if of(&[".deribit.com"]) => Some(Venue::Deribit),
+        // Frames say which of Bitget's markets they are of.
+        _ if of(&[".bitget.com"]) && path.contains("spot") => Some(Venue::BitgetSpot),
+        _ if of(&[".bitget.com"]) => Some(Venue::BitgetUsdt),
+        _ if of(&[".bybit.com", ".bytick.com"]) && path.contains("spot") => Some(Venue::BybitSpot),
+        _ if of(&[".bybit.com", ".bytick.com"]) && path.contains("inverse") => Some(Venue::BybitInverse),
+        _ if of(&[".bybit.com", ".bytick.com"]) => Some(Venue::Bybit),
+        _ if !of(&[".binance.com", ".binance.us"]) => None,
         _ if host.starts_with("fstream") || host.starts_with("fapi") => Some(Venue::BinanceUsdm),
         _ if host.starts_with("dstream") || host.starts_with("dapi") => Some(Venue::BinanceCoinm),
         _ => Some(Venue::BinanceSpot),
@@ -387,6 +428,13 @@ mod tests {
             ("wss://stream.binance.us:9443/stream", Some(Venue::BinanceSpot)),
             ("https://fapi.binance.com/fapi/v1/depth", Some(Venue::BinanceUsdm)),
             ("wss://dstream.binance.com/stream", Some(Venue::BinanceCoinm)),
+            ("wss://ws.okx.com:8443/ws/v5/public", Some(Venue::Okx)),
+            ("wss://stream.bybit.com/v5/public/linear", Some(Venue::Bybit)),
+            ("wss://stream.bybit.com/v5/public/spot", Some(Venue::BybitSpot)),
+            ("wss://stream.bybit.com/v5/public/inverse", Some(Venue::BybitInverse)),
+            ("wss://ws.bitget.com/spot/v1/stream", Some(Venue::BitgetSpot)),
+            ("wss://ws.bitget.com/v2/ws/public", Some(Venue::BitgetUsdt)),
+            ("wss://www.deribit.com/ws/api/v2", Some(Venue::Deribit)),
             ("wss://www.bitmex.com/realtime", None),
             ("nonsense", None),
         ] {

@@ -239,7 +239,8 @@ fn merge(heads: &mut [Head<'_>], blocks: &Sender<Block>, returned: &Receiver<Blo
     let mut block = Block::default();
     while let Some(head) = heads.iter_mut().filter(|head| head.alive).min_by_key(|head| head.captured.recv_ns) {
         let hint = head.hint();
-        block.push(&head.captured, (head.source.venue, head.number, head.report.format), hint);
+        let venue = head.captured.venue.unwrap_or(head.source.venue);
+        block.push(&head.captured, (venue, head.number, head.report.format), hint);
         head.report.frames += 1;
         head.advance();
         if block.bytes.len() >= BLOCK_BYTES {

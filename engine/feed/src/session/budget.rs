@@ -59,8 +59,7 @@ mod tests {
         for (count, seconds) in [(5, 1), (10, 1), (240, 3600), (3, 1), (300, 300)] {
             let mut budget = Budget::new(Rate::new(count, seconds));
             let step = Duration::from_secs(seconds) / (count * 4);
-            let taken: Vec<_> =
-                (0..count * 20).map(|i| step * i).filter(|now| budget.take(*now).is_ok()).collect();
+            let taken: Vec<_> = (0..count * 20).map(|i| step * i).filter(|now| budget.take(*now).is_ok()).collect();
             assert!(taken.len() > 1);
             for (i, from) in taken.iter().enumerate() {
                 let window = taken[i..].iter().take_while(|at| **at - *from < Duration::from_secs(seconds)).count();

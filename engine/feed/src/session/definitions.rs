@@ -22,13 +22,7 @@ pub fn step(text: &str) -> Result<(Scale, i64), String> {
 ///
 /// # Errors
 /// Which step is wrong.
-pub fn instrument(
-    venue: Venue,
-    symbol: &str,
-    tick: &str,
-    lot: &str,
-    contract: Contract,
-) -> Result<Instrument, String> {
+pub fn instrument(venue: Venue, symbol: &str, tick: &str, lot: &str, contract: Contract) -> Result<Instrument, String> {
     let wrong = |what: &str, reason: String| format!("{symbol}: {what} is {reason}");
     let (price_scale, tick) = step(tick).map_err(|reason| wrong("tick", reason))?;
     let (qty_scale, lot) = step(lot).map_err(|reason| wrong("lot", reason))?;

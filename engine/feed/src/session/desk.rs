@@ -193,12 +193,7 @@ pub fn start(
     Ok((DeskHandle { thread, stop, status, commands }, ends, board))
 }
 
-fn market(
-    index: usize,
-    plan: MarketPlan,
-    settings: &SessionSettings,
-    outbox: &Sender<Cold>,
-) -> Result<Market, String> {
+fn market(index: usize, plan: MarketPlan, settings: &SessionSettings, outbox: &Sender<Cold>) -> Result<Market, String> {
     let wrong = |reason: String| format!("{}: {reason}", plan.venue);
     let _: Address = plan.stream.parse().map_err(wrong)?;
     let dial = DialOptions {
@@ -389,7 +384,11 @@ impl Desk {
                     self.event(index, "state", name.into());
                 }
                 (Act::Rotate, _) => {
-                    self.event(index, "rotating", "another connection takes over before the venue cuts this one".into());
+                    self.event(
+                        index,
+                        "rotating",
+                        "another connection takes over before the venue cuts this one".into(),
+                    );
                     let (plan, id) = (self.entries[index].plan.clone(), self.entries[index].id);
                     self.add(plan, Some(id));
                 }

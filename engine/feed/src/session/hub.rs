@@ -17,8 +17,7 @@ use tidegate_wire::{InstrumentId, Venue};
 
 use super::board::{Board, SLOTS};
 use crate::Feed;
-use crate::feed::Outcome;
-use crate::frame::{FrameMeta, FrameMut, PADDING};
+use crate::frame::{FrameMeta, FrameMut, Outcome, PADDING};
 use crate::transport::websocket::Kind;
 use crate::transport::{Connection, Ended, Read};
 

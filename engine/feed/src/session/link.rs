@@ -300,13 +300,7 @@ impl Link {
         self.send_queued(now);
     }
 
-    fn refused(
-        &mut self,
-        now: Duration,
-        about: Option<Acked>,
-        remedy: Remedy,
-        login: impl FnOnce() -> Option<String>,
-    ) {
+    fn refused(&mut self, now: Duration, about: Option<Acked>, remedy: Remedy, login: impl FnOnce() -> Option<String>) {
         match remedy {
             Remedy::Ignore => {}
             Remedy::Reconnect => self.close(1000, "reconnecting"),

@@ -19,6 +19,8 @@ pub(crate) mod names;
 pub(crate) mod stamps;
 pub(crate) mod survey;
 
+pub(crate) use fields::rounded;
+
 use tidegate_wire::event::{Bar, DepthIds};
 use tidegate_wire::{InstrumentId, Registry};
 
@@ -84,8 +86,8 @@ impl Decoder {
     }
 
     /// Levels of the depth message decoded last.
-    pub(crate) const fn levels(&self) -> &Levels {
-        &self.levels
+    pub(crate) const fn levels_mut(&mut self) -> &mut Levels {
+        &mut self.levels
     }
 
     /// Reads one row, or the rows of one frame.

@@ -3,7 +3,7 @@
 use crate::replay::Format;
 use crate::tables::bitstamp;
 use crate::tables::fields::{DECIMALS, columns, rounded};
-use crate::venues::binance::Survey;
+use crate::venues::survey::Survey;
 
 /// Adds the rows of one frame; what cannot be read is counted when it is replayed.
 pub(crate) fn see(format: Format, symbol: &str, rows: &[u8], survey: &mut Survey) {

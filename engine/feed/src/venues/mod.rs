@@ -5,9 +5,17 @@ pub mod bitget;
 pub mod bybit;
 pub mod deribit;
 pub mod okx;
+pub(crate) mod sight;
+pub mod survey;
+pub(crate) mod tape;
 
-use tidegate_wire::event::{DepthIds, Mark, Quote, Trade};
-use tidegate_wire::{InstrumentId, Level};
+use tidegate_wire::event::{DepthIds, Mark, OptionMark, Quote, Trade};
+use tidegate_wire::{InstrumentId, Level, Price, Qty, Registry};
+
+use crate::checksum::Text;
+use crate::counters::Reason;
+use crate::frame::FrameMut;
+use crate::sync::StreamIds;
 
 /// Most levels a side that one frame may carry; Binance sends up to 5,000 in a snapshot.
 pub const LEVELS_MAX: usize = 8192;
@@ -17,8 +25,10 @@ pub const LEVELS_MAX: usize = 8192;
 pub enum Body {
     /// Changed levels.
     Delta(DepthIds),
-    /// A book anew.
+    /// A book anew, fetched beside the stream: it must be joined to it.
     Snapshot(DepthIds),
+    /// Levels of a stream that brings its own snapshots.
+    Stream(StreamFrame),
     /// Best bid and ask.
     Quote(Quote),
     /// A trade; `sell` when the aggressor sold. `raw` when trade ids are contiguous.
@@ -32,6 +42,29 @@ pub enum Body {
     },
     /// Mark price and funding.
     Mark(Mark),
+    /// Several messages, or one that is large: they lie in the decoder's [`Batch`].
+    Batch,
+}
+
+/// A depth frame of a stream that brings its own snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct StreamFrame {
+    /// Whether it is a book anew; else changed levels.
+    pub whole: bool,
+    /// How it is numbered.
+    pub ids: StreamIds,
+    /// Checksum of the book after it; 0 where the venue sends none.
+    pub checksum: i32,
+    /// Levels a side that the stream shows: what falls out of that window is not known any more. 0 where it shows all,
+    /// or says when a level leaves.
+    pub window: u16,
+}
+
+impl StreamFrame {
+    /// A depth frame of a venue without checksums and windows.
+    pub(crate) const fn new(whole: bool, ids: StreamIds) -> Self {
+        Self { whole, ids, checksum: 0, window: 0 }
+    }
 }
 
 /// A decoded frame.
@@ -52,19 +85,54 @@ pub struct Levels {
     pub(crate) asks: Box<[Level]>,
     pub(crate) bid_count: usize,
     pub(crate) ask_count: usize,
+    /// The levels as texts, for venues with checksums; else empty.
+    pub(crate) bid_texts: Box<[Text]>,
+    pub(crate) ask_texts: Box<[Text]>,
 }
 
 impl Default for Levels {
     fn default() -> Self {
         let side = || vec![Level::default(); LEVELS_MAX].into_boxed_slice();
-        Self { bids: side(), asks: side(), bid_count: 0, ask_count: 0 }
+        Self { bids: side(), asks: side(), ..Self::empty() }
     }
 }
 
 impl Levels {
     /// Without room, for sources that are no hot path: it grows as it is set.
     pub(crate) fn empty() -> Self {
-        Self { bids: Box::default(), asks: Box::default(), bid_count: 0, ask_count: 0 }
+        Self {
+            bids: Box::default(),
+            asks: Box::default(),
+            bid_count: 0,
+            ask_count: 0,
+            bid_texts: Box::default(),
+            ask_texts: Box::default(),
+        }
+    }
+
+    /// With room for the texts of all levels.
+    pub(crate) fn with_texts() -> Self {
+        let side = || vec![Text::EMPTY; LEVELS_MAX].into_boxed_slice();
+        Self { bid_texts: side(), ask_texts: side(), ..Self::default() }
+    }
+
+    /// Texts of the levels, bids and asks; empty where none are kept.
+    pub(crate) fn texts(&self) -> (&[Text], &[Text]) {
+        let kept = |texts: &'_ [Text], count: usize| count.min(texts.len());
+        (
+            &self.bid_texts[..kept(&self.bid_texts, self.bid_count)],
+            &self.ask_texts[..kept(&self.ask_texts, self.ask_count)],
+        )
+    }
+
+    /// Adds the removal of a level to a side. Decoders of venues with windows leave room for as many as they read.
+    pub(crate) fn remove(&mut self, bids: bool, price: Price) {
+        let (side, count) =
+            if bids { (&mut self.bids, &mut self.bid_count) } else { (&mut self.asks, &mut self.ask_count) };
+        if let Some(room) = side.get_mut(*count) {
+            *room = Level { price, qty: Qty::ZERO };
+            *count += 1;
+        }
     }
 
     /// Replaces all levels.
@@ -91,4 +159,134 @@ impl Levels {
     pub fn asks(&self) -> &[Level] {
         &self.asks[..self.ask_count]
     }
+}
+
+/// What a frame says of one option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionMessage {
+    /// Whose it is.
+    pub instrument: InstrumentId,
+    /// The venue's event time, ns since the Unix epoch; 0 where it sends none.
+    pub venue_ns: i64,
+    /// What it says.
+    pub option: OptionMark,
+}
+
+/// Messages of a frame that holds several, in the venue's order of time; the buffers are reused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) options: Vec<OptionMessage>,
+}
+
+/// Most messages of one frame that need no larger buffer: Bybit packs up to 1,024 trades.
+const BATCH_MESSAGES: usize = 2048;
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self { messages: Vec::with_capacity(BATCH_MESSAGES), options: Vec::with_capacity(BATCH_MESSAGES) }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.messages.clear();
+        self.options.clear();
+    }
+
+    /// The messages: trades, quotes and marks.
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    /// What it says of options.
+    pub fn options(&self) -> &[OptionMessage] {
+        &self.options
+    }
+
+    /// The message that says: look here. A frame of which nothing is of use is skipped for `reason`.
+    pub(crate) fn message(&self, reason: Reason) -> Result<Message, Reason> {
+        let some = !self.messages.is_empty() || !self.options.is_empty();
+        let message = Message { instrument: InstrumentId::NONE, venue_ns: 0, body: Body::Batch };
+        if some { Ok(message) } else { Err(reason) }
+    }
+}
+
+/// A venue's decoder: a state machine without I/O.
+pub trait Decode {
+    /// Reads one frame. `hint` names the instrument of a snapshot that does not.
+    ///
+    /// # Errors
+    /// Why the frame is of no use.
+    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason>;
+
+    /// Reads one frame by simd-json alone: the reference that a scanner is held to.
+    ///
+    /// # Errors
+    /// As [`Decode::decode`].
+    fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason>;
+
+    /// Reads one frame by the scanner alone, with vector instructions or without; `None` where simd-json would have to
+    /// read it.
+    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message>;
+
+    /// Levels of the depth message decoded last.
+    fn levels(&self) -> &Levels;
+
+    /// The same, for whoever adds to them.
+    fn levels_mut(&mut self) -> &mut Levels;
+
+    /// Messages of the [`Body::Batch`] decoded last.
+    fn batch(&self) -> &Batch;
+
+    /// How many frames of a scanned kind simd-json had to read.
+    fn fallbacks(&self) -> u64;
+}
+
+/// The last mark of each instrument, for venues that send only what changed, or price and funding apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Marks(Box<[Mark]>);
+
+impl Marks {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        Self(vec![Mark::default(); registry.len()].into_boxed_slice())
+    }
+
+    /// The mark of an instrument of the registry it was made for.
+    pub(crate) fn of(&mut self, instrument: InstrumentId) -> &mut Mark {
+        &mut self.0[instrument.index()]
+    }
+}
+
+/// What became of a frame at a scanner.
+pub(crate) enum Scanned {
+    /// It was read.
+    Read(Message),
+    /// It looked like a kind the scanner knows, but simd-json must read it.
+    Surprised,
+    /// It is of another kind.
+    OtherKind,
+}
+
+impl Scanned {
+    pub(crate) fn message(self) -> Option<Message> {
+        match self {
+            Self::Read(message) => Some(message),
+            Self::Surprised | Self::OtherKind => None,
+        }
+    }
+}
+
+impl From<Option<Message>> for Scanned {
+    #[inline(always)]
+    fn from(message: Option<Message>) -> Self {
+        message.map_or(Self::Surprised, Self::Read)
+    }
+}
+
+/// Whether the scanners may use vector instructions.
+pub(crate) fn vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let vectors = tidegate_wire::decimal::simd::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    let vectors = false;
+    vectors
 }

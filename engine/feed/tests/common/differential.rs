@@ -4,8 +4,7 @@
 
 use tidegate_feed::Reason;
 use tidegate_feed::frame::{FrameMut, PADDING};
-use tidegate_feed::venues::binance::Decoder;
-use tidegate_feed::venues::{Body, Message};
+use tidegate_feed::venues::{Batch, Body, Decode, Message};
 use tidegate_wire::InstrumentId;
 use tidegate_wire::event::Level;
 
@@ -15,13 +14,15 @@ pub(crate) struct Reading {
     pub(crate) message: Message,
     pub(crate) bids: Vec<Level>,
     pub(crate) asks: Vec<Level>,
+    pub(crate) batch: Batch,
 }
 
 /// What the decoder's buffers hold after it answered.
-fn reading(decoder: &Decoder, message: Message) -> Reading {
-    let depth = matches!(message.body, Body::Delta(_) | Body::Snapshot(_));
+fn reading(decoder: &impl Decode, message: Message) -> Reading {
+    let depth = matches!(message.body, Body::Delta(_) | Body::Snapshot(_) | Body::Stream(_));
     let side = |levels: &[Level]| if depth { levels.to_vec() } else { Vec::new() };
-    Reading { message, bids: side(decoder.levels().bids()), asks: side(decoder.levels().asks()) }
+    let batch = if message.body == Body::Batch { decoder.batch().clone() } else { Batch::default() };
+    Reading { message, bids: side(decoder.levels().bids()), asks: side(decoder.levels().asks()), batch }
 }
 
 /// A frame followed by bytes that would continue any number, string or list, so that a reader that looks past the end
@@ -34,19 +35,19 @@ fn padded(bytes: &[u8], padding: &[u8]) -> Vec<u8> {
 ///
 /// # Panics
 /// When two of them disagree, or bytes behind the frame changed.
-pub(crate) fn differential(decoder: &mut Decoder, bytes: &[u8], hint: InstrumentId) -> Result<Reading, Reason> {
+pub(crate) fn differential(decoder: &mut impl Decode, bytes: &[u8], hint: InstrumentId) -> Result<Reading, Reason> {
     let first = one(decoder, bytes, hint, b"0");
     let second = one(decoder, bytes, hint, b"\"],[\"9\",\"1\"]]}}");
     assert_eq!(first, second, "the padding decides: {}", String::from_utf8_lossy(bytes));
     first
 }
 
-fn one(decoder: &mut Decoder, bytes: &[u8], hint: InstrumentId, padding: &[u8]) -> Result<Reading, Reason> {
+fn one(decoder: &mut impl Decode, bytes: &[u8], hint: InstrumentId, padding: &[u8]) -> Result<Reading, Reason> {
     let shown = || String::from_utf8_lossy(bytes).into_owned();
     let mut buffer = padded(bytes, padding);
     let frame = FrameMut::new(&mut buffer, bytes.len()).expect("padding");
-    let vector = decoder.scan(&frame).map(|message| reading(decoder, message));
-    let scalar = decoder.scan_scalar(&frame).map(|message| reading(decoder, message));
+    let vector = decoder.scan(&frame, true).map(|message| reading(decoder, message));
+    let scalar = decoder.scan(&frame, false).map(|message| reading(decoder, message));
     assert_eq!(vector, scalar, "vectors and bytes disagree: {}", shown());
     let mut frame = FrameMut::new(&mut buffer, bytes.len()).expect("padding");
     let parsed = decoder.parse(&mut frame, hint).map(|message| reading(decoder, message));

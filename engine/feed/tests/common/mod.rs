@@ -16,7 +16,9 @@ use tidegate_feed::frame::{FrameMeta, FrameMut, PADDING};
 use tidegate_feed::replay::{self, CaptureReader, Captured, SourceReport, SourceSpec};
 use tidegate_feed::{Feed, FeedCounters};
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{Bar, BookQuality, Depth, EventSink, FLAG_SPARE, Header, Level, Mark, Quote, Status, Trade};
+use tidegate_wire::event::{
+    Bar, BookQuality, Depth, EventSink, FLAG_SPARE, Header, Level, Mark, OptionMark, Quote, Status, Trade,
+};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 /// A folder of recorded material outside the repository; `None` after saying loudly that a test is skipped.
@@ -176,6 +178,7 @@ pub(crate) struct Books {
     pub(crate) trades: Vec<Trade>,
     pub(crate) quotes: Vec<Quote>,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) options: Vec<OptionMark>,
     pub(crate) bars: Vec<Bar>,
     pub(crate) heartbeats: u64,
     /// Snapshots that the sequence did not need.
@@ -229,6 +232,11 @@ impl EventSink for Books {
     fn mark(&mut self, header: &Header, mark: &Mark) {
         self.headers.push(*header);
         self.marks.push(*mark);
+    }
+
+    fn option(&mut self, header: &Header, option: &OptionMark) {
+        self.headers.push(*header);
+        self.options.push(*option);
     }
 
     fn bar(&mut self, header: &Header, bar: &Bar) {

@@ -27,7 +27,7 @@ pub(super) static RULE: Rule = Rule {
 fn measure(vector: &FeatureBody) -> Option<f64> {
     match vector.book_quality() {
         BookQuality::Good | BookQuality::Stale => Some(0.0),
-        BookQuality::Gapped | BookQuality::Crossed => Some(1.0),
+        BookQuality::Gapped | BookQuality::Crossed | BookQuality::Mismatched => Some(1.0),
         // On its way back: neither wrong nor proven right.
         BookQuality::Building => None,
     }
@@ -46,6 +46,7 @@ mod tests {
             (BookQuality::Stale, 0.0),
             (BookQuality::Gapped, 1.0),
             (BookQuality::Crossed, 1.0),
+            (BookQuality::Mismatched, 1.0),
         ] {
             vector.quality = quality as u64;
             assert_eq!(measure(&vector), Some(value));

@@ -1,7 +1,8 @@
 //! What each kind of event does to the market stage.
 
 use tidegate_wire::event::{
-    Bar, BookQuality, Depth, EventSink, FLAG_SELL, FLAG_SESSION, FLAG_SPARE, Header, Mark, Quote, Status, Trade,
+    Bar, BookQuality, Depth, EventSink, FLAG_SELL, FLAG_SESSION, FLAG_SPARE, Header, Mark, OptionMark, Quote, Status,
+    Trade,
 };
 use tidegate_wire::feature::FeatureSink;
 
@@ -117,6 +118,11 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         self.minutes.mark(header.instrument, now, mark, &mut tell);
         let book_ticks = self.clock.ticks();
         self.publish(header, taken, book_ticks);
+    }
+
+    /// No feature is made of an option yet: it shows that time passes.
+    fn option(&mut self, header: &Header, _: &OptionMark) {
+        EventSink::heartbeat(self, header);
     }
 
     /// A bar belongs to no book: it shows that the source is alive, and what it says is for [`crate::bars`].

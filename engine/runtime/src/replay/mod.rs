@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tidegate_feed::replay::{ReplayError, SourceReport, SourceSpec};
 use tidegate_feed::discover::{self, Discovery};
+use tidegate_feed::replay::{ReplayError, SourceReport, SourceSpec};
 use tidegate_feed::session::status::SessionStatus;
 use tidegate_feed::{Feed, FeedError};
 use tidegate_guard::conditions::Calendar;

@@ -10,17 +10,17 @@
 mod dialect;
 pub(crate) mod parse;
 mod scan;
-mod survey;
+pub(crate) mod survey;
 
 pub use dialect::{COINM, SPOT, USDM};
-pub use survey::{Survey, Surveyor};
 
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::counters::Reason;
-use crate::frame::{FrameMut, PADDING};
+use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
-use crate::venues::{LEVELS_MAX, Levels, Message};
+use crate::venues::tape::{self, Parser};
+use crate::venues::{Batch, Decode, LEVELS_MAX, Levels, Message};
 
 /// Binance's markets, in the order of their numbers.
 pub const MARKETS: [Venue; 3] = [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::BinanceCoinm];
@@ -30,7 +30,9 @@ pub const MARKETS: [Venue; 3] = [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::
 pub struct Decoder {
     symbols: SymbolTable,
     levels: Levels,
-    parser: parse::Parser,
+    parser: Parser,
+    /// Always empty: no frame of Binance holds several messages.
+    batch: Batch,
     scanner: scan::Scanner,
     fallbacks: u64,
 }
@@ -41,7 +43,8 @@ impl Decoder {
         let mut decoder = Self {
             symbols: SymbolTable::new(registry, venue),
             levels: Levels::default(),
-            parser: parse::Parser::default(),
+            parser: Parser::default(),
+            batch: Batch::default(),
             scanner: scan::Scanner::best(),
             fallbacks: 0,
         };
@@ -51,24 +54,17 @@ impl Decoder {
 
     /// Reads a snapshot of the largest size there is, so that no buffer has to grow on the hot path.
     fn warm_up(&mut self) {
-        let level = r#"["1234567.12345678","123456789.12345678"],"#;
-        let side = level.repeat(LEVELS_MAX);
-        let side = side.trim_end_matches(',');
-        let mut frame = format!(r#"{{"lastUpdateId":1,"bids":[{side}],"asks":[{side}]}}"#).into_bytes();
-        let length = frame.len();
-        frame.resize(length + PADDING, 0);
-        if let Some(mut frame) = FrameMut::new(&mut frame, length) {
+        let text = |side: &str| format!(r#"{{"lastUpdateId":1,"bids":[{side}],"asks":[{side}]}}"#);
+        tape::warm_up(r#"["1234567.12345678","123456789.12345678"]"#, LEVELS_MAX, text, |frame| {
             // It names no instrument: what counts is that the tape was filled.
-            let _ = self.parse(&mut frame, InstrumentId::NONE);
-        }
+            let _ = self.parse(frame, InstrumentId::NONE);
+        });
     }
+}
 
-    /// Reads one frame. `hint` names the instrument of a snapshot that does not.
-    ///
-    /// # Errors
-    /// Why the frame is of no use.
+impl Decode for Decoder {
     #[inline]
-    pub fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
+    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
         match self.scanner.scan(frame, &self.symbols, &mut self.levels) {
             scan::Outcome::Read(message) => Ok(message),
             scan::Outcome::Surprised => {
@@ -79,38 +75,34 @@ impl Decoder {
         }
     }
 
-    /// Reads one frame by simd-json alone: the reference the scanner is held to.
-    ///
-    /// # Errors
-    /// Why the frame is of no use.
-    pub fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        self.parser.parse(frame, &self.symbols, hint, &mut self.levels)
+    fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
+        self.parser.with_tape(frame, |nodes| parse::read(nodes, &self.symbols, hint, &mut self.levels))
     }
 
-    /// Reads one frame by the scanner alone; `None` where simd-json would have to read it.
-    pub fn scan(&mut self, frame: &FrameMut<'_>) -> Option<Message> {
-        match self.scanner.scan(frame, &self.symbols, &mut self.levels) {
+    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message> {
+        let scanner = if vectors { self.scanner } else { scan::Scanner::scalar() };
+        match scanner.scan(frame, &self.symbols, &mut self.levels) {
             scan::Outcome::Read(message) => Some(message),
             _ => None,
         }
     }
 
-    /// As [`Decoder::scan`], without vector instructions.
-    pub fn scan_scalar(&mut self, frame: &FrameMut<'_>) -> Option<Message> {
-        match scan::Scanner::scalar().scan(frame, &self.symbols, &mut self.levels) {
-            scan::Outcome::Read(message) => Some(message),
-            _ => None,
-        }
-    }
-
-    /// Levels of the depth message decoded last.
     #[inline(always)]
-    pub const fn levels(&self) -> &Levels {
+    fn levels(&self) -> &Levels {
         &self.levels
     }
 
-    /// How many frames of a scanned kind simd-json had to read.
-    pub const fn fallbacks(&self) -> u64 {
+    #[inline(always)]
+    fn levels_mut(&mut self) -> &mut Levels {
+        &mut self.levels
+    }
+
+    #[inline(always)]
+    fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    fn fallbacks(&self) -> u64 {
         self.fallbacks
     }
 }

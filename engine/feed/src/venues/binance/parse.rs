@@ -1,87 +1,15 @@
-//! Every Binance message by simd-json: the tape is filled in place, walked once and kept for the next frame.
+//! Every Binance message by simd-json.
 
-use simd_json::{Buffers, Node, StaticNode, Tape, fill_tape_padded};
-use tidegate_wire::decimal::{MANTISSA_MAX, parse_signed, quoted_scalar};
+use simd_json::{Node, StaticNode};
+use tidegate_wire::decimal::parse_signed;
 use tidegate_wire::event::{DepthIds, MARK_DECIMALS, Mark, Quote, RATE_DECIMALS, Trade};
 use tidegate_wire::{InstrumentId, Level, Price, Qty, Scale};
 
 use crate::counters::Reason;
-use crate::frame::FrameMut;
 use crate::symbols::{Entry, SymbolTable};
 use crate::venues::binance::stamp_ns;
+use crate::venues::tape::{Nodes, members, number};
 use crate::venues::{Body, Levels, Message};
-
-/// Room for the tape of the largest frame expected (a snapshot of 5,000 levels a side); larger ones grow it once.
-const TAPE_NODES: usize = 32 * 1024;
-
-/// Buffers and tape, reused: no allocation in steady state.
-pub(super) struct Parser {
-    buffers: Buffers,
-    tape: Option<Tape<'static>>,
-}
-
-impl core::fmt::Debug for Parser {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Parser").finish_non_exhaustive()
-    }
-}
-
-impl Default for Parser {
-    fn default() -> Self {
-        Self { buffers: Buffers::new(256 * 1024), tape: Some(Tape(Vec::with_capacity(TAPE_NODES))) }
-    }
-}
-
-impl Parser {
-    pub(super) fn parse(
-        &mut self,
-        frame: &mut FrameMut<'_>,
-        symbols: &SymbolTable,
-        hint: InstrumentId,
-        levels: &mut Levels,
-    ) -> Result<Message, Reason> {
-        self.with_tape(frame, |nodes| read(nodes, symbols, hint, levels))
-    }
-
-    /// Fills the tape with a frame and shows it to `read`.
-    pub(super) fn with_tape<T>(
-        &mut self,
-        frame: &mut FrameMut<'_>,
-        read: impl FnOnce(Nodes<'_>) -> Result<T, Reason>,
-    ) -> Result<T, Reason> {
-        let mut tape = self.tape.take().unwrap_or_else(|| Tape(Vec::with_capacity(TAPE_NODES))).reset();
-        let (buffer, length) = frame.padded_mut();
-        let result = match fill_tape_padded(buffer, length, &mut self.buffers, &mut tape) {
-            Ok(()) => read(&tape.0),
-            Err(_) => Err(Reason::NotJson),
-        };
-        self.tape = Some(tape.reset());
-        result
-    }
-}
-
-pub(super) type Nodes<'t> = &'t [Node<'t>];
-
-/// Number of nodes of the value that starts at `nodes[0]`.
-fn size(nodes: Nodes<'_>) -> usize {
-    match nodes.first() {
-        Some(Node::Object { count, .. } | Node::Array { count, .. }) => count + 1,
-        Some(_) => 1,
-        None => 0,
-    }
-}
-
-/// The members of an object; `None` unless `nodes` starts with one.
-fn members<'t>(nodes: Nodes<'t>) -> Option<impl Iterator<Item = (&'t str, Nodes<'t>)>> {
-    let &Node::Object { len, count } = nodes.first()? else { return None };
-    let mut rest = nodes.get(1..=count)?;
-    Some((0..len).map_while(move |_| {
-        let (Node::String(key), value) = rest.split_first()? else { return None };
-        let (value, after) = value.split_at_checked(size(value))?;
-        rest = after;
-        Some((*key, value))
-    }))
-}
 
 /// The fields a message may have.
 #[derive(Default)]
@@ -215,7 +143,12 @@ pub(super) fn payload<'t>(nodes: Nodes<'t>) -> Result<Fields<'t>, Reason> {
     Fields::of(wrapped.map_or(nodes, |(_, data)| data))
 }
 
-fn read(nodes: Nodes<'_>, symbols: &SymbolTable, hint: InstrumentId, levels: &mut Levels) -> Result<Message, Reason> {
+pub(super) fn read(
+    nodes: Nodes<'_>,
+    symbols: &SymbolTable,
+    hint: InstrumentId,
+    levels: &mut Levels,
+) -> Result<Message, Reason> {
     let fields = payload(nodes)?;
     if fields.get("e").is_some() {
         return match fields.text("e")? {
@@ -255,16 +188,6 @@ fn side(nodes: Option<Nodes<'_>>, entry: &Entry, levels: &mut [Level]) -> Result
         at += 3;
     }
     Ok(*len)
-}
-
-#[inline]
-fn number(text: &str, scale: Scale) -> Result<i64, Reason> {
-    let (value, length) = quoted_scalar(text.as_bytes(), scale)?;
-    match () {
-        () if length != text.len() => Err(Reason::BadDecimal),
-        () if value >= MANTISSA_MAX => Err(Reason::Overflow),
-        () => Ok(value),
-    }
 }
 
 fn delta(fields: &Fields<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Result<Message, Reason> {

@@ -25,8 +25,7 @@ pub struct Bybit {
 }
 
 /// Linear contracts.
-pub static LINEAR: Bybit =
-    Bybit { venue: Venue::Bybit, category: "linear", path: "/v5/public/linear", batch: 50 };
+pub static LINEAR: Bybit = Bybit { venue: Venue::Bybit, category: "linear", path: "/v5/public/linear", batch: 50 };
 /// Spot: at most ten topics in a request.
 pub static SPOT: Bybit = Bybit { venue: Venue::BybitSpot, category: "spot", path: "/v5/public/spot", batch: 10 };
 /// Inverse contracts.

@@ -91,7 +91,12 @@ impl Dialect for Okx {
             "login" | "error" | "channel-conn-count-error" => {
                 let about = said("id").parse().ok().map(Acked::Request);
                 let about = about.or_else(|| topic_of(value.get("arg")).map(Acked::Topic));
-                Reply::Refused { code: said("code").into(), text: said("msg").into(), about, remedy: remedy(said("code")) }
+                Reply::Refused {
+                    code: said("code").into(),
+                    text: said("msg").into(),
+                    about,
+                    remedy: remedy(said("code")),
+                }
             }
             _ => Reply::Other,
         }
@@ -120,7 +125,9 @@ impl Dialect for Okx {
         kinds.dedup();
         let ask = |kind: &str| match kind {
             // Options are listed by family only.
-            "OPTION" => symbols.iter().filter(|symbol| self::kind(symbol) == kind).map(|symbol| family(symbol)).collect(),
+            "OPTION" => {
+                symbols.iter().filter(|symbol| self::kind(symbol) == kind).map(|symbol| family(symbol)).collect()
+            }
             _ => std::collections::BTreeSet::from([String::new()]),
         };
         let path = |kind: &str, family: String| {
