@@ -6,7 +6,11 @@
 //! therefore gives the decisions of the run that wrote it.
 
 mod entry;
+mod file;
+mod series;
 mod tap;
 
 pub use entry::{Entries, Entry, EntryKind};
+pub use file::{BlockPlace, CaptureError, CaptureFile, CaptureHeader, CaptureWriter, MAGIC};
+pub use series::{Series, SeriesReport, SeriesSettings};
 pub use tap::{Block, Tap, TapEnds, tap};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
+use tidegate_feed::capture::SeriesSettings;
 use tidegate_feed::session::backoff::BackoffSettings;
 use tidegate_feed::session::budget::Rate;
 use tidegate_feed::session::credentials::{Credentials, SecretSource};
@@ -160,6 +161,44 @@ impl Default for SessionConfig {
     }
 }
 
+/// Frames kept as they come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureConfig {
+    /// Directory of the files; nothing is kept without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// A file of this size is closed and the next one begun, MiB.
+    pub rotate_mib: u64,
+    /// A file of this age too, ms.
+    pub rotate_after_ms: u64,
+    /// What was captured is on the disk at the latest after this, ms.
+    pub sync_every_ms: u64,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        let settings = SeriesSettings::new("");
+        Self {
+            directory: None,
+            rotate_mib: settings.rotate_bytes >> 20,
+            rotate_after_ms: ms(settings.rotate_after),
+            sync_every_ms: ms(settings.sync_every),
+        }
+    }
+}
+
+impl CaptureConfig {
+    fn settings(&self) -> Option<SeriesSettings> {
+        Some(SeriesSettings {
+            directory: self.directory.clone()?,
+            rotate_bytes: self.rotate_mib.max(1) << 20,
+            rotate_after: Duration::from_millis(self.rotate_after_ms.max(1000)),
+            sync_every: Duration::from_millis(self.sync_every_ms.max(10)),
+        })
+    }
+}
+
 type Wrong<'a> = &'a dyn Fn(&str, String) -> ConfigError;
 
 impl SessionConfig {
@@ -195,7 +234,7 @@ impl SessionConfig {
 /// The live part of a configuration; `None` without venues.
 pub(super) fn plan(
     venues: &[VenueConfig],
-    session: &SessionConfig,
+    (session, capture): (&SessionConfig, &CaptureConfig),
     output: &Path,
     wrong: Wrong<'_>,
 ) -> Result<Option<LivePlan>, ConfigError> {
@@ -206,7 +245,7 @@ pub(super) fn plan(
     let markets = venues.iter().enumerate();
     let markets = markets.map(|(index, venue)| venue.market(index, wrong)).collect::<Result<_, _>>()?;
     let (events, accounts) = (Some(output.join("sessions.jsonl")), Some(output.join("account.jsonl")));
-    Ok(Some(LivePlan { markets, settings, events, accounts }))
+    Ok(Some(LivePlan { markets, settings, events, accounts, capture: capture.settings() }))
 }
 
 impl VenueConfig {

@@ -9,7 +9,7 @@ pub mod layers;
 mod live;
 mod models;
 
-pub use live::{CredentialsConfig, LimitsConfig, SecretConfig, SessionConfig, VenueConfig};
+pub use live::{CaptureConfig, CredentialsConfig, LimitsConfig, SecretConfig, SessionConfig, VenueConfig};
 pub use models::{ModelsConfig, ModelsMode, public_key};
 
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub struct Config {
     pub venues: Vec<VenueConfig>,
     /// How live connections are kept.
     pub session: SessionConfig,
+    /// Where live frames are kept.
+    pub capture: CaptureConfig,
     /// Captures to replay, where no market is read live.
     pub sources: Vec<SourceConfig>,
     /// How captures are replayed.
@@ -203,7 +205,7 @@ impl Config {
     /// The first value that makes no sense. `origin` finds out where a key came from.
     pub fn plan(&self, origin: impl Fn(&str) -> String) -> Result<ReplayPlan, ConfigError> {
         let wrong = |key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason };
-        let live = live::plan(&self.venues, &self.session, &self.output.directory, &wrong)?;
+        let live = live::plan(&self.venues, (&self.session, &self.capture), &self.output.directory, &wrong)?;
         if self.sources.is_empty() == live.is_none() {
             let reason = match live {
                 None => "there is neither; expected [[venues]] to be read live, or [[sources]] with a path",

@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_feed::capture::{self, CaptureError, Series, SeriesReport, SeriesSettings};
 use tidegate_feed::session::board::Board;
 use tidegate_feed::session::desk::{self, DeskCommands, DeskHandle};
 use tidegate_feed::session::hub::Hub;
@@ -27,6 +28,8 @@ pub struct LivePlan {
     pub settings: SessionSettings,
     /// Where session events go, a JSON object a line.
     pub events: Option<PathBuf>,
+    /// Where every frame is kept; none is without.
+    pub capture: Option<SeriesSettings>,
     /// Where an account's positions, orders and balances go at their cadences, a JSON object a line.
     pub accounts: Option<PathBuf>,
 }
@@ -53,6 +56,9 @@ pub enum LiveError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The capture cannot be begun.
+    #[error("capture: {0}")]
+    Capture(#[from] CaptureError),
     /// No poller.
     #[error("the system gives no poller: {0}")]
     Poller(std::io::Error),
@@ -118,6 +124,16 @@ fn ask(market: &MarketPlan, wanted: &[String], patience: Duration) -> Result<Vec
 /// The cold side of a live run.
 pub(crate) struct Live {
     desk: DeskHandle,
+    capture: Option<Series>,
+}
+
+/// What a live run leaves beside its pipeline.
+#[derive(Debug)]
+pub struct LiveReport {
+    /// Where connections, clocks and accounts stood.
+    pub session: SessionStatus,
+    /// What was captured.
+    pub capture: Option<SeriesReport>,
 }
 
 impl Live {
@@ -128,8 +144,14 @@ impl Live {
         let tell = move |event: SessionEvent| tell(&event, &mut events, &mut accounts);
         let started = desk::start(plan.markets.clone(), plan.settings, registry, clock, tell);
         let (desk, ends, board): (DeskHandle, _, std::sync::Arc<Board>) = started.map_err(LiveError::Market)?;
-        let hub = Hub::new(ends, board, registry.len(), clock).map_err(LiveError::Poller)?;
-        Ok((Self { desk }, LiveSource::new(hub)))
+        let mut hub = Hub::new(ends, board, registry.len(), clock).map_err(LiveError::Poller)?;
+        let mut capture = None;
+        if let Some(settings) = &plan.capture {
+            let (tap, ends) = capture::tap();
+            capture = Some(Series::start(settings.clone(), registry, ends)?);
+            hub.record(tap);
+        }
+        Ok((Self { desk, capture }, LiveSource::new(hub)))
     }
 
     /// For operators.
@@ -137,9 +159,9 @@ impl Live {
         self.desk.commands.clone()
     }
 
-    /// Ends the session thread and gives where everything stood.
-    pub(crate) fn finish(self) -> SessionStatus {
-        self.desk.finish()
+    /// Ends the session thread and the capture, and gives where everything stood. The source has been dropped.
+    pub(crate) fn finish(self) -> LiveReport {
+        LiveReport { session: self.desk.finish(), capture: self.capture.map(Series::finish) }
     }
 }
 

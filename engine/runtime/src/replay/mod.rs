@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use tidegate_feed::discover::{self, Discovery};
 use tidegate_feed::replay::{ReplayError, SourceReport, SourceSpec};
-use tidegate_feed::session::status::SessionStatus;
 use tidegate_feed::{Feed, FeedError};
 use tidegate_guard::conditions::Calendar;
 use tidegate_guard::profile::Escalation;
@@ -33,7 +32,7 @@ use crate::control::{Claim, Control, ControlError, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
 use crate::lines::UnknownName;
-use crate::live::{Live, LiveError, LivePlan, LiveSource, learn_instruments};
+use crate::live::{Live, LiveError, LivePlan, LiveReport, LiveSource, learn_instruments};
 use crate::models::{CompanionError, DeskReport, Inbox, Models, ModelsPlan};
 use crate::orders::Order;
 use crate::pipeline::{Finished, Guard, Placement, Rings, Source, Topology, run_fused, run_staged};
@@ -296,7 +295,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let allocated = alloc::hot_allocations();
     let mut warnings = Vec::new();
     let mut meter = start_meter(plan, &parts.placement, &mut warnings);
-    let Ran { outcome, sources, session, spent, ended } = input.run(parts, plan);
+    let Ran { outcome, sources, live, spent, ended } = input.run(parts, plan);
     // When the last stage has ended, not when the last frame was fed: what lay in rings is work too.
     let end = Instant::now();
     let noise = meter.take().map(HiccupMeter::stop);
@@ -316,7 +315,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
         names,
         Extras {
             sources,
-            session,
+            live,
             wall_s,
             event_s,
             first_ns,
@@ -364,7 +363,7 @@ enum Input {
 struct Ran {
     outcome: Result<Remains, RunError>,
     sources: Vec<SourceReport>,
-    session: Option<SessionStatus>,
+    live: Option<LiveReport>,
     spent: Arc<Spent>,
     /// The input came to its end.
     ended: bool,
@@ -391,12 +390,12 @@ impl Input {
                 let (spent, ended, reader) = (source.spent.clone(), source.ended.clone(), source.reader());
                 let outcome = pipeline(parts, *source, plan);
                 let sources = if outcome.is_ok() { take_back(reader).finish() } else { Vec::new() };
-                Ran { outcome, sources, session: None, spent, ended: ended.load(Ordering::Acquire) }
+                Ran { outcome, sources, live: None, spent, ended: ended.load(Ordering::Acquire) }
             }
             Self::Live(live, source) => {
                 let spent = source.spent.clone();
                 let outcome = pipeline(parts, *source, plan);
-                Ran { outcome, sources: Vec::new(), session: Some(live.finish()), spent, ended: false }
+                Ran { outcome, sources: Vec::new(), live: Some(live.finish()), spent, ended: false }
             }
         }
     }

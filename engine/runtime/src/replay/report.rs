@@ -3,7 +3,6 @@
 use hdrhistogram::Histogram;
 use tidegate_feed::FeedCounters;
 use tidegate_feed::replay::SourceReport;
-use tidegate_feed::session::status::SessionStatus;
 use tidegate_guard::GuardCounters;
 use tidegate_guard::rules::{MANUAL, RULE_COUNT, rule_name};
 use tidegate_market::MarketCounters;
@@ -17,6 +16,7 @@ use tidegate_wire::{Instrument, Registry, Venue};
 use super::Remains;
 use crate::hiccup::NoiseFloor;
 use crate::lines::Names;
+use crate::live::LiveReport;
 use crate::models::DeskReport;
 use crate::pipeline::Guard;
 use crate::scribe::{OutputError, Written};
@@ -65,8 +65,8 @@ pub struct ReplayReport {
     pub histograms: Vec<Histogram<u64>>,
     /// What became of each capture.
     pub sources: Vec<SourceReport>,
-    /// Where live sessions stood at the end; `None` in a replay.
-    pub session: Option<SessionStatus>,
+    /// Live sessions and what was captured of them; `None` in a replay.
+    pub live: Option<LiveReport>,
     /// The instruments.
     pub instruments: Vec<InstrumentReport>,
     /// Venues, strategies and the engine whose breakers are not closed: kind, name and state.
@@ -93,7 +93,7 @@ pub struct ReplayReport {
 
 pub(super) struct Extras {
     pub(super) sources: Vec<SourceReport>,
-    pub(super) session: Option<SessionStatus>,
+    pub(super) live: Option<LiveReport>,
     pub(super) wall_s: f64,
     pub(super) event_s: f64,
     pub(super) first_ns: i64,
@@ -141,7 +141,7 @@ pub(super) fn report(
         names: Names::new(registry, strategies),
         histograms: written.histograms,
         sources: e.sources,
-        session: e.session,
+        live: e.live,
         wall_s: e.wall_s,
         event_s: e.event_s,
         first_ns: e.first_ns,
