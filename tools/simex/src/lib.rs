@@ -64,6 +64,8 @@ mod config;
 mod defaults;
 mod draw;
 mod error;
+#[cfg(feature = "server")]
+pub mod exchange;
 mod frame;
 mod market;
 mod script;

@@ -1,0 +1,1 @@
+//! A recorded capture behind every venue's protocol.
