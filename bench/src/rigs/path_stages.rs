@@ -260,7 +260,7 @@ impl<S: EventSink> Path<S> {
             return;
         };
         match FrameMut::new(inbox.from(start), length) {
-            Some(frame) => self.feed.frame(&self.meta, frame, &mut self.sink),
+            Some(frame) => _ = self.feed.frame(&self.meta, frame, &mut self.sink),
             None => self.refused += 1,
         }
     }

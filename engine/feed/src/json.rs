@@ -8,6 +8,8 @@ use tidegate_wire::decimal::{MANTISSA_MAX, quoted_scalar};
 use tidegate_wire::{Level, Price, Qty, Scale};
 
 use crate::frame::{FrameMut, PADDING};
+use crate::symbols::{Entry, SymbolTable};
+use crate::venues::tape::ms_ns;
 
 /// How numbers and strings are read: by vectors where the CPU has them, else byte by byte.
 pub(crate) trait Numbers {
@@ -128,6 +130,26 @@ fn integer_scalar(text: &[u8]) -> Option<(u64, usize)> {
         length += 1;
     }
     (length > 0 && (length == 1 || text[0] != b'0') && value <= i64::MAX as u64).then_some((value, length))
+}
+
+/// Keys that have come: each may come once.
+#[derive(Default)]
+pub(crate) struct Seen(u32);
+
+impl Seen {
+    /// Notes a key; `None` when it was there before.
+    #[inline(always)]
+    pub(crate) fn once(&mut self, bit: u32) -> Option<()> {
+        let new = self.0 & bit == 0;
+        self.0 |= bit;
+        new.then_some(())
+    }
+
+    /// Whether all these keys have come.
+    #[inline(always)]
+    pub(crate) const fn all(&self, bits: u32) -> bool {
+        self.0 & bits == bits
+    }
 }
 
 /// A position in a frame. It never moves past the end, so that 64 bytes from it are always readable.
@@ -292,6 +314,134 @@ impl<'a> Cursor<'a> {
                 _ => return None,
             }
         }
+    }
+
+    /// `[["price","qty",...],...]` with the position at the outer bracket: levels whose texts matter, or with columns
+    /// behind the two. `see` gets each level's number and texts; gives the number of levels.
+    #[inline(always)]
+    pub(crate) fn rows<R: Numbers>(
+        &mut self,
+        entry: &Entry,
+        levels: &mut [Level],
+        mut see: impl FnMut(usize, &[u8], &[u8]) -> Option<()>,
+    ) -> Option<usize> {
+        self.list(|cursor, count| {
+            cursor.expect(b"[\"")?;
+            let (price, price_text) = cursor.number::<R>(entry.price_scale)?;
+            cursor.expect(b"\",\"")?;
+            let (qty, qty_text) = cursor.number::<R>(entry.qty_scale)?;
+            cursor.expect(b"\"")?;
+            while cursor.eat(b",") {
+                cursor.skip_scalar()?;
+            }
+            cursor.expect(b"]")?;
+            *levels.get_mut(count)? = Level { price: Price::from_raw(price), qty: Qty::from_raw(qty) };
+            see(count, price_text, qty_text)
+        })
+    }
+
+    /// A list with the position at its bracket; `element` reads each, and gets its number. Gives how many there are.
+    #[inline(always)]
+    pub(crate) fn list(&mut self, mut element: impl FnMut(&mut Self, usize) -> Option<()>) -> Option<usize> {
+        self.expect(b"[")?;
+        if self.eat(b"]") {
+            return Some(0);
+        }
+        let mut count = 0;
+        loop {
+            element(self, count)?;
+            count += 1;
+            let [next] = self.peek::<1>();
+            self.skip(1)?;
+            match next {
+                b',' => {}
+                b']' => return Some(count),
+                _ => return None,
+            }
+        }
+    }
+
+    /// The digits of a decimal, without quotes: its mantissa and its text.
+    #[inline(always)]
+    pub(crate) fn number<R: Numbers>(&mut self, scale: Scale) -> Option<(i64, &'a [u8])> {
+        let (value, length) = R::decimal(self, scale)?;
+        let text = self.rest().get(..length)?;
+        self.skip(length)?;
+        (value < MANTISSA_MAX).then_some((value, text))
+    }
+
+    /// A decimal that is a JSON number: no leading zero, no exponent.
+    #[inline(always)]
+    pub(crate) fn bare<R: Numbers>(&mut self, scale: Scale) -> Option<i64> {
+        let (value, text) = self.number::<R>(scale)?;
+        let leading_zero = matches!(text, [b'0', b'0'..=b'9', ..]);
+        (!leading_zero && matches!(self.peek::<1>()[0], b',' | b']' | b'}')).then_some(value)
+    }
+
+    /// An integer, as a number or as a text of digits.
+    #[inline(always)]
+    pub(crate) fn digits<R: Numbers>(&mut self) -> Option<u64> {
+        let quoted = self.eat(b"\"");
+        let value = self.integer::<R>()?;
+        if quoted {
+            self.expect(b"\"")?;
+        }
+        Some(value)
+    }
+
+    /// A whole number with an optional sign; no negative zero.
+    #[inline(always)]
+    pub(crate) fn signed<R: Numbers>(&mut self) -> Option<i64> {
+        let negative = self.eat(b"-");
+        let value = i64::try_from(self.integer::<R>()?).ok()?;
+        match (negative, value) {
+            (true, 0) => None,
+            (true, value) => Some(-value),
+            (false, value) => Some(value),
+        }
+    }
+
+    /// A time in milliseconds, as a number or as a text, in ns since the Unix epoch.
+    #[inline(always)]
+    pub(crate) fn ms<R: Numbers>(&mut self) -> Option<i64> {
+        ms_ns(i64::try_from(self.digits::<R>()?).ok()?).ok()
+    }
+
+    /// A plain text with its quotes.
+    #[inline(always)]
+    pub(crate) fn text<R: Numbers>(&mut self) -> Option<&'a str> {
+        self.expect(b"\"")?;
+        core::str::from_utf8(self.string::<R>()?).ok()
+    }
+
+    /// A key; leaves the cursor at its value.
+    #[inline(always)]
+    pub(crate) fn key<R: Numbers>(&mut self) -> Option<&'a [u8]> {
+        self.expect(b"\"")?;
+        let key = self.string::<R>()?;
+        self.expect(b":")?;
+        Some(key)
+    }
+
+    /// After a value of an object: `true` at a comma, `false` behind its closing bracket.
+    #[inline(always)]
+    pub(crate) fn another(&mut self) -> Option<bool> {
+        let [next] = self.peek::<1>();
+        self.skip(1)?;
+        match next {
+            b',' => Some(true),
+            b'}' => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A quoted symbol, looked up.
+    #[inline(always)]
+    pub(crate) fn symbol<'t, R: Numbers>(&mut self, symbols: &'t SymbolTable) -> Option<&'t Entry> {
+        self.expect(b"\"")?;
+        let bytes = self.peek::<24>();
+        let text = self.string::<R>()?;
+        symbols.find_padded(&bytes, text.len())
     }
 
     /// A level, number by number.

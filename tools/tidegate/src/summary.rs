@@ -68,6 +68,18 @@ pub(crate) struct ScopeLine {
     pub(crate) state: &'static str,
 }
 
+/// What differs from venue to venue.
+#[derive(Debug, Serialize)]
+pub(crate) struct VenueLine {
+    pub(crate) name: &'static str,
+    pub(crate) instruments: usize,
+    pub(crate) decode_errors: u64,
+    pub(crate) gaps: u64,
+    pub(crate) resyncs: u64,
+    pub(crate) checksums_verified: u64,
+    pub(crate) checksum_failures: u64,
+}
+
 /// One capture.
 #[derive(Debug, Serialize)]
 pub(crate) struct SourceLine {
@@ -105,6 +117,9 @@ pub(crate) struct Summary {
     pub(crate) bbo_checked: u64,
     pub(crate) bbo_mismatch: u64,
     pub(crate) decode_errors: u64,
+    /// Checksums of books compared, and how many were not the book's.
+    pub(crate) checksums_verified: u64,
+    pub(crate) checksum_failures: u64,
     pub(crate) skipped: BTreeMap<&'static str, u64>,
     pub(crate) scanner_fallbacks: u64,
     pub(crate) trade_id_gaps: u64,
@@ -148,6 +163,8 @@ pub(crate) struct Summary {
     pub(crate) latency: BTreeMap<&'static str, Latency>,
     pub(crate) noise_floor: Option<NoiseFloor>,
     pub(crate) instruments: Vec<InstrumentLine>,
+    /// Venues that have instruments, or sent what could not be read.
+    pub(crate) venues: Vec<VenueLine>,
     /// Venues, strategies and the engine whose breakers are not closed.
     pub(crate) scopes: Vec<ScopeLine>,
     pub(crate) sources: Vec<SourceLine>,
@@ -179,6 +196,8 @@ impl Summary {
             bbo_checked: report.market.bbo_checked,
             bbo_mismatch: report.market.bbo_mismatch,
             decode_errors: report.feed.decode_errors(),
+            checksums_verified: report.feed.checksums_verified,
+            checksum_failures: report.feed.checksum_failures,
             skipped: report.feed.reasons().map(|(reason, n)| (reason.name(), n)).collect(),
             scanner_fallbacks: report.feed.scanner_fallbacks,
             trade_id_gaps: report.feed.trade_id_gaps,
@@ -211,6 +230,7 @@ impl Summary {
             latency: STAGES.iter().zip(&report.histograms).map(|(stage, h)| (*stage, Latency::of(h))).collect(),
             noise_floor: report.noise.clone(),
             instruments: instruments(report),
+            venues: venues(report),
             scopes: scopes(report),
             sources: sources(report),
             warnings: report.warnings.clone(),
@@ -250,6 +270,19 @@ fn instruments(report: &ReplayReport) -> Vec<InstrumentLine> {
         permitted: i.permitted,
     };
     report.instruments.iter().map(one).collect()
+}
+
+fn venues(report: &ReplayReport) -> Vec<VenueLine> {
+    let lines = report.feed.by_venue().map(|(venue, counted)| VenueLine {
+        name: venue.name(),
+        instruments: report.instruments.iter().filter(|i| i.instrument.venue == venue).count(),
+        decode_errors: counted.decode_errors,
+        gaps: counted.gaps,
+        resyncs: counted.resyncs,
+        checksums_verified: counted.checksums_verified,
+        checksum_failures: counted.checksum_failures,
+    });
+    lines.filter(|line| line.instruments > 0 || line.decode_errors > 0).collect()
 }
 
 fn scopes(report: &ReplayReport) -> Vec<ScopeLine> {
@@ -333,12 +366,24 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     });
     let header = ["instrument", "tick", "lot", "book", "levels", "gaps", "may trade", "open breakers"];
     anstream::println!("\n{}", number_table(&header, rows));
+    print_venues(s);
     for scope in &s.scopes {
         anstream::println!("  {} {} is {}", scope.scope, scope.name, scope.state);
     }
     print_decisions(report);
     print_travels(&s.thresholds);
     print_latency(s, report);
+}
+
+fn print_venues(s: &Summary) {
+    let rows = s.venues.iter().map(|v| {
+        let counts = [v.decode_errors, v.gaps, v.resyncs, v.checksums_verified, v.checksum_failures];
+        let mut row = vec![v.name.to_owned(), v.instruments.to_string()];
+        row.extend(counts.map(|n| n.to_string()));
+        row
+    });
+    let header = ["venue", "instruments", "decode errors", "gaps", "resyncs", "checksums", "mismatched"];
+    anstream::println!("\n{}", number_table(&header, rows));
 }
 
 fn print_models(s: &Summary) {

@@ -15,7 +15,9 @@ use tidegate_wire::{InstrumentId, Level, Price, Qty, Registry};
 use crate::checksum::Text;
 use crate::counters::Reason;
 use crate::frame::FrameMut;
+use crate::json::{Numbers, Scalar};
 use crate::sync::StreamIds;
+use crate::venues::tape::Parser;
 
 /// Most levels a side that one frame may carry; Binance sends up to 5,000 in a snapshot.
 pub const LEVELS_MAX: usize = 8192;
@@ -210,35 +212,91 @@ impl Batch {
     }
 }
 
+/// What every decoder has: where its levels and messages lie, the parser, and what the scanner may use.
+#[derive(Debug)]
+pub struct Kit {
+    pub(crate) levels: Levels,
+    pub(crate) batch: Batch,
+    pub(crate) parser: Parser,
+    /// Whether the CPU has the vector instructions that scanners use.
+    pub(crate) vectors: bool,
+    fallbacks: u64,
+}
+
+impl Kit {
+    pub(crate) fn new(levels: Levels, batch: Batch) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let vectors = tidegate_wire::decimal::simd::available();
+        #[cfg(not(target_arch = "x86_64"))]
+        let vectors = false;
+        Self { levels, batch, parser: Parser::default(), vectors, fallbacks: 0 }
+    }
+}
+
 /// A venue's decoder: a state machine without I/O.
 pub trait Decode {
-    /// Reads one frame. `hint` names the instrument of a snapshot that does not.
+    /// What it has in common with the others.
+    fn kit(&self) -> &Kit;
+
+    /// The same, to be changed.
+    fn kit_mut(&mut self) -> &mut Kit;
+
+    /// Shows one frame to the scanner, with vector instructions or without.
+    fn scanned(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Scanned;
+
+    /// Reads one frame by simd-json alone: the reference that a scanner is held to. `hint` names the instrument of a
+    /// snapshot that does not.
     ///
     /// # Errors
     /// Why the frame is of no use.
-    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason>;
-
-    /// Reads one frame by simd-json alone: the reference that a scanner is held to.
-    ///
-    /// # Errors
-    /// As [`Decode::decode`].
     fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason>;
 
-    /// Reads one frame by the scanner alone, with vector instructions or without; `None` where simd-json would have to
-    /// read it.
-    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message>;
+    /// Reads one frame: by the scanner, or by simd-json where that declines.
+    ///
+    /// # Errors
+    /// As [`Decode::parse`].
+    #[inline]
+    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
+        match self.scanned(frame, true) {
+            Scanned::Read(message) => Ok(message),
+            Scanned::Surprised => {
+                self.kit_mut().fallbacks += 1;
+                self.parse(frame, hint)
+            }
+            Scanned::OtherKind => self.parse(frame, hint),
+        }
+    }
+
+    /// Reads one frame by the scanner alone; `None` where simd-json would have to read it.
+    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message> {
+        match self.scanned(frame, vectors) {
+            Scanned::Read(message) => Some(message),
+            Scanned::Surprised | Scanned::OtherKind => None,
+        }
+    }
 
     /// Levels of the depth message decoded last.
-    fn levels(&self) -> &Levels;
+    #[inline(always)]
+    fn levels(&self) -> &Levels {
+        &self.kit().levels
+    }
 
     /// The same, for whoever adds to them.
-    fn levels_mut(&mut self) -> &mut Levels;
+    #[inline(always)]
+    fn levels_mut(&mut self) -> &mut Levels {
+        &mut self.kit_mut().levels
+    }
 
     /// Messages of the [`Body::Batch`] decoded last.
-    fn batch(&self) -> &Batch;
+    #[inline(always)]
+    fn batch(&self) -> &Batch {
+        &self.kit().batch
+    }
 
     /// How many frames of a scanned kind simd-json had to read.
-    fn fallbacks(&self) -> u64;
+    fn fallbacks(&self) -> u64 {
+        self.kit().fallbacks
+    }
 }
 
 /// The last mark of each instrument, for venues that send only what changed, or price and funding apart.
@@ -257,22 +315,14 @@ impl Marks {
 }
 
 /// What became of a frame at a scanner.
-pub(crate) enum Scanned {
+#[derive(Clone, Copy, Debug)]
+pub enum Scanned {
     /// It was read.
     Read(Message),
     /// It looked like a kind the scanner knows, but simd-json must read it.
     Surprised,
     /// It is of another kind.
     OtherKind,
-}
-
-impl Scanned {
-    pub(crate) fn message(self) -> Option<Message> {
-        match self {
-            Self::Read(message) => Some(message),
-            Self::Surprised | Self::OtherKind => None,
-        }
-    }
 }
 
 impl From<Option<Message>> for Scanned {
@@ -282,11 +332,37 @@ impl From<Option<Message>> for Scanned {
     }
 }
 
-/// Whether the scanners may use vector instructions.
-pub(crate) fn vectors() -> bool {
+/// A scanner that knows a venue's schema: every literal, digit and bracket is checked, and at any surprise it declines.
+pub(crate) trait Schema {
+    /// How it finds instruments.
+    type Symbols;
+
+    /// Reads a frame; to be inlined, so that it is built once with vector instructions and once without.
+    fn scan<R: Numbers>(frame: &FrameMut<'_>, symbols: &Self::Symbols, levels: &mut Levels) -> Scanned;
+}
+
+/// Shows a frame to a scanner, with vector instructions where `vectors` says that the CPU has them.
+#[inline]
+pub(crate) fn scan<S: Schema>(
+    frame: &FrameMut<'_>,
+    symbols: &S::Symbols,
+    levels: &mut Levels,
+    vectors: bool,
+) -> Scanned {
     #[cfg(target_arch = "x86_64")]
-    let vectors = tidegate_wire::decimal::simd::available();
+    if vectors {
+        // SAFETY: `vectors` comes from a kit, which asked the CPU for every feature that `scan_vector` is built with.
+        return unsafe { scan_vector::<S>(frame, symbols, levels) };
+    }
     #[cfg(not(target_arch = "x86_64"))]
-    let vectors = false;
-    vectors
+    let _ = vectors;
+    S::scan::<Scalar>(frame, symbols, levels)
+}
+
+/// # Safety
+/// The CPU has AVX2, BMI1, BMI2, LZCNT and POPCNT.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+unsafe fn scan_vector<S: Schema>(frame: &FrameMut<'_>, symbols: &S::Symbols, levels: &mut Levels) -> Scanned {
+    S::scan::<crate::json::Vector>(frame, symbols, levels)
 }

@@ -1,7 +1,7 @@
 //! Binance spot, USD-M and COIN-M: depth diffs, REST snapshots, bookTicker, trade, aggTrade, markPrice.
 //!
 //! Frames come bare or in the combined-stream wrapper `{"stream":...,"data":...}`. Depth diffs, bookTicker and trade
-//! are read by a scanner that knows their schema (`scan`); whatever surprises it, and every other message, is read by
+//! are read by a scanner that knows their schema (`scanner`); whatever surprises it, and every other message, is read by
 //! simd-json (`parse`). Both give the same message or none.
 //!
 //! Sources: Binance spot WebSocket streams and USD-M/COIN-M futures documentation; key order, number formats and the
@@ -9,7 +9,7 @@
 
 mod dialect;
 pub(crate) mod parse;
-mod scan;
+mod scanner;
 pub(crate) mod survey;
 
 pub use dialect::{COINM, SPOT, USDM};
@@ -19,8 +19,9 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
-use crate::venues::tape::{self, Parser};
-use crate::venues::{Batch, Decode, LEVELS_MAX, Levels, Message};
+use crate::venues::binance::scanner::Frames;
+use crate::venues::tape;
+use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Message, Scanned, scan};
 
 /// Binance's markets, in the order of their numbers.
 pub const MARKETS: [Venue; 3] = [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::BinanceCoinm];
@@ -29,12 +30,7 @@ pub const MARKETS: [Venue; 3] = [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::
 #[derive(Debug)]
 pub struct Decoder {
     symbols: SymbolTable,
-    levels: Levels,
-    parser: Parser,
-    /// Always empty: no frame of Binance holds several messages.
-    batch: Batch,
-    scanner: scan::Scanner,
-    fallbacks: u64,
+    kit: Kit,
 }
 
 impl Decoder {
@@ -42,11 +38,8 @@ impl Decoder {
     pub fn new(registry: &Registry, venue: Venue) -> Self {
         let mut decoder = Self {
             symbols: SymbolTable::new(registry, venue),
-            levels: Levels::default(),
-            parser: Parser::default(),
-            batch: Batch::default(),
-            scanner: scan::Scanner::best(),
-            fallbacks: 0,
+            // No frame of Binance holds several messages.
+            kit: Kit::new(Levels::default(), Batch::default()),
         };
         decoder.warm_up();
         decoder
@@ -63,47 +56,24 @@ impl Decoder {
 }
 
 impl Decode for Decoder {
+    #[inline(always)]
+    fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    #[inline(always)]
+    fn kit_mut(&mut self) -> &mut Kit {
+        &mut self.kit
+    }
+
     #[inline]
-    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        match self.scanner.scan(frame, &self.symbols, &mut self.levels) {
-            scan::Outcome::Read(message) => Ok(message),
-            scan::Outcome::Surprised => {
-                self.fallbacks += 1;
-                self.parse(frame, hint)
-            }
-            scan::Outcome::OtherKind => self.parse(frame, hint),
-        }
+    fn scanned(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Scanned {
+        scan::<Frames>(frame, &self.symbols, &mut self.kit.levels, vectors && self.kit.vectors)
     }
 
     fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        self.parser.with_tape(frame, |nodes| parse::read(nodes, &self.symbols, hint, &mut self.levels))
-    }
-
-    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message> {
-        let scanner = if vectors { self.scanner } else { scan::Scanner::scalar() };
-        match scanner.scan(frame, &self.symbols, &mut self.levels) {
-            scan::Outcome::Read(message) => Some(message),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
-    fn levels(&self) -> &Levels {
-        &self.levels
-    }
-
-    #[inline(always)]
-    fn levels_mut(&mut self) -> &mut Levels {
-        &mut self.levels
-    }
-
-    #[inline(always)]
-    fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    fn fallbacks(&self) -> u64 {
-        self.fallbacks
+        let Self { symbols, kit: Kit { levels, parser, .. } } = self;
+        parser.with_tape(frame, |nodes| parse::read(nodes, symbols, hint, levels))
     }
 }
 

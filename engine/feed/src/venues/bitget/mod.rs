@@ -15,7 +15,7 @@
 
 mod dialect;
 pub(crate) mod parse;
-mod scan;
+mod scanner;
 
 pub use dialect::{COIN, SPOT, USDC, USDT};
 
@@ -24,8 +24,9 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
-use crate::venues::tape::{self, Parser};
-use crate::venues::{Batch, Decode, LEVELS_MAX, Levels, Message, Scanned, vectors};
+use crate::venues::bitget::scanner::Books;
+use crate::venues::tape;
+use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Message, Scanned, scan};
 
 /// Bitget's markets, in the order of their numbers.
 pub const MARKETS: [Venue; 4] = [Venue::BitgetSpot, Venue::BitgetUsdt, Venue::BitgetCoin, Venue::BitgetUsdc];
@@ -37,11 +38,7 @@ pub(crate) type Symbols = [SymbolTable; MARKETS.len()];
 #[derive(Debug)]
 pub struct Decoder {
     symbols: Symbols,
-    levels: Levels,
-    batch: Batch,
-    parser: Parser,
-    vectors: bool,
-    fallbacks: u64,
+    kit: Kit,
 }
 
 impl Decoder {
@@ -49,11 +46,7 @@ impl Decoder {
     pub fn new(registry: &Registry) -> Self {
         let mut decoder = Self {
             symbols: MARKETS.map(|venue| SymbolTable::new(registry, venue)),
-            levels: Levels::with_texts(),
-            batch: Batch::new(),
-            parser: Parser::default(),
-            vectors: vectors(),
-            fallbacks: 0,
+            kit: Kit::new(Levels::with_texts(), Batch::new()),
         };
         let text = |side: &str| {
             format!(r#"{{"arg":{{"instType":"","instId":""}},"data":[{{"asks":[{side}],"bids":[{side}]}}]}}"#)
@@ -67,15 +60,16 @@ impl Decoder {
 }
 
 impl Decode for Decoder {
-    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        match scan::scan(frame, &self.symbols, &mut self.levels, self.vectors) {
-            Scanned::Read(message) => Ok(message),
-            Scanned::Surprised => {
-                self.fallbacks += 1;
-                self.parse(frame, hint)
-            }
-            Scanned::OtherKind => self.parse(frame, hint),
-        }
+    fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    fn kit_mut(&mut self) -> &mut Kit {
+        &mut self.kit
+    }
+
+    fn scanned(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Scanned {
+        scan::<Books>(frame, &self.symbols, &mut self.kit.levels, vectors && self.kit.vectors)
     }
 
     fn parse(&mut self, frame: &mut FrameMut<'_>, _: InstrumentId) -> Result<Message, Reason> {
@@ -83,27 +77,7 @@ impl Decode for Decoder {
         if frame.bytes() == b"pong" {
             return Err(Reason::Control);
         }
-        let Self { symbols, levels, batch, parser, .. } = self;
+        let Self { symbols, kit: Kit { levels, batch, parser, .. } } = self;
         parser.with_tape(frame, |nodes| parse::Reader { symbols, levels, batch }.read(nodes))
-    }
-
-    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message> {
-        scan::scan(frame, &self.symbols, &mut self.levels, vectors && self.vectors).message()
-    }
-
-    fn levels(&self) -> &Levels {
-        &self.levels
-    }
-
-    fn levels_mut(&mut self) -> &mut Levels {
-        &mut self.levels
-    }
-
-    fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    fn fallbacks(&self) -> u64 {
-        self.fallbacks
     }
 }

@@ -13,7 +13,7 @@
 
 mod dialect;
 pub(crate) mod parse;
-mod scan;
+mod scanner;
 
 pub use dialect::{INVERSE, LINEAR, SPOT};
 
@@ -22,8 +22,9 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
-use crate::venues::tape::{self, Parser};
-use crate::venues::{Batch, Decode, LEVELS_MAX, Levels, Marks, Message, Scanned, vectors};
+use crate::venues::bybit::scanner::Books;
+use crate::venues::tape;
+use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Marks, Message, Scanned, scan};
 
 /// Bybit's markets: a connection carries one of them.
 pub const MARKETS: [Venue; 3] = [Venue::Bybit, Venue::BybitSpot, Venue::BybitInverse];
@@ -32,12 +33,8 @@ pub const MARKETS: [Venue; 3] = [Venue::Bybit, Venue::BybitSpot, Venue::BybitInv
 #[derive(Debug)]
 pub struct Decoder {
     symbols: SymbolTable,
-    levels: Levels,
-    batch: Batch,
+    kit: Kit,
     marks: Marks,
-    parser: Parser,
-    vectors: bool,
-    fallbacks: u64,
 }
 
 impl Decoder {
@@ -45,12 +42,8 @@ impl Decoder {
     pub fn new(registry: &Registry, venue: Venue) -> Self {
         let mut decoder = Self {
             symbols: SymbolTable::new(registry, venue),
-            levels: Levels::default(),
-            batch: Batch::new(),
+            kit: Kit::new(Levels::default(), Batch::new()),
             marks: Marks::new(registry),
-            parser: Parser::default(),
-            vectors: vectors(),
-            fallbacks: 0,
         };
         let text = |side: &str| format!(r#"{{"topic":"orderbook.50.","data":{{"s":"","b":[{side}],"a":[{side}]}}}}"#);
         // The instrument does not exist: what counts is that the tape was filled.
@@ -62,39 +55,20 @@ impl Decoder {
 }
 
 impl Decode for Decoder {
-    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        match scan::scan(frame, &self.symbols, &mut self.levels, self.vectors) {
-            Scanned::Read(message) => Ok(message),
-            Scanned::Surprised => {
-                self.fallbacks += 1;
-                self.parse(frame, hint)
-            }
-            Scanned::OtherKind => self.parse(frame, hint),
-        }
+    fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    fn kit_mut(&mut self) -> &mut Kit {
+        &mut self.kit
+    }
+
+    fn scanned(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Scanned {
+        scan::<Books>(frame, &self.symbols, &mut self.kit.levels, vectors && self.kit.vectors)
     }
 
     fn parse(&mut self, frame: &mut FrameMut<'_>, _: InstrumentId) -> Result<Message, Reason> {
-        let Self { symbols, levels, batch, marks, parser, .. } = self;
+        let Self { symbols, kit: Kit { levels, batch, parser, .. }, marks } = self;
         parser.with_tape(frame, |nodes| parse::Reader { symbols, levels, batch, marks }.read(nodes))
-    }
-
-    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message> {
-        scan::scan(frame, &self.symbols, &mut self.levels, vectors && self.vectors).message()
-    }
-
-    fn levels(&self) -> &Levels {
-        &self.levels
-    }
-
-    fn levels_mut(&mut self) -> &mut Levels {
-        &mut self.levels
-    }
-
-    fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    fn fallbacks(&self) -> u64 {
-        self.fallbacks
     }
 }

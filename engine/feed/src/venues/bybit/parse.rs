@@ -20,11 +20,11 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     pub(super) fn read(self, nodes: Nodes<'_>) -> Result<Message, Reason> {
-        let keys = ["topic", "type", "ts", "cts", "data", "op", "success", "retCode"];
-        let [topic, kind, ts, cts, data, op, success, code] =
+        let keys = ["topic", "type", "ts", "cts", "data", "op", "success", "retCode", "ret_code"];
+        let [topic, kind, ts, cts, data, op, success, code, old_code] =
             pick(Value::of(nodes), &keys).map_err(|_| Reason::UnknownMessage)?;
         if !topic.is_there() {
-            let control = op.is_there() || success.is_there() || code.is_there();
+            let control = [op, success, code, old_code].iter().any(|value| value.is_there());
             return Err(if control { Reason::Control } else { Reason::UnknownMessage });
         }
         let snapshot = match kind.text_or_empty() {
@@ -36,9 +36,7 @@ impl Reader<'_> {
         self.batch.clear();
         match topic.text()?.split_once('.') {
             Some(("orderbook", rest)) => {
-                let depth = rest.split('.').next().and_then(|depth| depth.parse().ok());
-                // The books of other kinds (`full`, `rpi`) have other shapes.
-                let depth = depth.ok_or(Reason::UnusedStream)?;
+                let depth = depth_of(rest).ok_or(Reason::UnusedStream)?;
                 let venue_ns = if cts.says() { cts.ms()? } else { ts.ms()? };
                 self.depth(data, snapshot, depth, venue_ns)
             }
@@ -107,6 +105,11 @@ impl Reader<'_> {
         kept.next_funding_ns = time.unwrap_or(kept.next_funding_ns);
         Ok(Message { instrument: entry.id, venue_ns, body: Body::Mark(*kept) })
     }
+}
+
+/// The depth in a topic behind `orderbook.`; the books of other kinds (`full`, `rpi`) have other shapes.
+pub(super) fn depth_of(rest: &str) -> Option<u16> {
+    rest.split('.').next()?.parse().ok().filter(|depth| *depth > 0)
 }
 
 /// The best levels of depth 1, which sends snapshots only.

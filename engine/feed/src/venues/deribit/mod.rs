@@ -16,7 +16,7 @@
 
 mod dialect;
 pub(crate) mod parse;
-mod scan;
+mod scanner;
 
 pub use dialect::DERIBIT;
 
@@ -25,18 +25,15 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
-use crate::venues::tape::{self, Parser};
-use crate::venues::{Batch, Decode, LEVELS_MAX, Levels, Message, Scanned, vectors};
+use crate::venues::deribit::scanner::Books;
+use crate::venues::tape;
+use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Message, Scanned, scan};
 
 /// Reads the frames of Deribit.
 #[derive(Debug)]
 pub struct Decoder {
     symbols: SymbolTable,
-    levels: Levels,
-    batch: Batch,
-    parser: Parser,
-    vectors: bool,
-    fallbacks: u64,
+    kit: Kit,
 }
 
 impl Decoder {
@@ -44,11 +41,7 @@ impl Decoder {
     pub fn new(registry: &Registry) -> Self {
         let mut decoder = Self {
             symbols: SymbolTable::new(registry, Venue::Deribit),
-            levels: Levels::default(),
-            batch: Batch::new(),
-            parser: Parser::default(),
-            vectors: vectors(),
-            fallbacks: 0,
+            kit: Kit::new(Levels::default(), Batch::new()),
         };
         let text = |side: &str| format!(r#"{{"params":{{"data":{{"asks":[{side}],"bids":[{side}]}}}}}}"#);
         // It is of no channel: what counts is that the tape was filled.
@@ -60,39 +53,20 @@ impl Decoder {
 }
 
 impl Decode for Decoder {
-    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        match scan::scan(frame, &self.symbols, &mut self.levels, self.vectors) {
-            Scanned::Read(message) => Ok(message),
-            Scanned::Surprised => {
-                self.fallbacks += 1;
-                self.parse(frame, hint)
-            }
-            Scanned::OtherKind => self.parse(frame, hint),
-        }
+    fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    fn kit_mut(&mut self) -> &mut Kit {
+        &mut self.kit
+    }
+
+    fn scanned(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Scanned {
+        scan::<Books>(frame, &self.symbols, &mut self.kit.levels, vectors && self.kit.vectors)
     }
 
     fn parse(&mut self, frame: &mut FrameMut<'_>, _: InstrumentId) -> Result<Message, Reason> {
-        let Self { symbols, levels, batch, parser, .. } = self;
+        let Self { symbols, kit: Kit { levels, batch, parser, .. } } = self;
         parser.with_tape(frame, |nodes| parse::Reader { symbols, levels, batch }.read(nodes))
-    }
-
-    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message> {
-        scan::scan(frame, &self.symbols, &mut self.levels, vectors && self.vectors).message()
-    }
-
-    fn levels(&self) -> &Levels {
-        &self.levels
-    }
-
-    fn levels_mut(&mut self) -> &mut Levels {
-        &mut self.levels
-    }
-
-    fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    fn fallbacks(&self) -> u64 {
-        self.fallbacks
     }
 }

@@ -18,17 +18,17 @@ pub(super) struct Reader<'a> {
 
 /// How much a book channel knows: the rank of its stream, and whether every push is a whole book.
 pub(crate) fn rank(channel: &str) -> Option<(u16, bool)> {
-    let mut parts = channel.split('.');
-    let (name, _, third) = (parts.next()?, parts.next()?, parts.next()?);
-    match (name, third, parts.next()) {
-        ("book", "raw", None) => Some((103, false)),
-        ("book", "100ms", None) => Some((102, false)),
-        ("book", "agg2", None) => Some((101, false)),
-        // `book.X.GROUP.DEPTH.INTERVAL`, with 1, 10 or 20 levels.
-        ("book", _, Some(depth)) => {
-            depth.parse().ok().filter(|depth| (1..=100).contains(depth)).map(|depth| (depth, true))
-        }
-        _ => None,
+    rank_of(channel.strip_prefix("book.")?)
+}
+
+/// As [`rank`], behind `book.`: `X.INTERVAL`, or `X.GROUP.DEPTH.INTERVAL` with 1, 10 or 20 levels.
+pub(super) fn rank_of(rest: &str) -> Option<(u16, bool)> {
+    let mut parts = rest.split('.').skip(1);
+    match (parts.next()?, parts.next()) {
+        ("raw", None) => Some((103, false)),
+        ("100ms", None) => Some((102, false)),
+        ("agg2", None) => Some((101, false)),
+        (_, depth) => depth?.parse().ok().filter(|depth| (1..=100).contains(depth)).map(|depth| (depth, true)),
     }
 }
 

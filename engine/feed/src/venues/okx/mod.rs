@@ -16,7 +16,7 @@
 
 mod dialect;
 pub(crate) mod parse;
-mod scan;
+mod scanner;
 
 pub use dialect::OKX;
 
@@ -25,19 +25,16 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
-use crate::venues::tape::{self, Parser};
-use crate::venues::{Batch, Decode, LEVELS_MAX, Levels, Marks, Message, Scanned, vectors};
+use crate::venues::okx::scanner::Books;
+use crate::venues::tape;
+use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Marks, Message, Scanned, scan};
 
 /// Reads the frames of OKX.
 #[derive(Debug)]
 pub struct Decoder {
     symbols: SymbolTable,
-    levels: Levels,
-    batch: Batch,
+    kit: Kit,
     marks: Marks,
-    parser: Parser,
-    vectors: bool,
-    fallbacks: u64,
 }
 
 impl Decoder {
@@ -45,12 +42,8 @@ impl Decoder {
     pub fn new(registry: &Registry) -> Self {
         let mut decoder = Self {
             symbols: SymbolTable::new(registry, Venue::Okx),
-            levels: Levels::with_texts(),
-            batch: Batch::new(),
+            kit: Kit::new(Levels::with_texts(), Batch::new()),
             marks: Marks::new(registry),
-            parser: Parser::default(),
-            vectors: vectors(),
-            fallbacks: 0,
         };
         let text = |side: &str| {
             format!(r#"{{"arg":{{"channel":"books","instId":""}},"data":[{{"asks":[{side}],"bids":[{side}]}}]}}"#)
@@ -64,15 +57,16 @@ impl Decoder {
 }
 
 impl Decode for Decoder {
-    fn decode(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        match scan::scan(frame, &self.symbols, &mut self.levels, self.vectors) {
-            Scanned::Read(message) => Ok(message),
-            Scanned::Surprised => {
-                self.fallbacks += 1;
-                self.parse(frame, hint)
-            }
-            Scanned::OtherKind => self.parse(frame, hint),
-        }
+    fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    fn kit_mut(&mut self) -> &mut Kit {
+        &mut self.kit
+    }
+
+    fn scanned(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Scanned {
+        scan::<Books>(frame, &self.symbols, &mut self.kit.levels, vectors && self.kit.vectors)
     }
 
     fn parse(&mut self, frame: &mut FrameMut<'_>, _: InstrumentId) -> Result<Message, Reason> {
@@ -80,27 +74,7 @@ impl Decode for Decoder {
         if frame.bytes() == b"pong" {
             return Err(Reason::Control);
         }
-        let Self { symbols, levels, batch, marks, parser, .. } = self;
+        let Self { symbols, kit: Kit { levels, batch, parser, .. }, marks } = self;
         parser.with_tape(frame, |nodes| parse::Reader { symbols, levels, batch, marks }.read(nodes))
-    }
-
-    fn scan(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Option<Message> {
-        scan::scan(frame, &self.symbols, &mut self.levels, vectors && self.vectors).message()
-    }
-
-    fn levels(&self) -> &Levels {
-        &self.levels
-    }
-
-    fn levels_mut(&mut self) -> &mut Levels {
-        &mut self.levels
-    }
-
-    fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
-    fn fallbacks(&self) -> u64 {
-        self.fallbacks
     }
 }

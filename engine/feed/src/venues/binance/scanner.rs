@@ -8,33 +8,10 @@ use tidegate_wire::event::{DepthIds, Quote, Trade};
 use tidegate_wire::{Price, Qty};
 
 use crate::frame::FrameMut;
-use crate::json::{Cursor, Numbers, Scalar};
+use crate::json::{Cursor, Numbers};
 use crate::symbols::{Entry, SymbolTable};
 use crate::venues::binance::stamp_ns;
-use crate::venues::{Body, Levels, Message};
-
-/// What became of a frame.
-pub(super) enum Outcome {
-    /// It was read.
-    Read(Message),
-    /// It looked like a kind the scanner knows, but simd-json must read it.
-    Surprised,
-    /// It is of another kind.
-    OtherKind,
-}
-
-impl From<Option<Message>> for Outcome {
-    #[inline(always)]
-    fn from(message: Option<Message>) -> Self {
-        message.map_or(Self::Surprised, Self::Read)
-    }
-}
-
-/// Which instructions to use, decided once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Scanner {
-    vectors: bool,
-}
+use crate::venues::{Body, Levels, Message, Scanned, Schema};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -44,49 +21,22 @@ enum Kind {
     Aggregate,
 }
 
-impl Scanner {
-    /// Vectors where the CPU has them.
-    pub(super) fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        let vectors = tidegate_wire::decimal::simd::available();
-        #[cfg(not(target_arch = "x86_64"))]
-        let vectors = false;
-        Self { vectors }
-    }
+/// The scanner.
+pub(super) struct Frames;
 
-    /// Byte by byte.
-    pub(super) const fn scalar() -> Self {
-        Self { vectors: false }
-    }
+impl Schema for Frames {
+    type Symbols = SymbolTable;
 
-    #[inline]
-    pub(super) fn scan(self, frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Outcome {
-        #[cfg(target_arch = "x86_64")]
-        if self.vectors {
-            // SAFETY: `best` asked the CPU for every feature that `scan_vector` is built with.
-            return unsafe { scan_vector(frame, symbols, levels) };
+    #[inline(always)]
+    fn scan<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Scanned {
+        let mut cursor = Cursor::new(frame);
+        let Some((kind, wrapped)) = sniff::<R>(&mut cursor) else { return Scanned::OtherKind };
+        match kind {
+            Kind::Depth => depth::<R>(cursor, wrapped, symbols, levels).into(),
+            Kind::Quote => quote::<R>(cursor, wrapped, symbols).into(),
+            Kind::Trade => trade::<R>(cursor, wrapped, false, symbols).into(),
+            Kind::Aggregate => trade::<R>(cursor, wrapped, true, symbols).into(),
         }
-        scan_with::<Scalar>(frame, symbols, levels)
-    }
-}
-
-/// # Safety
-/// The CPU has AVX2, BMI1, BMI2, LZCNT and POPCNT.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn scan_vector(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Outcome {
-    scan_with::<crate::json::Vector>(frame, symbols, levels)
-}
-
-#[inline(always)]
-fn scan_with<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Outcome {
-    let mut cursor = Cursor::new(frame);
-    let Some((kind, wrapped)) = sniff::<R>(&mut cursor) else { return Outcome::OtherKind };
-    match kind {
-        Kind::Depth => depth::<R>(cursor, wrapped, symbols, levels).into(),
-        Kind::Quote => quote::<R>(cursor, wrapped, symbols).into(),
-        Kind::Trade => trade::<R>(cursor, wrapped, false, symbols).into(),
-        Kind::Aggregate => trade::<R>(cursor, wrapped, true, symbols).into(),
     }
 }
 
@@ -160,15 +110,6 @@ const KEY_TYPE: u16 = b'X' as u16;
 const KEY_FIRST_TRADE: u16 = b'f' as u16;
 const KEY_LAST_TRADE: u16 = b'l' as u16;
 const KEY_PREV: u16 = (b'p' as u16) << 8 | b'u' as u16;
-
-/// A quoted symbol, looked up.
-#[inline(always)]
-fn symbol<'t, R: Numbers>(cursor: &mut Cursor<'_>, symbols: &'t SymbolTable) -> Option<&'t Entry> {
-    cursor.expect(b"\"")?;
-    let bytes = cursor.peek::<24>();
-    let text = cursor.string::<R>()?;
-    symbols.find_padded(&bytes, text.len())
-}
 
 /// After a value: `true` at a comma, `false` at the end of the payload, `None` at anything else.
 #[inline(always)]
@@ -260,7 +201,7 @@ impl<'t> Head<'t> {
             }
             KEY_SYMBOL => {
                 self.once(S)?;
-                self.entry = Some(symbol::<R>(cursor, self.symbols)?);
+                self.entry = Some(cursor.symbol::<R>(self.symbols)?);
                 Some(())
             }
             _ => cursor.skip_scalar(),
