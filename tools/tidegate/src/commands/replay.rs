@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tidegate_market::features::schema::FEATURES;
+use tidegate_runtime::live::LiveError;
 use tidegate_runtime::models::{CompanionError, ModelsPlan};
 use tidegate_runtime::orders::Order;
 use tidegate_runtime::pipeline::Topology;
@@ -189,6 +190,9 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
         RunError::Models(CompanionError::Record(_)) => Exit::BadInput,
         RunError::Models(CompanionError::Latency { .. }) => Exit::Config,
         RunError::Output(_) | RunError::Control(_) => Exit::Io,
+        RunError::Live(LiveError::Output { .. } | LiveError::Capture(_)) => Exit::Io,
+        RunError::Live(LiveError::Market(_)) => Exit::Config,
+        RunError::Live(LiveError::Instruments { .. } | LiveError::Poller(_)) => Exit::Failure,
         RunError::Threshold(_) | RunError::Record { .. } | RunError::Unknown(_) | RunError::Command(_) => Exit::Config,
         RunError::Ring(_) | RunError::Thread(_) | RunError::Models(_) => Exit::Failure,
     };
