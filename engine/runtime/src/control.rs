@@ -8,15 +8,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tidegate_feed::session::desk::DeskCommands;
+use tidegate_feed::session::status::SessionStatus;
 use tidegate_guard::Strategy;
 use tidegate_sidecar::messages::{Listed, Request};
-use tidegate_wire::Registry;
+use tidegate_wire::{Registry, Venue};
 
 use crate::models::{Desk, Inbox};
 use crate::orders::Instruction;
@@ -57,6 +59,13 @@ pub enum Ask {
     },
     /// What happened to models.
     ModelHistory,
+    /// Where live connections, clocks and accounts stand.
+    Feeds,
+    /// Let connections in the error state try again.
+    FeedsClear {
+        /// Those of this market; of all without.
+        venue: Option<String>,
+    },
     /// Trip or reset breakers, or say whether there is news.
     Operate {
         /// What is wanted, such as `trip:engine`.
@@ -71,11 +80,37 @@ pub(crate) struct Operator {
     inbox: Arc<Inbox>,
     registry: Registry,
     strategies: Vec<Strategy>,
+    feeds: Option<Feeds>,
+}
+
+/// The live connections, for operators.
+#[derive(Clone, Debug)]
+pub(crate) struct Feeds {
+    pub(crate) commands: DeskCommands,
+    pub(crate) status: Arc<Mutex<SessionStatus>>,
+}
+
+impl Feeds {
+    fn carry_out(&self, ask: &Ask) -> Result<Reply, String> {
+        if let Ask::FeedsClear { venue } = ask {
+            let named = |name: &String| Venue::from_name(name).ok_or_else(|| format!("unknown venue {name:?}"));
+            self.commands.clear(venue.as_ref().map(named).transpose()?);
+            return Ok(Reply { ok: true, ..Reply::default() });
+        }
+        let status = self.status.lock().map(|status| status.clone()).unwrap_or_default();
+        let feeds = serde_json::to_value(status).map_err(|error| error.to_string())?;
+        Ok(Reply { ok: true, feeds: Some(feeds), ..Reply::default() })
+    }
 }
 
 impl Operator {
     pub(crate) fn new(desk: Option<Desk>, inbox: Arc<Inbox>, registry: &Registry, strategies: &[Strategy]) -> Self {
-        Self { desk, inbox, registry: registry.clone(), strategies: strategies.to_vec() }
+        Self { desk, inbox, registry: registry.clone(), strategies: strategies.to_vec(), feeds: None }
+    }
+
+    /// Speaks for live connections too.
+    pub(crate) fn with_feeds(self, feeds: Option<Feeds>) -> Self {
+        Self { feeds, ..self }
     }
 
     fn operate(&self, instruction: &str) -> Result<(), String> {
@@ -100,6 +135,9 @@ pub struct Reply {
     /// What happened, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<serde_json::Value>,
+    /// Where live connections, clocks and accounts stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feeds: Option<serde_json::Value>,
 }
 
 /// A control socket that cannot be used.
@@ -271,11 +309,16 @@ fn carry_out(ask: Ask, operator: &Operator) -> Reply {
             Err(error) => refusal(error),
         };
     }
+    if matches!(ask, Ask::Feeds | Ask::FeedsClear { .. }) {
+        let none = || "this engine replays captures: it has no connections".to_owned();
+        let done = operator.feeds.as_ref().ok_or_else(none).and_then(|feeds| feeds.carry_out(&ask));
+        return done.unwrap_or_else(refusal);
+    }
     let Some(desk) = &operator.desk else {
         return refusal("this engine runs without models (models.mode is off)".into());
     };
     let request: Box<dyn FnOnce(u64) -> Request> = match ask {
-        Ask::Operate { .. } => unreachable!("carried out above"),
+        Ask::Operate { .. } | Ask::Feeds | Ask::FeedsClear { .. } => unreachable!("carried out above"),
         Ask::ModelHistory => return Reply { ok: true, history: desk.history(), ..Reply::default() },
         Ask::ModelList => Box::new(|id| Request::List { id }),
         Ask::ModelLoad { name, version } => Box::new(move |id| Request::Load { id, name, version }),

@@ -55,6 +55,8 @@ enum Command {
     Config(commands::config::Args),
     /// List, check, load, promote and roll back models
     Model(commands::model::Args),
+    /// Show the live connections of a running engine, or let those that were given up try again
+    Feed(commands::feed::Args),
     /// Trip and reset breakers of a running engine, or tell it of news
     Operate(commands::operate::Args),
     /// Run models beside an engine (engines start this themselves)
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args),
         Command::Features(args) => commands::features::run(args),
         Command::Model(args) => commands::model::run(args),
+        Command::Feed(args) => commands::feed::run(args),
         Command::Operate(args) => commands::operate::run(args),
         Command::Sidecar(args) => commands::sidecar::run(args),
         Command::Config(args) => commands::config::run(args),

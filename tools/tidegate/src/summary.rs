@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tidegate_feed::capture::SeriesReport;
 use tidegate_guard::rules::RULES;
 use tidegate_runtime::hiccup::NoiseFloor;
 use tidegate_runtime::hlog::Summary as Figures;
 use tidegate_runtime::latency::STAGES;
 use tidegate_runtime::lines::DecisionLine;
+use tidegate_runtime::live::LiveReport;
 use tidegate_runtime::models::DeskReport;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{ReplayPlan, ReplayReport};
 use tidegate_wire::clock::TickSource;
 use tidegate_wire::decision::BreakerState;
 
+use crate::commands::feed::print_feeds;
 use crate::output::{duration, number_table};
 use crate::thresholds::{Travels, print_travels, travels};
 
@@ -168,7 +171,18 @@ pub(crate) struct Summary {
     /// Venues, strategies and the engine whose breakers are not closed.
     pub(crate) scopes: Vec<ScopeLine>,
     pub(crate) sources: Vec<SourceLine>,
+    /// Connections, clocks, accounts and the capture of a live run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) live: Option<LiveLine>,
     pub(crate) warnings: Vec<String>,
+}
+
+/// What a live run had besides.
+#[derive(Debug, Serialize)]
+pub(crate) struct LiveLine {
+    pub(crate) session: serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) capture: Option<SeriesReport>,
 }
 
 impl Summary {
@@ -233,6 +247,7 @@ impl Summary {
             venues: venues(report),
             scopes: scopes(report),
             sources: sources(report),
+            live: report.live.as_ref().map(live),
             warnings: report.warnings.clone(),
         }
     }
@@ -305,6 +320,27 @@ fn sources(report: &ReplayReport) -> Vec<SourceLine> {
     report.sources.iter().map(one).collect()
 }
 
+fn live(report: &LiveReport) -> LiveLine {
+    let session = serde_json::to_value(&report.session).unwrap_or_default();
+    LiveLine { session, capture: report.capture.clone() }
+}
+
+fn print_live(live: &LiveLine) {
+    print_feeds(&live.session);
+    if let Some(events) = live.session["events"].as_object().filter(|events| !events.is_empty()) {
+        let events: Vec<_> = events.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        anstream::println!("  session events  {}", events.join("   "));
+    }
+    if let Some(capture) = &live.capture {
+        let (files, mib) = (capture.files.len(), capture.bytes as f64 / f64::from(1 << 20));
+        let (entries, lost) = (capture.entries, capture.lost);
+        anstream::println!("  captured {entries} frames, {mib:.1} MiB unpacked, in {files} files; lost {lost}");
+        if let Some(error) = &capture.error {
+            anstream::println!("  capture BROKE OFF: {error}");
+        }
+    }
+}
+
 /// Decisions shown on a screen; the file has them all.
 const DECISIONS_SHOWN: usize = 40;
 
@@ -313,9 +349,9 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     let s = summary;
     let allocations = s.allocations_hot.map_or("not counted".into(), |n| n.to_string());
     anstream::println!(
-        "Replay  {:?}, speed {}, {:.1} s of market in {:.3} s",
+        "{}  {:?}, {:.1} s of market in {:.3} s",
+        if s.live.is_some() { "Live".to_owned() } else { format!("Replay  speed {},", s.speed) },
         s.topology,
-        s.speed,
         s.event_s,
         s.wall_s
     );
@@ -367,6 +403,9 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     let header = ["instrument", "tick", "lot", "book", "levels", "gaps", "may trade", "open breakers"];
     anstream::println!("\n{}", number_table(&header, rows));
     print_venues(s);
+    if let Some(live) = &s.live {
+        print_live(live);
+    }
     for scope in &s.scopes {
         anstream::println!("  {} {} is {}", scope.scope, scope.name, scope.state);
     }

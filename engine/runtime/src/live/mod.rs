@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use tidegate_feed::capture::{self, CaptureError, Series, SeriesReport, SeriesSettings};
 use tidegate_feed::session::board::Board;
-use tidegate_feed::session::desk::{self, DeskCommands, DeskHandle};
+use tidegate_feed::session::desk::{self, DeskHandle};
 use tidegate_feed::session::hub::Hub;
 use tidegate_feed::session::plan::{MarketPlan, SessionSettings};
 use tidegate_feed::session::status::{SessionEvent, SessionStatus};
 use tidegate_feed::transport::rest::Client;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::{Instrument, Registry};
+
+use crate::control::Feeds;
 
 pub(crate) use source::LiveSource;
 
@@ -155,8 +157,8 @@ impl Live {
     }
 
     /// For operators.
-    pub(crate) fn commands(&self) -> DeskCommands {
-        self.desk.commands.clone()
+    pub(crate) fn feeds(&self) -> Feeds {
+        Feeds { commands: self.desk.commands.clone(), status: self.desk.status.clone() }
     }
 
     /// Ends the session thread and the capture, and gives where everything stood. The source has been dropped.

@@ -28,7 +28,7 @@ use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
 use tidegate_wire::{InstrumentId, Price, Registry, Venue};
 
 use crate::alloc;
-use crate::control::{Claim, Control, ControlError, Operator};
+use crate::control::{Claim, Control, ControlError, Feeds, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
 use crate::lines::UnknownName;
@@ -275,7 +275,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let scopes = (&registry, &strategies[..]);
     let (models, outlet) = Models::start(&plan.models, scopes, plan.outputs.models.as_deref(), stop)?;
     let inbox = Arc::new(Inbox::default());
-    let operator = Operator::new(models.desk(), inbox.clone(), &registry, &strategies);
+    let input = Input::open(plan, discovery.sources, &registry, clock)?;
+    let operator = Operator::new(models.desk(), inbox.clone(), &registry, &strategies).with_feeds(input.feeds());
     let control = plan.control.as_ref().map(|claim| Control::open(claim, operator)).transpose()?;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
     let tail = tail.advised_by(outlet.advisor).ordered_by(inbox);
@@ -289,7 +290,6 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     };
     let parts = Parts { registry: registry.clone(), clock, feed, market, tail, placement, stop: stop.clone() };
 
-    let input = Input::open(plan, discovery.sources, &registry, clock)?;
     let done = Arc::new(AtomicBool::new(false));
     let scribe = scribe.spawn(done.clone()).map_err(RunError::Thread)?;
     let allocated = alloc::hot_allocations();
@@ -313,19 +313,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
         written,
         &registry,
         names,
-        Extras {
-            sources,
-            live,
-            wall_s,
-            event_s,
-            first_ns,
-            allocations_hot,
-            noise,
-            clock,
-            warnings,
-            stopped,
-            models,
-        },
+        Extras { sources, live, wall_s, event_s, first_ns, allocations_hot, noise, clock, warnings, stopped, models },
     ))
 }
 
@@ -382,6 +370,13 @@ impl Input {
         }
         let reader = tidegate_feed::replay::start(sources, plan.read_ahead)?;
         Ok(Self::Captures(Box::new(ReplaySource::new(reader, plan.speed, clock))))
+    }
+
+    fn feeds(&self) -> Option<Feeds> {
+        match self {
+            Self::Captures(_) => None,
+            Self::Live(live, _) => Some(live.feeds()),
+        }
     }
 
     fn run(self, parts: Parts, plan: &ReplayPlan) -> Ran {

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod features;
+pub(crate) mod feed;
 pub(crate) mod hist;
 pub(crate) mod model;
 pub(crate) mod operate;
