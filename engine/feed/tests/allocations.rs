@@ -168,6 +168,86 @@ fn the_first_pass_allocates_nothing_either() {
     assert_eq!(pass(&mut feed, &mut frames, &mut Sum::default()), 0);
 }
 
+/// `count` levels around a price, as Deribit writes them.
+fn actions(count: usize, from: u64) -> String {
+    let level = |n| format!(r#"["new",{}.5,{}.0]"#, from + n as u64, 1 + n % 7);
+    (0..count).map(level).collect::<Vec<_>>().join(",")
+}
+
+/// Every golden frame of the venues whose streams bring snapshots, and books in all their states: good, gapped, with a
+/// wrong checksum, with levels beyond the window. Ids go on from `base`.
+fn streams(base: u64) -> Vec<Prepared> {
+    let mut frames = Vec::new();
+    let mut add = |venue: Venue, text: &str| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(text.len() + PADDING, 0);
+        frames.push((meta(venue, 0, InstrumentId::NONE), bytes, text.len()));
+    };
+    for n in 0..300u64 {
+        let (prev, last) = (base + n, base + n + 1);
+        let (whole, lost, size) = (n % 50 == 0, n % 50 == 40, (n % 60) as usize);
+        let kind = |whole_name: &'static str, name: &'static str| if whole { whole_name } else { name };
+        let (bids, asks) = (levels(size, 100), levels(size, 900 + n));
+        let seq = prev - u64::from(lost);
+        add(
+            Venue::Okx,
+            &format!(
+                r#"{{"arg":{{"channel":"books","instId":"ABC-USDT"}},"action":"{}","data":[{{"asks":[{asks}],"bids":[{bids}],"ts":"1","checksum":0,"seqId":{last},"prevSeqId":{seq}}}]}}"#,
+                kind("snapshot", "update")
+            ),
+        );
+        add(
+            Venue::Bybit,
+            &format!(
+                r#"{{"topic":"orderbook.50.ABCUSDT","type":"{}","ts":1,"data":{{"s":"ABCUSDT","b":[{bids}],"a":[{asks}],"u":{}}}}}"#,
+                kind("snapshot", "delta"),
+                last + u64::from(lost)
+            ),
+        );
+        // A checksum that is never right.
+        let checksum = i32::from(n % 50 == 30);
+        add(
+            Venue::BitgetUsdt,
+            &format!(
+                r#"{{"action":"{}","arg":{{"instType":"USDT-FUTURES","channel":"books","instId":"ABCUSDT"}},"data":[{{"asks":[{asks}],"bids":[{bids}],"checksum":{checksum},"seq":{last},"pseq":{prev}}}],"ts":1}}"#,
+                kind("snapshot", "update")
+            ),
+        );
+        let (bids, asks) = (actions(size, 100), actions(size, 900 + n));
+        add(
+            Venue::Deribit,
+            &format!(
+                r#"{{"jsonrpc":"2.0","method":"subscription","params":{{"channel":"book.ABC-PERPETUAL.100ms","data":{{"type":"{}","instrument_name":"ABC-PERPETUAL","timestamp":1,"change_id":{last},"prev_change_id":{seq},"bids":[{}],"asks":[{}]}}}}}}"#,
+                kind("snapshot", "change"),
+                bids,
+                asks
+            ),
+        );
+        for stream in common::streams::streams() {
+            // Books of their own, which golden frames do not disturb.
+            if n % 10 == 0 && !stream.says.contains(" rank=") {
+                add(stream.venue, stream.frame);
+            }
+        }
+        add(Venue::Okx, "pong");
+        add(Venue::Deribit, "{");
+    }
+    frames
+}
+
+#[test]
+fn streams_with_snapshots_allocate_nothing_from_the_first_frame_on() {
+    let mut frames = streams(1_000_000);
+    let mut feed = Feed::new(&common::streams::registry(), Clock::monotonic()).expect("instruments");
+    let mut sink = Sum::default();
+    assert_eq!(pass(&mut feed, &mut frames, &mut sink), 0, "calls of the allocator");
+    let counters = feed.counters();
+    assert!(counters.gaps >= 15 && counters.resyncs >= 20 && counters.checksum_failures >= 5, "{counters:?}");
+    assert!(counters.snapshots >= 24 && counters.deltas >= 800 && counters.trimmed > 0, "{counters:?}");
+    assert!(counters.options >= 90 && counters.marks >= 180 && counters.trades >= 180, "{counters:?}");
+    assert_eq!(counters.decode_errors(), 300, "{counters:?}");
+}
+
 #[test]
 fn the_counter_counts() {
     let before = CALLS.get();

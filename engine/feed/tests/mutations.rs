@@ -6,6 +6,7 @@ mod common;
 use common::differential::differential;
 use common::frames::{golden, registry};
 use common::random::Random;
+use common::streams::{Any, streams};
 use tidegate_feed::venues::binance::{Decoder, MARKETS};
 use tidegate_wire::{InstrumentId, Venue};
 
@@ -13,7 +14,7 @@ use tidegate_wire::{InstrumentId, Venue};
 const FRAMES: usize = 400_000;
 
 /// Pieces that frames are made of: inserting one keeps more of the grammar intact than a random byte would.
-const PIECES: [&str; 26] = [
+const PIECES: [&str; 40] = [
     "\"",
     ",",
     ":",
@@ -40,9 +41,24 @@ const PIECES: [&str; 26] = [
     "\"X\":\"MARKET\",",
     "\"new\":\"x\",",
     "{\"stream\":\"abcusdt@depth\",\"data\":",
+    // Of the other venues.
+    "\"snapshot\"",
+    "\"update\"",
+    "\"delta\"",
+    "\"change\",",
+    "[\"delete\",",
+    "-",
+    "\"seqId\":1,",
+    "\"prevSeqId\":-1,",
+    "\"checksum\":-0,",
+    "\"checksum\":4294967296,",
+    "\"pseq\":\"0\",",
+    "\"u\":1,",
+    "\"prev_change_id\":null,",
+    "\"code\":0,",
 ];
 /// Numbers at the edges of what is read: of vectors, of 2^49, of 2^53, of 64 bits.
-const NUMBERS: [&str; 14] = [
+const NUMBERS: [&str; 18] = [
     "0",
     "00",
     "0.",
@@ -57,6 +73,10 @@ const NUMBERS: [&str; 14] = [
     "9223372036854775808",
     "18446744073709551616",
     "0.000000000000000000",
+    "01",
+    "-0",
+    "562949953421311",
+    "56294995342131.15",
 ];
 
 /// A random position and the length of a run from it.
@@ -114,5 +134,30 @@ fn mutated_frames_never_panic_and_never_divide_the_readers() {
         read += usize::from(differential(decoder, &bytes, InstrumentId(2)).is_ok());
     }
     // Mutations that only ever break frames would test one line of code.
+    assert!(read > FRAMES / 50, "only {read} mutated frames still said something");
+}
+
+#[test]
+fn mutated_frames_of_streams_never_panic_and_never_divide_the_readers() {
+    let registry = common::streams::registry();
+    let seeds = streams();
+    let mut decoders: Vec<(Venue, Any)> = Vec::new();
+    for seed in &seeds {
+        if !decoders.iter().any(|(venue, _)| *venue == seed.venue) {
+            decoders.push((seed.venue, Any::new(&registry, seed.venue)));
+        }
+    }
+    let mut random = Random(20_261_121);
+    let mut read = 0;
+    for _ in 0..FRAMES {
+        let (seed, other) = (random.of(&seeds), random.of(&seeds));
+        let mut bytes = seed.frame.as_bytes().to_vec();
+        for _ in 0..=random.below(3) {
+            mutate(&mut random, &mut bytes, other.frame.as_bytes());
+        }
+        let decoder = decoders.iter_mut().find(|(venue, _)| *venue == seed.venue);
+        let (_, decoder) = decoder.expect("a decoder a venue");
+        read += usize::from(differential(decoder, &bytes, InstrumentId::NONE).is_ok());
+    }
     assert!(read > FRAMES / 50, "only {read} mutated frames still said something");
 }

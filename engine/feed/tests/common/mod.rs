@@ -6,6 +6,7 @@
 pub(crate) mod differential;
 pub(crate) mod frames;
 pub(crate) mod random;
+pub(crate) mod streams;
 
 use std::collections::BTreeMap;
 use std::io::Write;
