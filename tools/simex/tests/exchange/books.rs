@@ -240,7 +240,8 @@ fn deribit_perpetual_and_option() {
         let mut client = Client::connect(&exchange, Venue::Deribit, "/ws/api/v2");
         let channel = format!("book.{symbol}.100ms");
         client.send(&format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"public/subscribe\",\"params\":{{\"channels\":[\"{channel}\"]}}}}"
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"public/subscribe\",\
+             \"params\":{{\"channels\":[\"{channel}\"]}}}}"
         ));
         assert_eq!(client.json()["result"][0], channel.as_str());
         let mut book = Book::default();

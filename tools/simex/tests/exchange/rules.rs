@@ -207,11 +207,11 @@ fn subscribe_budgets_and_sizes() {
 
     let exchange = Exchange::start(with_limits(Venue::Bybit, Limits { args_bytes: 60, ..Limits::default() })).unwrap();
     let mut client = Client::connect(&exchange, Venue::Bybit, "/v5/public/spot");
-    let many = vec!["\"publicTrade.BTCUSDT\""; 11].join(",");
+    let many = ["\"publicTrade.BTCUSDT\""; 11].join(",");
     let answer = client.ask(&format!("{{\"op\":\"subscribe\",\"args\":[{many}]}}"), |_| true);
     assert_eq!(answer["success"], false);
     violated(&exchange, "args_per_request");
-    let four = vec!["\"publicTrade.BTCUSDT\""; 4].join(",");
+    let four = ["\"publicTrade.BTCUSDT\""; 4].join(",");
     assert_eq!(client.ask(&format!("{{\"op\":\"subscribe\",\"args\":[{four}]}}"), |_| true)["success"], false);
     assert_eq!(client.close_code(), 1009);
     violated(&exchange, "args_bytes");
@@ -286,6 +286,7 @@ fn nonsense_is_answered_in_the_venues_words() {
     assert_eq!(ask(Venue::Bybit, "/v5/public/linear", "null")["success"], false);
     let unnumbered = "{\"jsonrpc\":\"2.0\",\"method\":\"public/test\",\"params\":{}}";
     assert_eq!(ask(Venue::Deribit, "/ws/api/v2", unnumbered)["error"]["code"], 11_050);
-    let raw = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"public/subscribe\",\"params\":{\"channels\":[\"book.BTC-PERPETUAL.raw\"]}}";
+    let channels = r#"{"channels":["book.BTC-PERPETUAL.raw"]}"#;
+    let raw = &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"public/subscribe\",\"params\":{channels}}}");
     assert_eq!(ask(Venue::Deribit, "/ws/api/v2", raw)["error"]["code"], 13_778);
 }
