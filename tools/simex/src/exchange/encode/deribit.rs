@@ -66,7 +66,8 @@ pub(super) fn push(instrument: &Instrument, spec: &TopicSpec, push: &Push<'_>, n
                 })
             };
             format!(
-                "{{\"timestamp\":{now_ms},\"instrument_name\":\"{symbol}\",\"change_id\":{id},\"bids\":{},\"asks\":{}}}",
+                "{{\"timestamp\":{now_ms},\"instrument_name\":\"{symbol}\",\"change_id\":{id},\"bids\":{},\
+                 \"asks\":{}}}",
                 plain(bids),
                 plain(asks)
             )

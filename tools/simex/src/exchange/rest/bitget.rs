@@ -83,7 +83,8 @@ fn merge_depth(hub: &Hub, call: &Call) -> Answer {
             })
         };
         format!(
-            "{{\"asks\":{},\"bids\":{},\"ts\":\"{}\",\"scale\":\"{}\",\"precision\":\"scale0\",\"isMaxPrecision\":\"NO\"}}",
+            "{{\"asks\":{},\"bids\":{},\"ts\":\"{}\",\"scale\":\"{}\",\"precision\":\"scale0\",\
+             \"isMaxPrecision\":\"NO\"}}",
             levels(&view.asks),
             levels(&view.bids),
             view.ms,

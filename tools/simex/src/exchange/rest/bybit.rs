@@ -80,7 +80,7 @@ fn book(hub: &Hub, call: &Call) -> Answer {
         call.venue,
         |one| wanted(call, one) && !call.parameter("symbol").is_empty(),
         |instrument, view| {
-            // The id is that of the 1000-level stream, which nobody may be listening to: then the sequence stands for it.
+            // The id is that of the 1000-level stream; the sequence stands for it while nobody listens to that.
             let id =
                 instrument.pushed().find(|(name, _)| name.starts_with("orderbook.1000.")).map_or(view.id, |(_, id)| id);
             format!(

@@ -86,7 +86,7 @@ pub(crate) fn answer(hub: &Hub, method: &str, params: &Value) -> Result<Value, F
             let (currency, kind) = (text("currency"), text("kind"));
             let rows = listed(hub, VENUE, |instrument| {
                 let ours = matches!(currency, "" | "any") || instrument.listing.config.base == currency;
-                let ours = ours && matches!(kind, "" | "any") || (ours && kind_of(instrument) == kind);
+                let ours = ours && (matches!(kind, "" | "any") || kind_of(instrument) == kind);
                 ours.then(|| row(instrument))
             });
             Ok(json!(rows))

@@ -116,8 +116,8 @@ fn refusal(hub: &Hub, venue: Venue, status: u16, retry_after: Duration) -> Reply
     let until_ms = hub.clock.ms(venue) + retry_after.as_millis() as i64;
     let body = match venue {
         Venue::BinanceSpot | Venue::BinanceUsdm | Venue::BinanceCoinm => format!(
-            "{{\"code\":-1003,\"msg\":\"Way too many requests; IP banned until {until_ms}. Please use the websocket for \
-             live updates to avoid bans.\"}}"
+            "{{\"code\":-1003,\"msg\":\"Way too many requests; IP banned until {until_ms}. Please use the websocket \
+             for live updates to avoid bans.\"}}"
         ),
         Venue::Okx => "{\"code\":\"50011\",\"msg\":\"Requests too frequent.\",\"data\":[]}".to_owned(),
         Venue::Bybit => {
