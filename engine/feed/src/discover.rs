@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_wire::instrument::RegistryError;
-use tidegate_wire::{InstrumentId, Price, Registry, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Price, Registry, Venue};
 
 use crate::frame::{FrameMut, PADDING};
 use crate::replay::{CaptureReader, Captured, Format, ReplayError, SourceSpec};
@@ -25,6 +25,8 @@ pub struct Source {
     pub instruments: BTreeMap<String, InstrumentId>,
     /// Its instrument if there is only one: whose an unnamed snapshot is. Else [`InstrumentId::NONE`].
     pub only: InstrumentId,
+    /// In a capture of our own: its instruments by the numbers that its entries name.
+    pub numbers: Vec<InstrumentId>,
     /// When its frames were known, where they do not say so themselves, ns since the epoch: an opening snapshot.
     pub begin_ns: Option<i64>,
 }
@@ -73,6 +75,7 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discove
     let mut surveys = Vec::with_capacity(specs.len());
     let mut markets = Surveys::new();
     for spec in specs {
+        register_listed(spec, registry)?;
         let (found, venue, rows) = survey(spec)?;
         for (venue, survey) in &found {
             markets.entry(*venue).or_default().merge(survey);
@@ -96,7 +99,25 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discove
         surveys.iter().map(|(spec, found, venue, _)| source(spec, &found[venue], *venue, registry)).collect();
     let rows: Vec<_> = surveys.into_iter().map(|(.., rows)| rows).collect();
     place_openings(&mut sources, &rows)?;
+    for source in &mut sources {
+        let listed = CaptureReader::open(&source.spec)?;
+        let listed = listed.header().map_or(&[][..], |header| &header.instruments);
+        let number = |i: &Instrument| registry.find(i.venue, &i.symbol).unwrap_or(InstrumentId::NONE);
+        source.numbers = listed.iter().map(number).collect();
+    }
     Ok(Discovery { sources, prices })
+}
+
+/// A capture of our own lists its instruments: what the venue said of them holds, and their order.
+fn register_listed(spec: &SourceSpec, registry: &mut Registry) -> Result<(), DiscoverError> {
+    let reader = CaptureReader::open(spec)?;
+    for instrument in reader.header().map_or(&[][..], |header| &header.instruments) {
+        if registry.find(instrument.venue, &instrument.symbol).is_none() {
+            let path = spec.path.display().to_string();
+            registry.add(instrument.clone()).map_err(|source| DiscoverError::Instrument { path, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// What the rows of a table said about time.
@@ -142,7 +163,14 @@ fn source(spec: &SourceSpec, survey: &Survey, venue: Venue, registry: &Registry)
     let find = |symbol: &str| registry.find(venue, symbol).map(|id| (symbol.to_owned(), id));
     let instruments: BTreeMap<_, _> = survey.symbols().filter_map(find).collect();
     let only = if instruments.len() == 1 { instruments.values().copied().next() } else { None };
-    Source { spec: spec.clone(), venue, instruments, only: only.unwrap_or(InstrumentId::NONE), begin_ns: None }
+    Source {
+        spec: spec.clone(),
+        venue,
+        instruments,
+        only: only.unwrap_or(InstrumentId::NONE),
+        numbers: Vec::new(),
+        begin_ns: None,
+    }
 }
 
 fn survey(spec: &SourceSpec) -> Result<(Surveys, Venue, Rows), DiscoverError> {
@@ -151,7 +179,8 @@ fn survey(spec: &SourceSpec) -> Result<(Surveys, Venue, Rows), DiscoverError> {
     let (mut captured, mut survey, mut surveyor) = (Captured::default(), Survey::default(), Surveyor::default());
     let format = reader.format();
     let mut rows = Rows { format: Some(format), ..Rows::default() };
-    loop {
+    // A capture of our own has said what it holds.
+    while format != Format::Tidegate {
         match reader.next(&mut captured) {
             Ok(true) => {}
             Ok(false) | Err(ReplayError::Damaged { .. }) => break,

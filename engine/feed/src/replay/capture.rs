@@ -13,6 +13,8 @@ use std::io::{BufRead, BufReader, Read};
 use tidegate_wire::decimal::quoted_scalar;
 use tidegate_wire::{Scale, Venue};
 
+use crate::capture::{CaptureHeader, EntryKind, MAGIC};
+use crate::replay::native::Native;
 use crate::replay::{ReplayError, SourceSpec};
 
 /// How a capture is written.
@@ -25,6 +27,8 @@ pub enum Format {
     CryptofeedText,
     /// cryptofeed version 3 (JSON lines).
     CryptofeedJson,
+    /// Our own ([`crate::capture`]): everything that a live feed was given, in its order.
+    Tidegate,
     /// Opening book of Coinbase as rows `side,price,size`: one frame. It has no time: it begins the updates it is given
     /// with.
     CoinbaseBook,
@@ -47,7 +51,7 @@ pub enum Format {
 impl Format {
     /// Whether its frames are rows of a table, which [`crate::Feed::row`] reads, and not a venue's own frames.
     pub const fn is_table(self) -> bool {
-        !matches!(self, Self::Stamped | Self::CryptofeedText | Self::CryptofeedJson)
+        !matches!(self, Self::Stamped | Self::CryptofeedText | Self::CryptofeedJson | Self::Tidegate)
     }
 
     /// Whether a row that is lost leaves a hole in a book.
@@ -61,6 +65,10 @@ impl Format {
 pub struct Captured {
     /// When it was received, ns since the Unix epoch.
     pub recv_ns: i64,
+    /// What comes before what: never falls within a file. Frames of several connections may be stamped out of order.
+    pub order_ns: i64,
+    /// What a capture of our own says of it besides.
+    pub own: Option<Own>,
     /// Its line, from 1.
     pub line: u64,
     /// The frame.
@@ -69,6 +77,17 @@ pub struct Captured {
     pub symbol: String,
     /// Market of the connection it came over, where the recording names the connection's address.
     pub venue: Option<Venue>,
+}
+
+/// What a capture of our own knows of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// A frame, the passing of time, or a book taken out of service.
+    pub kind: EntryKind,
+    /// Which connection's.
+    pub source: u16,
+    /// Number of its instrument in the capture's header, where the frame does not say.
+    pub hint: u16,
 }
 
 /// Reads one capture.
@@ -93,6 +112,8 @@ pub struct CaptureReader {
     pub(super) last_ns: i64,
     pub(super) bad_lines: u64,
     pub(super) unused_lines: u64,
+    /// A capture of our own.
+    pub(super) native: Option<Native>,
 }
 
 impl std::fmt::Debug for CaptureReader {
@@ -112,6 +133,7 @@ impl CaptureReader {
         let open = |source| ReplayError::Open { path: path.clone(), source };
         let mut file = BufReader::with_capacity(1 << 18, File::open(&spec.path).map_err(open)?);
         let magic = file.fill_buf().map_err(open)?;
+        let native = if magic.starts_with(MAGIC) { Some(Native::open(&spec.path)?) } else { None };
         let lines: Box<dyn BufRead + Send> = match magic {
             [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(1 << 18, flate2::bufread::MultiGzDecoder::new(file))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
@@ -138,12 +160,17 @@ impl CaptureReader {
             last_ns: 0,
             bad_lines: 0,
             unused_lines: 0,
+            native,
         };
         reader.detect()?;
         Ok(reader)
     }
 
     fn detect(&mut self) -> Result<(), ReplayError> {
+        if let Some(native) = &self.native {
+            (self.format, self.venue) = (Format::Tidegate, native.header().instruments.first().map(|i| i.venue));
+            return Ok(());
+        }
         if !self.read_line()? {
             return Err(self.unknown("the file is empty"));
         }
@@ -201,9 +228,20 @@ impl CaptureReader {
     /// # Errors
     /// [`ReplayError::Damaged`] when the compressed stream breaks off; everything before it was delivered.
     pub fn next(&mut self, captured: &mut Captured) -> Result<bool, ReplayError> {
-        if self.format.is_table() {
-            return self.next_rows(captured);
+        if let Some(native) = &mut self.native {
+            return native.next(captured);
         }
+        let more = if self.format.is_table() { self.next_rows(captured)? } else { self.next_line(captured)? };
+        captured.order_ns = captured.recv_ns;
+        Ok(more)
+    }
+
+    /// The header of a capture of our own.
+    pub fn header(&self) -> Option<&CaptureHeader> {
+        self.native.as_ref().map(Native::header)
+    }
+
+    fn next_line(&mut self, captured: &mut Captured) -> Result<bool, ReplayError> {
         loop {
             if self.pending {
                 self.pending = false;

@@ -7,6 +7,7 @@ use tidegate_wire::event::EventSink;
 use tidegate_wire::{InstrumentId, Venue};
 
 use crate::Feed;
+use crate::capture::EntryKind;
 use crate::discover::Source;
 use crate::frame::{FrameMeta, FrameMut, PADDING};
 use crate::replay::{CaptureReader, Captured, Format, ReplayError};
@@ -24,6 +25,7 @@ struct Entry {
     venue: Venue,
     hint: InstrumentId,
     format: Format,
+    kind: EntryKind,
 }
 
 /// Frames in receive order.
@@ -42,28 +44,44 @@ pub struct BlockFrame<'a> {
     pub frame: FrameMut<'a>,
     /// How its source is written: rows of tables are read otherwise than a venue's frames.
     pub format: Format,
+    /// What it is: captures of our own hold more than frames.
+    pub kind: EntryKind,
 }
 
 impl BlockFrame<'_> {
     /// Lets a feed read it by its format, and emit what it means.
     #[inline(always)]
     pub fn read_by(self, feed: &mut Feed, sink: &mut impl EventSink) {
-        if self.format.is_table() {
+        if self.kind != EntryKind::Frame {
+            self.repeat(feed, sink);
+        } else if self.format.is_table() {
             feed.row(&self.meta, self.format, self.frame.bytes(), sink);
         } else {
             feed.frame(&self.meta, self.frame, sink);
+        }
+    }
+
+    /// Repeats what a live feed was told besides frames.
+    #[cold]
+    fn repeat(self, feed: &mut Feed, sink: &mut impl EventSink) {
+        match self.kind {
+            EntryKind::Beat => feed.heartbeat(self.meta.recv_ns, self.meta.arrive_ticks, sink),
+            EntryKind::Resync => feed.resync(self.meta.hint, sink),
+            EntryKind::Frame | EntryKind::Lost => {}
         }
     }
 }
 
 impl Block {
     fn push(&mut self, captured: &Captured, head: (Venue, u16, Format), hint: InstrumentId) {
-        let (venue, source, format) = head;
+        let (venue, number, format) = head;
+        let source = captured.own.map_or(number, |own| own.source);
+        let kind = captured.own.map_or(EntryKind::Frame, |own| own.kind);
         self.bytes.truncate(self.bytes.len().saturating_sub(PADDING));
         let (at, length) = (self.bytes.len() as u32, captured.bytes.len() as u32);
         self.bytes.extend_from_slice(&captured.bytes);
         self.bytes.extend_from_slice(&[0; PADDING]);
-        self.entries.push(Entry { at, length, source, recv_ns: captured.recv_ns, venue, hint, format });
+        self.entries.push(Entry { at, length, source, recv_ns: captured.recv_ns, venue, hint, format, kind });
     }
 
     fn clear(&mut self) {
@@ -93,7 +111,7 @@ impl Block {
             hint: entry.hint,
         };
         let frame = FrameMut::new(self.bytes.get_mut(entry.at as usize..)?, entry.length as usize)?;
-        Some(BlockFrame { meta, frame, format: entry.format })
+        Some(BlockFrame { meta, frame, format: entry.format, kind: entry.kind })
     }
 
     /// Receive time of frame `index`, ns since the Unix epoch.
@@ -185,11 +203,16 @@ impl Head<'_> {
                 self.report.damaged = Some(error.to_string());
             }
         }
-        self.captured.recv_ns = self.source.begin_ns.unwrap_or(self.captured.recv_ns);
+        if let Some(begin_ns) = self.source.begin_ns {
+            (self.captured.recv_ns, self.captured.order_ns) = (begin_ns, begin_ns);
+        }
         self.report.bad_lines = self.reader.bad_lines();
     }
 
     fn hint(&self) -> InstrumentId {
+        if let Some(own) = self.captured.own {
+            return self.source.numbers.get(usize::from(own.hint)).copied().unwrap_or(InstrumentId::NONE);
+        }
         if self.captured.symbol.is_empty() {
             return self.source.only;
         }
@@ -237,7 +260,7 @@ fn heads(sources: &[Source], readers: Vec<CaptureReader>) -> Vec<Head<'_>> {
 
 fn merge(heads: &mut [Head<'_>], blocks: &Sender<Block>, returned: &Receiver<Block>, ready: &Sender<()>) {
     let mut block = Block::default();
-    while let Some(head) = heads.iter_mut().filter(|head| head.alive).min_by_key(|head| head.captured.recv_ns) {
+    while let Some(head) = heads.iter_mut().filter(|head| head.alive).min_by_key(|head| head.captured.order_ns) {
         let hint = head.hint();
         let venue = head.captured.venue.unwrap_or(head.source.venue);
         block.push(&head.captured, (venue, head.number, head.report.format), hint);

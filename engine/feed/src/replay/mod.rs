@@ -12,10 +12,11 @@
 
 mod capture;
 mod merge;
+mod native;
 mod rows;
 
 pub(crate) use capture::LATEST_NS;
-pub use capture::{CaptureReader, Captured, Format};
+pub use capture::{CaptureReader, Captured, Format, Own};
 pub use merge::{Block, BlockFrame, Reader, SourceReport, start};
 
 use std::path::{Path, PathBuf};

@@ -112,7 +112,9 @@ impl Decoder {
                 return marks::funding_percent(row, at_ns).map(|mark| Row::Message(Body::Mark(mark)));
             }
             Format::VolatilityIndex => return marks::index(row).map(|mark| Row::Message(Body::Mark(mark))),
-            Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson => return Err(Reason::UnknownMessage),
+            Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson | Format::Tidegate => {
+                return Err(Reason::UnknownMessage);
+            }
         };
         let Ok(said) = said else {
             state.next_ids();

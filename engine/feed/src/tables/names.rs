@@ -32,7 +32,7 @@ pub(crate) fn venue(format: Format, name: &str, said: Option<Venue>, symbol: &st
         Format::VolatilityIndex => &[Venue::Deribit],
         Format::Funding | Format::FundingPercent => &[Venue::BinanceUsdm, Venue::Bybit],
         Format::BinanceKlines => &[Venue::BinanceUsdm, Venue::BinanceCoinm, Venue::BinanceSpot],
-        Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson => &Venue::ALL,
+        Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson | Format::Tidegate => &Venue::ALL,
     };
     let known = fitting.iter().map(|venue| venue.name()).collect::<Vec<_>>().join(" or ");
     match said {
@@ -63,7 +63,9 @@ pub(crate) fn symbol(format: Format, name: &str) -> Result<String, String> {
         Format::FundingPercent => format!("{}USDT", base(name)?),
         Format::VolatilityIndex => format!("{}DVOL", base(name)?),
         // Each row names it.
-        Format::Funding | Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson => String::new(),
+        Format::Funding | Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson | Format::Tidegate => {
+            String::new()
+        }
     };
     let needed = matches!(format, Format::BinanceKlines | Format::BitmexBuckets);
     if needed && symbol.is_empty() {

@@ -14,7 +14,9 @@ pub(crate) fn known_ns(format: Format, row: &[u8]) -> Option<i64> {
         Format::Funding => marks::funding_time(row),
         Format::FundingPercent => marks::list_time(row, false),
         Format::VolatilityIndex => marks::list_time(row, true),
-        Format::CoinbaseBook | Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson => None,
+        Format::CoinbaseBook | Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson | Format::Tidegate => {
+            None
+        }
     };
     // As for captures: a stamp beyond 2100 would carry event time away for good.
     ns.filter(|ns| *ns < crate::replay::LATEST_NS)

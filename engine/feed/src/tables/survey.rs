@@ -34,7 +34,7 @@ pub(crate) fn see(format: Format, symbol: &str, rows: &[u8], survey: &mut Survey
             }
         }
         Format::Funding | Format::FundingPercent | Format::VolatilityIndex => {}
-        Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson => {}
+        Format::Stamped | Format::CryptofeedText | Format::CryptofeedJson | Format::Tidegate => {}
     }
 }
 
