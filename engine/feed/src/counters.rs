@@ -124,6 +124,12 @@ pub struct FeedCounters {
     pub checksum_failures: u64,
     /// Depth frames older than the book: repeated, or before the snapshot.
     pub outdated: u64,
+    /// Depth frames passed over because another connection was to bring what is missing before them.
+    pub ahead: u64,
+    /// Holes of one connection that another one filled.
+    pub healed: u64,
+    /// Quotes, trades and marks that another connection had brought already.
+    pub copies: u64,
     /// Snapshots older than the frames held back for them.
     pub snapshots_too_old: u64,
     /// Snapshots nobody asked for: the book was good.

@@ -6,10 +6,11 @@ use tidegate_wire::event::{
 };
 use tidegate_wire::{Price, RecordKind, Venue};
 
+use crate::arbiter::{Arbiter, Copies};
 use crate::checksum::Checksum;
 use crate::counters::{FeedCounters, Reason};
 use crate::ladder::Ladder;
-use crate::sync::{Rule, SnapshotVerdict, State, StreamRule, StreamSync, StreamVerdict, Synchroniser, Verdict};
+use crate::sync::{Lane, Rule, SnapshotVerdict, State, StreamRule, StreamSync, StreamVerdict, Synchroniser, Verdict};
 use crate::venues::{Body, LEVELS_MAX, Levels, Message, StreamFrame};
 
 /// Silence after which a source is taken to have ended when another one goes on, ns of event time: longer than any
@@ -90,6 +91,10 @@ struct Facts {
     /// Source of the last depth frame, and of the last trade.
     depth_source: u16,
     trade_source: u16,
+    /// Source of the depth frame that was applied last.
+    applied: u16,
+    arbiter: Arbiter,
+    copies: Copies,
     /// Last raw trade id; 0 before the first.
     trade_id: u64,
     gaps: u64,
@@ -107,6 +112,9 @@ impl Book {
             carried_ns: 0,
             depth_source: 0,
             trade_source: 0,
+            applied: 0,
+            arbiter: Arbiter::default(),
+            copies: Copies::default(),
             trade_id: 0,
             gaps: 0,
             resyncs: 0,
@@ -178,12 +186,20 @@ impl<S: EventSink> Emitter<'_, S> {
     fn plain(&mut self, body: &Body, book: &mut Facts) {
         match body {
             Body::Quote(quote) => {
+                if book.copies.is_quote(quote.update_id, self.source) {
+                    self.counters.copies += 1;
+                    return;
+                }
                 self.counters.quotes += 1;
                 self.counters.events += 1;
                 self.header.kind = RecordKind::Quote as u8;
                 self.sink.quote(&self.header, quote);
             }
             Body::Trade { trade, sell, raw } => {
+                if book.copies.is_trade(trade.trade_id, self.source) {
+                    self.counters.copies += 1;
+                    return;
+                }
                 if *raw {
                     let same = core::mem::replace(&mut book.trade_source, self.source) == self.source;
                     let jumped = same && book.trade_id != 0 && trade.trade_id != book.trade_id + 1;
@@ -197,6 +213,10 @@ impl<S: EventSink> Emitter<'_, S> {
                 self.sink.trade(&self.header, trade);
             }
             Body::Mark(mark) => {
+                if book.copies.is_mark(self.header.venue_ns, self.source) {
+                    self.counters.copies += 1;
+                    return;
+                }
                 self.counters.marks += 1;
                 self.counters.events += 1;
                 self.header.kind = RecordKind::Mark as u8;
@@ -235,15 +255,28 @@ impl<S: EventSink> Emitter<'_, S> {
             return;
         }
         let goes_on = !self.takes_over(book, SILENCE_NS);
+        let (other, paused) = (book.applied != self.source, self.takes_over(book, PAUSE_NS));
         (book.depth_source, book.carried_ns) = (self.source, self.header.event_ns);
+        let (have, last) = (streamed.sync.last(), frame.ids.last);
+        if let Some(last) = last {
+            book.arbiter.note(self.source, self.header.event_ns, last);
+        }
         if frame.whole {
+            // Another connection begins with a snapshot: one that is no newer than the book is a copy of its past.
+            if other && !paused && have.is_some() && last.is_some() && last <= have {
+                self.counters.outdated += 1;
+                return;
+            }
+            book.arbiter.goes_on();
+            book.applied = self.source;
             if !goes_on {
                 self.session(book);
             }
             return self.stream_snapshot(frame, streamed, book, levels);
         }
         let empty = levels.bids().is_empty() && levels.asks().is_empty();
-        let ids = match streamed.sync.delta(&frame.ids, empty) {
+        let may_heal = have.is_some_and(|have| book.arbiter.may_heal(self.source, self.header.event_ns, have));
+        let ids = match streamed.sync.delta_of(&frame.ids, empty, Lane { other, may_heal }) {
             StreamVerdict::Apply(ids) => ids,
             StreamVerdict::KeepAlive(ids) => {
                 self.counters.keep_alives += 1;
@@ -253,19 +286,33 @@ impl<S: EventSink> Emitter<'_, S> {
                 self.counters.outdated += 1;
                 return;
             }
+            StreamVerdict::Ahead => {
+                self.counters.ahead += 1;
+                book.arbiter.wait(self.header.event_ns);
+                return;
+            }
             StreamVerdict::Waiting => {
                 self.counters.dropped += 1;
                 return;
             }
             StreamVerdict::Gap { expected, received } => {
                 self.counters.dropped += 1;
+                book.arbiter.forget();
                 return if goes_on { self.gap(book, expected, received) } else { self.session(book) };
             }
         };
+        self.went_on(book);
         if self.agrees(frame, streamed, book, levels) {
             self.trim(frame, streamed, levels);
             self.emit_delta(Depth { ids, bids: levels.bids(), asks: levels.asks() }, 0);
         }
+    }
+
+    /// The book goes on by a frame of this connection.
+    #[inline(always)]
+    fn went_on(&mut self, book: &mut Facts) {
+        book.applied = self.source;
+        self.counters.healed += u64::from(book.arbiter.goes_on());
     }
 
     /// A snapshot of the stream replaces whatever the book was, and ends a gap.
@@ -336,17 +383,29 @@ impl<S: EventSink> Emitter<'_, S> {
             sync.restart();
             self.session(book);
         }
-        let verdict = sync.delta(ids);
+        let now_ns = self.header.event_ns;
+        let other = book.applied != self.source;
+        let verdict =
+            sync.delta_of(ids, Lane { other, may_heal: book.arbiter.may_heal(self.source, now_ns, sync.last()) });
+        book.arbiter.note(self.source, now_ns, ids.last);
         // A second capture of the same stream lags behind: only what carries the book on names its source.
-        if verdict != Verdict::Outdated {
+        if !matches!(verdict, Verdict::Outdated | Verdict::Ahead) {
             book.depth_source = self.source;
         }
         if book.depth_source == self.source {
             book.carried_ns = self.header.event_ns;
         }
         match verdict {
-            Verdict::Apply => self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0),
+            Verdict::Apply => {
+                self.went_on(book);
+                self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0);
+            }
+            Verdict::Ahead => {
+                self.counters.ahead += 1;
+                book.arbiter.wait(now_ns);
+            }
             Verdict::Join => {
+                self.went_on(book);
                 self.emit_delta(Depth { ids: *ids, bids: levels.bids(), asks: levels.asks() }, 0);
                 self.became_good(book);
             }
@@ -356,6 +415,7 @@ impl<S: EventSink> Emitter<'_, S> {
                 sync.hold(*ids, self.header.venue_ns, levels.bids(), levels.asks());
             }
             Verdict::Gap { expected, received } => {
+                book.arbiter.goes_on();
                 if goes_on {
                     self.gap(book, expected, received);
                 } else {

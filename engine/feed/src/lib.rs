@@ -18,6 +18,7 @@
 //! Outside input never stops anything here: a malformed or unknown frame is counted by [`Reason`] and skipped, a gap
 //! takes one book out of service and leaves the others alone.
 
+mod arbiter;
 pub mod capture;
 mod checksum;
 pub mod counters;

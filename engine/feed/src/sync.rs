@@ -39,6 +39,15 @@ pub enum State {
     Live,
 }
 
+/// What is known of the connection that brought a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lane {
+    /// It is not the one whose frame the book has last.
+    pub other: bool,
+    /// Another connection may still bring what is missing before it.
+    pub may_heal: bool,
+}
+
 /// What to do with a depth frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,6 +59,8 @@ pub enum Verdict {
     Held,
     /// Drop it: the book already has it.
     Outdated,
+    /// Drop it: updates are missing before it, but another connection may still bring them.
+    Ahead,
     /// Updates are missing before it; it was held back and a snapshot is needed.
     Gap {
         /// Update id that should have come.
@@ -142,11 +153,17 @@ impl Synchroniser {
     /// Judges a depth frame. After [`Verdict::Held`] and [`Verdict::Gap`] hold its levels with [`Self::hold`].
     #[inline]
     pub fn delta(&mut self, ids: &DepthIds) -> Verdict {
+        self.delta_of(ids, Lane { other: false, may_heal: false })
+    }
+
+    /// As [`Self::delta`], of one of several connections.
+    #[inline]
+    pub fn delta_of(&mut self, ids: &DepthIds, lane: Lane) -> Verdict {
         if self.state == State::Waiting {
             return Verdict::Held;
         }
         let most = if self.state == State::Joining { JOINING_BEHIND_MAX } else { BEHIND_MAX };
-        match self.judge(ids) {
+        match self.judge(ids, lane) {
             Verdict::Outdated if self.behind == most => {
                 (self.behind, self.state) = (0, State::Waiting);
                 Verdict::Gap { expected: self.last, received: ids.last }
@@ -163,7 +180,7 @@ impl Synchroniser {
     }
 
     #[inline]
-    fn judge(&mut self, ids: &DepthIds) -> Verdict {
+    fn judge(&mut self, ids: &DepthIds, lane: Lane) -> Verdict {
         let joining = self.state == State::Joining;
         let (continues, outdated, expected, received) = match self.rule {
             Rule::Contiguous => (ids.first <= self.last + 1, ids.last <= self.last, self.last + 1, ids.first),
@@ -173,10 +190,18 @@ impl Synchroniser {
                 self.last,
                 ids.prev,
             ),
-            Rule::Chained => (ids.prev == self.last, ids.last <= self.last, self.last, ids.prev),
+            // Another connection may cut its frames elsewhere: one that reaches from before the book's end to behind it
+            // holds all that changed since, in absolute quantities.
+            Rule::Chained => {
+                let continues = ids.prev == self.last || lane.other && ids.prev < self.last;
+                (continues, ids.last <= self.last, self.last, ids.prev)
+            }
         };
         if outdated {
             return Verdict::Outdated;
+        }
+        if !continues && lane.may_heal && !joining {
+            return Verdict::Ahead;
         }
         if !continues {
             self.state = State::Waiting;
@@ -230,7 +255,7 @@ impl Synchroniser {
         let mut gap = None;
         while taken < self.held.len() {
             let frame = self.held[taken];
-            let verdict = self.judge(&frame.ids);
+            let verdict = self.judge(&frame.ids, Lane::default());
             if matches!(verdict, Verdict::Gap { .. }) {
                 gap = Some(verdict);
                 break;

@@ -48,7 +48,8 @@ fn read(path: &Path) -> Vec<(i64, u64, String, String)> {
 /// A source without instruments: replay itself does not care what the frames say.
 fn source(path: &Path) -> Source {
     let instruments = [("ABCUSDT".to_owned(), InstrumentId(0))].into();
-    Source { spec: spec(path), venue: Venue::BinanceSpot, instruments, only: InstrumentId(7), begin_ns: None }
+    let (only, numbers) = (InstrumentId(7), Vec::new());
+    Source { spec: spec(path), venue: Venue::BinanceSpot, instruments, only, numbers, begin_ns: None }
 }
 
 /// Frames of a replay in order: time, source number, hint and bytes. Checks the padding of each.

@@ -356,7 +356,7 @@ fn the_session_layer_learns_what_a_frame_was_and_which_books_wait() {
     let candle = r#"{"arg":{"channel":"candle1m","instId":"ABC-USDT"},"data":[]}"#;
     assert_eq!(ask(&mut rig, candle), Outcome::Skipped(Reason::UnusedStream));
     let trade = r#"{"arg":{"channel":"trades","instId":"ABC-USDT"},"data":[{"instId":"ABC-USDT","tradeId":"1","px":"1","sz":"1","side":"buy","ts":"1"}]}"#;
-    assert_eq!(ask(&mut rig, trade), Outcome::Market);
+    assert_eq!(ask(&mut rig, trade), Outcome::Market(InstrumentId(0)));
     assert_eq!((rig.feed.waiting().count(), rig.feed.waiting_changes()), (1, 0));
     okx(&mut rig, "snapshot", (BID, ASK), r#","seqId":100,"prevSeqId":-1"#);
     assert_eq!((rig.feed.waiting().count(), rig.feed.waiting_changes()), (0, 1));

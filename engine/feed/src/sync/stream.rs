@@ -11,6 +11,7 @@
 //! Every rule is of the venue's own documentation or of its maintained clients; recorded chains were checked against
 //! them.
 
+use super::Lane;
 use tidegate_wire::event::DepthIds;
 
 /// How a venue chains the frames of one stream.
@@ -61,6 +62,8 @@ pub enum StreamVerdict {
     KeepAlive(DepthIds),
     /// Drop them: the book has them already.
     Outdated,
+    /// Drop them: updates are missing before them, but another connection may still bring those.
+    Ahead,
     /// Drop them: the book waits for a snapshot.
     Waiting,
     /// Drop them: updates are missing before them, or the venue counts anew. A snapshot is needed.
@@ -115,6 +118,41 @@ impl StreamSync {
         self.last = ids.last.unwrap_or(0);
         (self.live, self.joining, self.emitted, self.behind, self.rank) = (true, true, self.last, 0, ids.rank);
         DepthIds { first: self.last, last: self.last, prev: 0 }
+    }
+
+    /// Number of the last frame, as the venue counts; `None` while a snapshot is needed.
+    pub fn last(&self) -> Option<u64> {
+        self.live.then_some(self.last)
+    }
+
+    /// Judges a delta of one of several connections; `empty` when it has no levels.
+    pub fn delta_of(&mut self, ids: &StreamIds, empty: bool, lane: Lane) -> StreamVerdict {
+        if lane.may_heal && self.live && !self.joining && self.is_hole(ids, lane) {
+            return StreamVerdict::Ahead;
+        }
+        if lane.other && self.bridges(ids) {
+            // Another connection may cut its frames elsewhere: this one holds all that changed since, in absolute
+            // quantities.
+            self.behind = 0;
+            return ids.last.map_or(StreamVerdict::Outdated, |last| StreamVerdict::Apply(self.advance(last)));
+        }
+        self.delta(ids, empty)
+    }
+
+    /// Whether a frame reaches from before the last one to behind it.
+    fn bridges(&self, ids: &StreamIds) -> bool {
+        let (Some(last), Previous::Id(previous)) = (ids.last, ids.previous) else { return false };
+        self.live && previous != 0 && previous < self.last && self.last < last
+    }
+
+    /// Whether frames are missing between the last one and this one.
+    fn is_hole(&self, ids: &StreamIds, lane: Lane) -> bool {
+        match (ids.last, ids.previous) {
+            (Some(last), _) if last <= self.last => false,
+            (Some(_), Previous::Id(previous)) => previous > self.last || !lane.other && previous < self.last,
+            (Some(last), _) => self.rule == StreamRule::Bybit && last > self.last + 1,
+            (None, _) => false,
+        }
     }
 
     /// Judges a delta; `empty` when it has no levels.

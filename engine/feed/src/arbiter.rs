@@ -1,0 +1,202 @@
+//! Several connections that carry the same book: the first copy of an update wins, and what one connection lost the
+//! other may still bring.
+//!
+//! A frame that does not continue the book is no gap as long as another connection that lives has not come past the
+//! hole: it is passed over, the book stays as it was, whole and a little late, and the other connection's copy of the
+//! missing frame carries it on. Only when every connection has come past the hole, or none fills it within
+//! [`PATIENCE_NS`], is it a gap.
+
+/// Connections of one book that are told apart: two, and their successors while connections rotate.
+const LANES: usize = 4;
+/// A connection that brought nothing for this long does not count, ns of event time: books in use push more often.
+const ALIVE_NS: i64 = 2_000_000_000;
+/// How long a book waits for another connection, ns of event time: several push intervals.
+const PATIENCE_NS: i64 = 500_000_000;
+
+/// What one connection brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lane {
+    source: u16,
+    /// When it brought a frame last, ns of event time; 0 for a lane that is free.
+    seen_ns: i64,
+    /// Highest update id it brought.
+    last: u64,
+}
+
+/// The connections of one book.
+#[derive(Debug, Default)]
+pub(crate) struct Arbiter {
+    lanes: [Lane; LANES],
+    used: usize,
+    /// Since when a hole waits for another connection, ns of event time; 0 when none does.
+    waiting_ns: i64,
+}
+
+impl Arbiter {
+    /// A connection brought a frame that ends at this id.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, source: u16, now_ns: i64, last: u64) {
+        let lane = match self.lanes[..self.used].iter().position(|lane| lane.source == source) {
+            Some(index) => &mut self.lanes[index],
+            None => self.begin(source),
+        };
+        (lane.seen_ns, lane.last) = (now_ns, lane.last.max(last));
+    }
+
+    /// A new connection takes a free lane, or that of whoever was silent longest.
+    #[cold]
+    fn begin(&mut self, source: u16) -> &mut Lane {
+        let index = if self.used < LANES {
+            self.used += 1;
+            self.used - 1
+        } else {
+            let oldest = self.lanes.iter().enumerate().min_by_key(|(_, lane)| lane.seen_ns);
+            oldest.map_or(0, |(index, _)| index)
+        };
+        self.lanes[index] = Lane { source, ..Lane::default() };
+        &mut self.lanes[index]
+    }
+
+    /// Whether another connection may still bring what follows `have`.
+    #[inline(always)]
+    pub(crate) fn may_heal(&self, source: u16, now_ns: i64, have: u64) -> bool {
+        self.used > 1 && self.look(source, now_ns, have)
+    }
+
+    fn look(&self, source: u16, now_ns: i64, have: u64) -> bool {
+        let patient = self.waiting_ns == 0 || now_ns - self.waiting_ns < PATIENCE_NS;
+        let may = |lane: &Lane| lane.source != source && now_ns - lane.seen_ns < ALIVE_NS && lane.last <= have;
+        patient && self.lanes[..self.used].iter().any(may)
+    }
+
+    /// A frame was passed over: the hole before it waits for another connection.
+    #[cold]
+    pub(crate) fn wait(&mut self, now_ns: i64) {
+        if self.waiting_ns == 0 {
+            self.waiting_ns = now_ns;
+        }
+    }
+
+    /// The book goes on; true when that filled a hole.
+    #[inline(always)]
+    pub(crate) fn goes_on(&mut self) -> bool {
+        core::mem::take(&mut self.waiting_ns) != 0
+    }
+
+    /// The venue counts anew: what was brought before says nothing.
+    pub(crate) fn forget(&mut self) {
+        (self.used, self.waiting_ns) = (0, 0);
+    }
+}
+
+/// Trades that came lately, by which a second copy is known.
+const TRADES: usize = 64;
+
+/// What tells a second copy of anything but a depth frame.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    trades: [(u64, u16); TRADES],
+    next: usize,
+    /// Whether trades of several connections came.
+    several: bool,
+    quote: (u64, u16),
+    mark: (i64, u16),
+}
+
+impl Default for Copies {
+    fn default() -> Self {
+        Self { trades: [(0, 0); TRADES], next: 0, several: false, quote: (0, 0), mark: (0, 0) }
+    }
+}
+
+impl Copies {
+    /// Whether this trade came over another connection before. A trade without an id is never a copy.
+    #[inline(always)]
+    pub(crate) fn is_trade(&mut self, id: u64, source: u16) -> bool {
+        let last = self.trades[self.next.wrapping_sub(1) % TRADES];
+        self.several |= last.0 != 0 && last.1 != source;
+        if self.several && id != 0 && self.trades.iter().any(|(known, of)| *known == id && *of != source) {
+            return true;
+        }
+        self.trades[self.next % TRADES] = (id, source);
+        self.next = self.next.wrapping_add(1);
+        false
+    }
+
+    /// Whether another connection has brought this quote or a newer one.
+    #[inline(always)]
+    pub(crate) fn is_quote(&mut self, id: u64, source: u16) -> bool {
+        let (newest, of) = self.quote;
+        if id != 0 && id <= newest && of != source {
+            return true;
+        }
+        self.quote = (id, source);
+        false
+    }
+
+    /// Whether another connection has brought the mark of this venue time or a newer one.
+    #[inline(always)]
+    pub(crate) fn is_mark(&mut self, venue_ns: i64, source: u16) -> bool {
+        let (newest, of) = self.mark;
+        if venue_ns != 0 && venue_ns <= newest && of != source {
+            return true;
+        }
+        self.mark = (venue_ns, source);
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn a_hole_waits_for_whoever_has_not_come_past_it() {
+        let mut arbiter = Arbiter::default();
+        arbiter.note(1, 1, 10);
+        assert!(!arbiter.may_heal(1, 1, 10), "there is only one connection");
+        arbiter.note(2, 2, 10);
+        assert!(arbiter.may_heal(1, 3, 10));
+        arbiter.note(2, 4, 12);
+        assert!(!arbiter.may_heal(1, 5, 10), "the other one is past it too");
+        arbiter.note(3, 6, 9);
+        assert!(arbiter.may_heal(1, 7, 10), "a third one is not");
+        assert!(!arbiter.may_heal(1, 7 + ALIVE_NS, 10), "but it is silent");
+    }
+
+    #[test]
+    fn patience_ends() {
+        let mut arbiter = Arbiter::default();
+        arbiter.note(1, MS, 10);
+        arbiter.note(2, MS, 10);
+        arbiter.wait(2 * MS);
+        assert!(arbiter.may_heal(1, 400 * MS, 10));
+        assert!(!arbiter.may_heal(1, 600 * MS, 10));
+        assert!(arbiter.goes_on() && !arbiter.goes_on());
+        assert!(arbiter.may_heal(1, 600 * MS, 10));
+    }
+
+    #[test]
+    fn more_connections_than_lanes() {
+        let mut arbiter = Arbiter::default();
+        for source in 0..20 {
+            arbiter.note(source, i64::from(source) + 1, 100 + u64::from(source));
+        }
+        assert!(arbiter.may_heal(19, 30, 118) && !arbiter.may_heal(19, 30, 115));
+    }
+
+    #[test]
+    fn copies_are_known_and_nothing_else() {
+        let mut copies = Copies::default();
+        assert!(
+            !copies.is_trade(5, 1) && !copies.is_trade(5, 1),
+            "one connection may repeat itself: that is its fault"
+        );
+        assert!(copies.is_trade(5, 2) && !copies.is_trade(6, 2) && copies.is_trade(6, 1));
+        assert!(!copies.is_trade(0, 1) && !copies.is_trade(0, 2));
+        assert!(!copies.is_quote(7, 1) && copies.is_quote(7, 2) && copies.is_quote(6, 2) && !copies.is_quote(8, 2));
+        assert!(!copies.is_mark(7, 1) && copies.is_mark(7, 2) && !copies.is_mark(8, 2));
+    }
+}
