@@ -267,6 +267,7 @@ impl Desk {
                 (emitter.header.instrument, emitter.header.venue_ns) = (said.instrument, said.venue_ns);
                 emitter.option(&said.option);
             }
+            return Ok(emitter.header.instrument);
         } else {
             let book = &mut self.books[message.instrument.index()];
             emitter.message(&message, book, decoder.levels_mut());
