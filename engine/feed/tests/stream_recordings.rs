@@ -6,8 +6,8 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use common::any::Any;
 use common::differential::differential;
-use common::streams::Any;
 use common::{Replayed, each_frame, files, replay, spec};
 use tidegate_feed::FeedCounters;
 use tidegate_feed::venues::Decode;
@@ -55,7 +55,8 @@ fn clean(path: &Path) -> (Replayed, FeedCounters) {
     (replayed, counters)
 }
 
-/// Lets every reader read every frame of a recording, on the grid it has: all must agree, and a scanner decline nothing.
+/// Lets every reader read every frame of a recording, on the grid it has: all must agree, and no scanner may decline
+/// one.
 fn readers_agree(path: &Path, registry: &Registry) -> usize {
     let mut decoders: BTreeMap<Venue, Any> = BTreeMap::new();
     let mut read = 0;
