@@ -321,8 +321,8 @@ pub(crate) fn ms_ns(ms: i64) -> Result<i64, Reason> {
 ///
 /// The tape holds numbers with a fraction as the nearest double. For a decimal of at most `scale` decimals and a
 /// mantissa below 2^49, that double times `10^scale` is less than 2^-2 away from the mantissa, because each of the two
-/// steps rounds by at most 2^-53 of the value: rounding gives the mantissa itself. A number that is further from a whole one
-/// than those two steps explain has more decimals than the instrument.
+/// steps rounds by at most 2^-53 of the value: rounding gives the mantissa itself. A number that is further from a
+/// whole one than those two steps explain has more decimals than the instrument.
 fn exact(node: &Node<'_>, scale: Scale) -> Result<i64, Reason> {
     let units = scale.units();
     let value = match node {
