@@ -6,9 +6,9 @@
 //! state machine without I/O: it reads a frame and either knows what it says or counts why not. In front of the books
 //! stands a **synchroniser** ([`sync`]) an instrument: it applies the venue's sequence rule to every depth frame,
 //! holds frames back until a snapshot joins them or waits for the snapshot that the stream itself brings, and says when
-//! updates are missing. Where a venue sends checksums, every one is compared with the book. [`Feed`] ties both together and
-//! calls an [`EventSink`](tidegate_wire::event::EventSink). Sockets, replay, fuzzers and the simulator drive this same
-//! code.
+//! updates are missing. Where a venue sends checksums, every one is compared with the book. [`Feed`] ties both together
+//! and calls an [`EventSink`](tidegate_wire::event::EventSink). Sockets, replay, fuzzers and the simulator drive this
+//! same code.
 //!
 //! Recorded tables (bars, funding, books flattened to rows) go through the same feed: a row is a frame whose format
 //! the reader names, and gives the events a live venue's frame would.
