@@ -295,7 +295,7 @@ fn a_stamped_capture_is_of_the_venue_that_the_user_names() {
     let okx = r#"{"arg":{"channel":"books","instId":"ABC-USD-SWAP"},"action":"snapshot","data":[{"asks":[],"bids":[["0.000000454","3","0","1"]],"ts":"1"}]}"#;
     let spec = captures.write("frames", &[okx]);
     let mut registry = Registry::new();
-    assert!(matches!(discover(&[spec.clone()], &mut registry), Err(DiscoverError::NoVenue(_))));
+    assert!(matches!(discover(std::slice::from_ref(&spec), &mut registry), Err(DiscoverError::NoVenue(_))));
     let replayed = replay(&[SourceSpec { venue: Some(Venue::Okx), ..spec }]).expect("instruments");
     let instrument = replayed.registry.get(InstrumentId(0)).expect("one");
     // Finer than the eight decimals that most venues print.
