@@ -7,6 +7,7 @@ use tidegate_bench::corpus::{self, DepthMaker, Frames};
 use tidegate_bench::peers::json::TapeWalk;
 use tidegate_bench::peers::json::{Pod, serde_depth};
 use tidegate_bench::rigs::decode::decoder;
+use tidegate_feed::venues::Decode;
 
 const FRAMES: usize = 64;
 
@@ -23,7 +24,7 @@ fn decode(criterion: &mut Criterion) {
     for (kind, frames) in kinds() {
         let ((mut ours, id), mut own) = (decoder(), frames.clone());
         for i in 0..FRAMES {
-            let scanned = ours.scan(&own.frame(i));
+            let scanned = ours.scan(&own.frame(i), true);
             assert!(scanned.is_some() && scanned == ours.parse(&mut own.frame(i), id).ok(), "{kind} frame {i}");
         }
         let mut group = criterion.benchmark_group(format!("decode/{kind}"));

@@ -230,8 +230,8 @@ pub fn small(count: usize, make: impl Fn(&mut DepthMaker) -> String) -> Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_feed::venues::Body;
     use tidegate_feed::venues::binance::Decoder;
+    use tidegate_feed::venues::{Body, Decode};
 
     #[test]
     fn every_generated_frame_is_read() {
@@ -240,15 +240,15 @@ mod tests {
         let mut depth = depth(20, 79);
         assert!((1_700.0..2_000.0).contains(&depth.mean_bytes()), "{}", depth.mean_bytes());
         for i in 0..depth.len() {
-            assert!(matches!(decoder.scan(&depth.frame(i)).map(|m| m.body), Some(Body::Delta(_))), "{i}");
+            assert!(matches!(decoder.scan(&depth.frame(i), true).map(|m| m.body), Some(Body::Delta(_))), "{i}");
             assert_eq!(decoder.levels().bids().len() + decoder.levels().asks().len(), 79);
         }
         let mut other = small(5, |maker| maker.trade(false));
-        assert!(matches!(decoder.scan(&other.frame(0)).map(|m| m.body), Some(Body::Trade { .. })));
+        assert!(matches!(decoder.scan(&other.frame(0), true).map(|m| m.body), Some(Body::Trade { .. })));
         other = small(5, |maker| maker.trade(true));
-        assert!(matches!(decoder.scan(&other.frame(0)).map(|m| m.body), Some(Body::Trade { .. })));
+        assert!(matches!(decoder.scan(&other.frame(0), true).map(|m| m.body), Some(Body::Trade { .. })));
         other = small(5, DepthMaker::quote);
-        assert!(matches!(decoder.scan(&other.frame(0)).map(|m| m.body), Some(Body::Quote(_))));
+        assert!(matches!(decoder.scan(&other.frame(0), true).map(|m| m.body), Some(Body::Quote(_))));
         other = small(1, |maker| maker.snapshot(1_000));
         assert!(matches!(decoder.decode(&mut other.frame(0), id).map(|m| m.body), Ok(Body::Snapshot(_))));
     }

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 seconds="${1:-60}"
-targets=(decode_binance capture_line)
+targets=(decode_binance decode_okx decode_bybit decode_bitget decode_deribit capture_line)
 # What of a corpus may be kept in the repository.
 max_files=100
 max_bytes=150000

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use tidegate_feed::venues::Body;
+use tidegate_feed::venues::{Body, Decode};
 use tidegate_market::book::Book;
 use tidegate_wire::event::{Depth, DepthIds};
 use tidegate_wire::{Level, Price};

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use tidegate_feed::venues::binance::Decoder;
-use tidegate_feed::venues::{Body, Message};
+use tidegate_feed::venues::{Body, Decode, Message};
 use tidegate_wire::{InstrumentId, Venue};
 
 use crate::corpus::{self, DepthMaker, Frames};
@@ -79,7 +79,7 @@ fn depth_agrees(report: &mut Report, frames: &Frames) {
     let (mut copy, mut pod) = (frames.clone(), Pod::default());
     let mut peers = depth_peers();
     for i in 0..frames.len() {
-        let scanned = ours.scan(&copy.frame(i));
+        let scanned = ours.scan(&copy.frame(i), true);
         let wanted = pod_of(scanned, &ours);
         report.check(wanted.is_some(), format!("the scanner reads depth frame {i}"));
         let parsed = ours.parse(&mut copy.frame(i), id).ok();
@@ -198,7 +198,7 @@ fn small(report: &mut Report, options: &Options, kind: &str, frames: &Frames) {
 fn quotes(report: &mut Report, options: &Options, frames: &Frames) {
     let ((mut ours, id), mut copy) = (decoder(), frames.clone());
     for i in 0..frames.len() {
-        let (scanned, parsed) = (ours.scan(&copy.frame(i)), ours.parse(&mut copy.frame(i), id).ok());
+        let (scanned, parsed) = (ours.scan(&copy.frame(i), true), ours.parse(&mut copy.frame(i), id).ok());
         report.check(scanned.is_some() && scanned == parsed, format!("our two readers agree on bookTicker frame {i}"));
     }
     let count = frames.len();

@@ -351,8 +351,8 @@ impl<S: EventSink> Emitter<'_, S> {
         agrees
     }
 
-    /// Removes the levels that fell out of the window a stream shows: the venue may change them unseen from then on, and
-    /// need not say that they are gone.
+    /// Removes the levels that fell out of the window a stream shows: the venue may change them unseen from then on,
+    /// and need not say that they are gone.
     fn trim(&mut self, frame: &StreamFrame, streamed: &mut Streamed, levels: &mut Levels) {
         let Some(window) = streamed.window.as_mut().filter(|_| frame.window > 0) else { return };
         window.apply(levels.bids(), levels.asks(), |_, _| ());

@@ -5,9 +5,10 @@
 //! A **frame** is one venue message with the time it was received ([`frame`]). A venue's **decoder** ([`venues`]) is a
 //! state machine without I/O: it reads a frame and either knows what it says or counts why not. In front of the books
 //! stands a **synchroniser** ([`sync`]) an instrument: it applies the venue's sequence rule to every depth frame,
-//! holds frames back until a snapshot joins them, and says when updates are missing. [`Feed`] ties both together and
-//! calls an [`EventSink`](tidegate_wire::event::EventSink). Sockets, replay, fuzzers and the simulator drive this same
-//! code.
+//! holds frames back until a snapshot joins them or waits for the snapshot that the stream itself brings, and says when
+//! updates are missing. Where a venue sends checksums, every one is compared with the book. [`Feed`] ties both together
+//! and calls an [`EventSink`](tidegate_wire::event::EventSink). Sockets, replay, fuzzers and the simulator drive this
+//! same code.
 //!
 //! Recorded tables (bars, funding, books flattened to rows) go through the same feed: a row is a frame whose format
 //! the reader names, and gives the events a live venue's frame would.

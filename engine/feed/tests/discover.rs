@@ -258,3 +258,48 @@ fn a_configured_tick_may_be_finer_than_what_the_venue_prints() {
         assert_eq!(found, expected, "{decimals} decimals");
     }
 }
+
+const BYBIT_BOOK: &str = r#"{"topic":"orderbook.50.ABCUSDT","type":"snapshot","ts":1,"data":{"s":"ABCUSDT","b":[["PRICE","0.25"]],"a":[],"u":1}}"#;
+
+#[test]
+fn a_recording_of_several_connections_is_of_the_market_that_each_one_names() {
+    let captures = Captures::new();
+    let path = captures.0.path().join("BYBIT.jsonl");
+    let connect = |name: &str, market: &str| {
+        format!(r#"{{"t":"connect","conn":"{name}","ts":1,"addr":"wss://stream.bybit.com/v5/public/{market}"}}"#)
+    };
+    let frame = |name: &str, price: &str| {
+        let text = serde_json::Value::from(BYBIT_BOOK.replace("PRICE", price));
+        format!(r#"{{"t":"recv","conn":"{name}","ts":1.5,"data":{text}}}"#)
+    };
+    let lines = [
+        r#"{"t":"http","conn":"h","ts":1,"url":"https://api.bybit.com/v5/x","data":"{}"}"#.into(),
+        connect("a", "linear"),
+        connect("b", "spot"),
+        frame("a", "10.5"),
+        frame("b", "10.125"),
+    ];
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, text).expect("a file");
+    let replayed = replay(&[SourceSpec { path, venue: None }]).expect("instruments");
+    let found: Vec<_> =
+        replayed.registry.iter().map(|(_, i)| (i.venue, i.tick.raw(), i.price_scale.decimals())).collect();
+    assert_eq!(found, [(Venue::Bybit, 105, 1), (Venue::BybitSpot, 10_125, 3)]);
+    assert!(replayed.rig.sink.books.iter().all(|book| book.quality == BookQuality::Good));
+    assert_eq!((replayed.rig.counters().frames, replayed.rig.counters().decode_errors()), (2, 0));
+}
+
+#[test]
+fn a_stamped_capture_is_of_the_venue_that_the_user_names() {
+    let captures = Captures::new();
+    let okx = r#"{"arg":{"channel":"books","instId":"ABC-USD-SWAP"},"action":"snapshot","data":[{"asks":[],"bids":[["0.000000454","3","0","1"]],"ts":"1"}]}"#;
+    let spec = captures.write("frames", &[okx]);
+    let mut registry = Registry::new();
+    assert!(matches!(discover(std::slice::from_ref(&spec), &mut registry), Err(DiscoverError::NoVenue(_))));
+    let replayed = replay(&[SourceSpec { venue: Some(Venue::Okx), ..spec }]).expect("instruments");
+    let instrument = replayed.registry.get(InstrumentId(0)).expect("one");
+    // Finer than the eight decimals that most venues print.
+    assert_eq!((instrument.venue, instrument.tick.raw(), instrument.price_scale.decimals()), (Venue::Okx, 454, 9));
+    assert_eq!(instrument.contract, Contract::Inverse { quote_per_contract: 10.0 });
+    assert_eq!(replayed.rig.book().bids.get(&454), Some(&3));
+}

@@ -3,10 +3,11 @@
 
 mod common;
 
+use common::any::Any;
 use common::differential::differential;
 use common::frames::{golden, registry};
 use common::random::Random;
-use common::streams::{Any, streams};
+use common::streams::streams;
 use tidegate_feed::venues::binance::{Decoder, MARKETS};
 use tidegate_wire::{InstrumentId, Venue};
 

@@ -5,8 +5,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::any::Any;
 use common::differential::differential;
-use common::streams::Any;
 use tidegate_feed::venues::Decode;
 use tidegate_feed::venues::survey::{Surveyor, Surveys};
 use tidegate_feed::{FrameMut, PADDING, Reason};

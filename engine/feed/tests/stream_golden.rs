@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::any::Any;
 use common::differential::{Reading, differential};
-use common::streams::{Any, registry, streams};
+use common::streams::{registry, streams};
 use tidegate_feed::Reason;
 use tidegate_feed::sync::Previous;
 use tidegate_feed::venues::{Body, Decode, OptionMessage};

@@ -6,10 +6,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use common::any::Any;
 use common::differential::differential;
-use common::streams::Any;
-use common::{Replayed, each_frame, files, replay, spec};
+use common::{Replayed, Rig, each_frame, files, meta, replay, spec};
 use tidegate_feed::FeedCounters;
+use tidegate_feed::discover::discover;
 use tidegate_feed::venues::Decode;
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::{InstrumentId, Registry, Venue};
@@ -55,7 +56,8 @@ fn clean(path: &Path) -> (Replayed, FeedCounters) {
     (replayed, counters)
 }
 
-/// Lets every reader read every frame of a recording, on the grid it has: all must agree, and a scanner decline nothing.
+/// Lets every reader read every frame of a recording, on the grid it has: all must agree, and no scanner may decline
+/// one.
 fn readers_agree(path: &Path, registry: &Registry) -> usize {
     let mut decoders: BTreeMap<Venue, Any> = BTreeMap::new();
     let mut read = 0;
@@ -197,4 +199,53 @@ fn several_venues_replay_together() {
     assert_eq!((of(Venue::Okx), of(Venue::BitgetSpot), of(Venue::BitgetUsdt)), (Some(290), Some(443), Some(194)));
     assert_eq!(verified.len(), 3);
     assert_eq!(counters.venues.iter().map(|venue| venue.checksums_verified).sum::<u64>(), counters.checksums_verified);
+}
+
+/// Frames of a recording with their markets, and the registry they need.
+fn frames(exchange: &str) -> Option<(Registry, Vec<(Venue, Vec<u8>)>)> {
+    let path = files(&common::data()?.join("cryptofeed"), &format!("{exchange}.jsonl")).remove(0);
+    let (mut registry, mut frames) = (Registry::new(), Vec::new());
+    discover(&[spec(&path)], &mut registry).expect("a capture");
+    each_frame(&path, |captured| frames.push((captured.venue.expect("a connection"), captured.bytes.clone())));
+    Some((registry, frames))
+}
+
+/// Replays all frames but one.
+fn without(registry: &Registry, frames: &[(Venue, Vec<u8>)], left_out: Option<usize>) -> (Rig, Vec<usize>) {
+    let (mut rig, mut deltas) = (Rig::new(registry), Vec::new());
+    for (index, (venue, bytes)) in frames.iter().enumerate().filter(|(index, _)| Some(*index) != left_out) {
+        let before = rig.sink.books.iter().map(|book| book.applied.len()).sum::<usize>();
+        rig.frame(&meta(*venue, 0, InstrumentId::NONE), bytes);
+        if rig.sink.books.iter().map(|book| book.applied.len()).sum::<usize>() > before {
+            deltas.push(index);
+        }
+    }
+    (rig, deltas)
+}
+
+#[test]
+fn a_lost_frame_takes_its_book_out_of_service_and_no_other() {
+    for (exchange, chained) in [("BYBIT", true), ("DERIBIT", true), ("OKX", false), ("BITGET", false)] {
+        let Some((registry, frames)) = frames(exchange) else { return };
+        let (_, deltas) = without(&registry, &frames, None);
+        let (mut noticed, mut tried) = (0, 0);
+        for lost in deltas.iter().step_by(deltas.len() / 12) {
+            let (rig, _) = without(&registry, &frames, Some(*lost));
+            let bad: Vec<_> = rig.sink.books.iter().filter(|book| book.quality != BookQuality::Good).collect();
+            let counters = rig.counters();
+            // The last frame of a book is missed by nobody.
+            assert!(bad.len() <= 1, "{exchange} without frame {lost}: {} books", bad.len());
+            let one = bad.len() as u64;
+            let expected = if chained { (one, 0) } else { (0, one) };
+            assert_eq!((counters.gaps, counters.checksum_failures), expected, "{exchange} without frame {lost}");
+            if let [book] = bad[..] {
+                let expected = if chained { BookQuality::Gapped } else { BookQuality::Mismatched };
+                assert_eq!(book.quality, expected, "{exchange} without frame {lost}");
+            }
+            noticed += bad.len();
+            tried += 1;
+        }
+        // A checksum covers 25 levels: what is lost below them may be put right before it comes up.
+        assert!(noticed * 2 > tried, "{exchange}: {noticed} of {tried} were noticed");
+    }
 }

@@ -156,7 +156,7 @@ pub struct DepthIds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Quote {
-    /// The book's update id this quote belongs to.
+    /// The book's update id this quote belongs to; 0 where the venue does not number quotes as it numbers its books.
     pub update_id: u64,
     /// Best bid.
     pub bid: Level,

@@ -125,8 +125,8 @@ pub enum Contract {
 pub struct Instrument {
     /// Where it trades.
     pub venue: Venue,
-    /// The venue's symbol, 1 to 24 bytes: upper-case ASCII letters, digits, `_`, `-`, and the `d` that Deribit writes for
-    /// the decimal point of a strike (`DOGE_USDC-4OCT24-0d048-C`).
+    /// The venue's symbol, 1 to 24 bytes: upper-case ASCII letters, digits, `_`, `-`, and the `d` that Deribit writes
+    /// for the decimal point of a strike (`DOGE_USDC-4OCT24-0d048-C`).
     pub symbol: String,
     /// Decimals of prices.
     pub price_scale: Scale,

@@ -28,7 +28,8 @@ pub enum StreamRule {
     Deribit,
 }
 
-/// The number of the frame before, as a frame names it. That there is none, and that a venue says nothing, are not zero.
+/// The number of the frame before, as a frame names it. That there is none is not zero, nor is that a venue says
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Previous {
     /// The frame does not say.

@@ -57,11 +57,12 @@ fn quote(found: &mut Found, bid: (Value<'_>, Value<'_>), ask: (Value<'_>, Value<
 
 /// Levels of a book, with the price in column `column`. Only a whole book begins at the best price.
 fn book(found: &mut Found, bids: Value<'_>, asks: Value<'_>, column: usize, whole: bool) -> Result<(), Reason> {
-    for (side, is_bid) in [(bids, true), (asks, false)] {
+    for side in [bids, asks] {
         for (index, level) in side.elements()?.enumerate() {
             let mut columns = level.elements()?.skip(column);
             let (Some(price), Some(qty)) = (columns.next(), columns.next()) else { continue };
-            if whole && is_bid && index == 0 {
+            // The best ask serves where nobody bids.
+            if whole && index == 0 {
                 show(price, |text| found.best(text));
             }
             pair(found, price, qty);

@@ -275,8 +275,8 @@ impl<'t> Value<'t> {
         }
     }
 
-    /// `[[price, quantity, ...], ...]` into `levels`, texts or numbers; what stands behind the two is passed over. Gives
-    /// their number, and shows the two texts of each level to `see`.
+    /// `[[price, quantity, ...], ...]` into `levels`, texts or numbers; what stands behind the two is passed over.
+    /// Gives their number, and shows the two texts of each level to `see`.
     pub(crate) fn levels(
         self,
         entry: &Entry,
@@ -319,10 +319,10 @@ pub(crate) fn ms_ns(ms: i64) -> Result<i64, Reason> {
 
 /// A JSON number on a grid, exactly.
 ///
-/// The tape holds numbers with a fraction as the nearest double. For a decimal of at most `scale` decimals and a mantissa
-/// below 2^49, that double times `10^scale` is less than 2^-2 away from the mantissa, because each of the two steps
-/// rounds by at most 2^-53 of the value: rounding gives the mantissa itself. A number that is further from a whole one
-/// than those two steps explain has more decimals than the instrument.
+/// The tape holds numbers with a fraction as the nearest double. For a decimal of at most `scale` decimals and a
+/// mantissa below 2^49, that double times `10^scale` is less than 2^-2 away from the mantissa, because each of the two
+/// steps rounds by at most 2^-53 of the value: rounding gives the mantissa itself. A number that is further from a
+/// whole one than those two steps explain has more decimals than the instrument.
 fn exact(node: &Node<'_>, scale: Scale) -> Result<i64, Reason> {
     let units = scale.units();
     let value = match node {

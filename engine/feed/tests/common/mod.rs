@@ -3,6 +3,7 @@
 // Every test binary uses another part of it.
 #![allow(dead_code)]
 
+pub(crate) mod any;
 pub(crate) mod differential;
 pub(crate) mod frames;
 pub(crate) mod random;

@@ -1,11 +1,8 @@
 //! Frames with numbers of our own, in the shapes that OKX, Bybit, Bitget and Deribit document: golden input of the
 //! tests, seeds of the fuzzers.
 
-use tidegate_feed::FrameMut;
-use tidegate_feed::Reason;
-use tidegate_feed::venues::{Decode, Kit, Message, Scanned, bitget, bybit, deribit, okx};
 use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
 
 /// One message: its market, what it says (see `stream_golden`), and the frame.
 pub(crate) struct Stream {
@@ -56,52 +53,4 @@ pub(crate) fn streams() -> Vec<Stream> {
         Stream { name, venue: Venue::from_name(venue).expect("a venue"), says, frame }
     };
     include_str!("streams.txt").lines().filter(|line| !line.starts_with('#')).map(line).collect()
-}
-
-/// The decoder of a market, whichever that is.
-pub(crate) enum Any {
-    Okx(okx::Decoder),
-    Bybit(bybit::Decoder),
-    Bitget(bitget::Decoder),
-    Deribit(deribit::Decoder),
-}
-
-impl Any {
-    pub(crate) fn new(registry: &Registry, venue: Venue) -> Self {
-        match venue {
-            Venue::Okx => Self::Okx(okx::Decoder::new(registry)),
-            Venue::Deribit => Self::Deribit(deribit::Decoder::new(registry)),
-            Venue::Bybit | Venue::BybitSpot | Venue::BybitInverse => Self::Bybit(bybit::Decoder::new(registry, venue)),
-            _ => Self::Bitget(bitget::Decoder::new(registry)),
-        }
-    }
-}
-
-macro_rules! each {
-    ($self:ident, $decoder:ident => $call:expr) => {
-        match $self {
-            Any::Okx($decoder) => $call,
-            Any::Bybit($decoder) => $call,
-            Any::Bitget($decoder) => $call,
-            Any::Deribit($decoder) => $call,
-        }
-    };
-}
-
-impl Decode for Any {
-    fn kit(&self) -> &Kit {
-        each!(self, decoder => decoder.kit())
-    }
-
-    fn kit_mut(&mut self) -> &mut Kit {
-        each!(self, decoder => decoder.kit_mut())
-    }
-
-    fn scanned(&mut self, frame: &FrameMut<'_>, vectors: bool) -> Scanned {
-        each!(self, decoder => decoder.scanned(frame, vectors))
-    }
-
-    fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
-        each!(self, decoder => decoder.parse(frame, hint))
-    }
 }

@@ -1,10 +1,13 @@
 //! Writes the seeds: the golden frames of the room's tests, in every form, and small captures of every format.
 //!
-//! `seeds FOLDER` writes `FOLDER/decode_binance` and `FOLDER/capture_line`.
+//! `seeds FOLDER` writes a folder a target: `FOLDER/decode_binance`, ..., `FOLDER/capture_line`.
 
 #[path = "../../../../engine/feed/tests/common/frames.rs"]
 #[allow(dead_code)]
 mod frames;
+#[path = "../../../../engine/feed/tests/common/streams.rs"]
+#[allow(dead_code)]
+mod streams;
 
 use std::path::Path;
 
@@ -21,7 +24,7 @@ const ODD: [&str; 6] = [
 ];
 
 /// A line of each kind in each format.
-const CAPTURES: [&str; 10] = [
+const CAPTURES: [&str; 11] = [
     "1790000000000000001 {\"a\":1}\n1790000000000002 {}\n\n1790000000003 x\r\n12 bad\n",
     "configuration: {}\nwss://fstream.binance.com/stream <-> 1790000000.5\n1790000000.6: {}\nx <- y\n",
     "https://www.binance.com/api/v1/depth?symbol=ABC&limit=5 -> 1790000000.1234567: {\"lastUpdateId\":1}\n1.5:x\n",
@@ -30,6 +33,9 @@ const CAPTURES: [&str; 10] = [
 {"t":"recv","ts":1e9,"data":""}
 "#,
     "{\"t\":\"http\",\"ts\":2,\"url\":\"https://dapi.binance.com/dapi/v1/depth?symbol=A\",\"data\":\"{}\"}\n",
+    r#"{"t":"connect","conn":"a.1","ts":1,"addr":"wss://stream.bybit.com/v5/public/spot"}
+{"t":"recv","conn":"a.1","ts":1.5,"data":"{}"}
+"#,
     "side,price,size\nbuy,1.5,2\nsell,1.6,3.0000000000000004\n",
     "side,price,size,time\nbuy,1.5,0.0,2020-01-02T03:04:05.100Z\nsell,1.7,1e-05,2020-01-02T03:04:05.100Z\n",
     "1600000020000,1.5,1.75,1.25,1.5,10.5,1600000079999,15,12,4.5,6,0\n",
@@ -56,6 +62,12 @@ fn main() -> std::io::Result<()> {
         for venue in [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::BinanceCoinm] {
             write(&decode, &format!("seed-odd-{index}-{venue}"), &[&[venue as u8], text.as_bytes()].concat())?;
         }
+    }
+    for stream in streams::streams() {
+        // `bitget-usdt` and its kin are one target.
+        let target = stream.venue.name().split('-').next().unwrap_or_default();
+        let name = format!("seed-{}", stream.name.replace([' ', ','], "-"));
+        write(&folder.join(format!("decode_{target}")), &name, stream.frame.as_bytes())?;
     }
     for (index, text) in CAPTURES.iter().enumerate() {
         write(&folder.join("capture_line"), &format!("seed-{index}"), text.as_bytes())?;

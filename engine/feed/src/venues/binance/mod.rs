@@ -1,8 +1,8 @@
 //! Binance spot, USD-M and COIN-M: depth diffs, REST snapshots, bookTicker, trade, aggTrade, markPrice.
 //!
 //! Frames come bare or in the combined-stream wrapper `{"stream":...,"data":...}`. Depth diffs, bookTicker and trade
-//! are read by a scanner that knows their schema (`scanner`); whatever surprises it, and every other message, is read by
-//! simd-json (`parse`). Both give the same message or none.
+//! are read by a scanner that knows their schema (`scanner`); whatever surprises it, and every other message, is read
+//! by simd-json (`parse`). Both give the same message or none.
 //!
 //! Sources: Binance spot WebSocket streams and USD-M/COIN-M futures documentation; key order, number formats and the
 //! sequence rules were checked against recorded traffic.
