@@ -195,3 +195,34 @@ impl InstrumentConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_says_everything_that_can_be_said() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/simex.toml");
+        let config = ExchangeConfig::load(&path).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.venues().len(), Venue::VARIANTS.len());
+        assert_eq!((config.fault.len(), config.instrument.len()), (7, 1));
+        let written: toml::Table = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let keys = toml::Table::try_from(&config).unwrap();
+        assert!(keys.keys().all(|key| written.contains_key(key)), "a key is not in the example");
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        for (text, part) in [
+            ("speed = 0.0", "speed"),
+            ("workers = 0", "workers"),
+            ("[chaos]\nseed = 1\nper_minute = 0.0", "per_minute"),
+            ("[[fault]]\nkind = 'flood'\nfactor = 0.5", "factor"),
+        ] {
+            let config: ExchangeConfig = toml::from_str(text).unwrap();
+            assert!(config.validate().unwrap_err().to_string().contains(part), "{text}");
+        }
+        assert!(toml::from_str::<ExchangeConfig>("sped = 1").is_err());
+    }
+}

@@ -3,6 +3,7 @@
 mod admin;
 mod books;
 mod capture;
+mod channels;
 mod faults;
 mod private;
 mod rest;
