@@ -4,6 +4,7 @@ mod admin;
 mod books;
 mod capture;
 mod channels;
+mod chaos;
 mod faults;
 mod private;
 mod rest;
