@@ -185,6 +185,9 @@ impl InstrumentConfig {
         if self.price_decimals > 8 || self.qty_decimals > 8 || self.tick_units < 1 || self.lot_units < 1 {
             return fail("decimals are 0 to 8, tick_units and lot_units at least 1");
         }
+        if self.tick_units > 1_000_000_000 || self.lot_units > 1_000_000_000 {
+            return fail("tick_units and lot_units are at most 1e9");
+        }
         let tick = self.tick_units as f64 / libm::pow(10.0, f64::from(self.price_decimals));
         if !(1e3..1e11).contains(&(self.price / tick)) {
             return fail("the price must be 1e3 to 1e11 ticks");

@@ -143,7 +143,7 @@ fn deribit_channels_and_options() {
 
 #[test]
 fn quiet_books_stay_alive() {
-    let config = ExchangeConfig { time_scale: 0.01, ..only(Venue::Okx) };
+    let config = ExchangeConfig { time_scale: 0.05, ..only(Venue::Okx) };
     let exchange = Exchange::start(config).unwrap();
     exchange.freeze();
     let mut client = Client::connect(&exchange, Venue::Okx, "/ws/v5/public");

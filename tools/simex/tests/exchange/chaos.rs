@@ -50,7 +50,7 @@ fn nothing_stops_the_exchange() {
         (
             Venue::Deribit,
             "/ws/api/v2",
-            r#"{"jsonrpc":"2.0","id":1,"method":"public/subscribe","params":{"channels":["book.BTC-PERPETUAL.100ms"]}}"#,
+            r#"{"id":1,"method":"public/subscribe","params":{"channels":["book.BTC-PERPETUAL.100ms"]}}"#,
         ),
     ];
     std::thread::scope(|scope| {

@@ -226,9 +226,9 @@ fn field<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// Whether a login time is within `most_ms` of the venue's clock.
-fn is_recent(link: &Link, time_ms: i64, most_ms: f64) -> bool {
+fn is_recent(link: &Link, time_ms: i64, most_ms: u64) -> bool {
     // A login window is a matter of the client's clock, not of waiting, so it is not scaled.
-    (link.hub.clock.ms(link.venue) - time_ms).abs() as f64 <= most_ms
+    link.hub.clock.ms(link.venue).abs_diff(time_ms) <= most_ms
 }
 
 /// Locks the markets of a connection's exchange.
