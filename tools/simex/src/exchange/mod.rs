@@ -17,7 +17,8 @@
 //!
 //! # What is simplified
 //! Raw channels and trades are pushed once every 5 ms. Statistics of a day are those since the start. Every client
-//! comes from one address. Rates a second and windows of REST weights are not scaled with the time limits.
+//! comes from one address. Only Bitget's private channels push anything; elsewhere private subscriptions are
+//! acknowledged and stay empty. Rates a second and windows of REST weights are not scaled with the time limits.
 
 mod account;
 mod admin;

@@ -100,6 +100,30 @@ fn bybit_tickers_send_what_is_new() {
 }
 
 #[test]
+fn ticker_changes_reach_everybody_while_others_join() {
+    let exchange = Exchange::start(ExchangeConfig { activity: 4.0, ..only(Venue::Bybit) }).unwrap();
+    let subscribe = r#"{"op":"subscribe","args":["tickers.BTCUSDT"]}"#;
+    let merged = |into: &mut Value, frame: &Value| {
+        for (key, value) in frame["data"].as_object().into_iter().flatten() {
+            into[key] = value.clone();
+        }
+    };
+    let mut first = Client::connect(&exchange, Venue::Bybit, "/v5/public/linear");
+    let mut ours = json!({});
+    merged(&mut ours, &first.ask(subscribe, |value| value["type"] == "snapshot"));
+    for _ in 0..10 {
+        let mut other = Client::connect(&exchange, Venue::Bybit, "/v5/public/linear");
+        other.ask(subscribe, |value| value["type"] == "snapshot");
+        first.drain(Duration::from_millis(20), |frame| merged(&mut ours, frame));
+    }
+    exchange.freeze();
+    first.drain(Duration::from_millis(400), |frame| merged(&mut ours, frame));
+    let mut last = Client::connect(&exchange, Venue::Bybit, "/v5/public/linear");
+    let theirs = last.ask(subscribe, |value| value["type"] == "snapshot");
+    assert_eq!(ours, theirs["data"]);
+}
+
+#[test]
 fn bitget_channels() {
     for kind in ["USDT-FUTURES", "SPOT"] {
         let channels = ["books", "books1", "books5", "books15", "trade", "ticker"];
