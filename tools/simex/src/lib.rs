@@ -9,6 +9,7 @@
 //!   book for each instrument. It knows nothing of frames.
 //! * The venue (`venue`): batches, update ids, frames, the network, and the recorder's snapshot.
 //! * The script ([`Script`]): what happens when. [`Simulator::truth`] gives it back as ground truth.
+//! * The exchange (`exchange`, with the feature `server`): the same market over sockets, in five venues' protocols.
 //! * The statistics ([`stats`]): what any stream of such frames looks like, simulated or recorded.
 //!
 //! # Model

@@ -185,6 +185,9 @@ impl InstrumentConfig {
         if self.price_decimals > 8 || self.qty_decimals > 8 || self.tick_units < 1 || self.lot_units < 1 {
             return fail("decimals are 0 to 8, tick_units and lot_units at least 1");
         }
+        if self.tick_units > 1_000_000_000 || self.lot_units > 1_000_000_000 {
+            return fail("tick_units and lot_units are at most 1e9");
+        }
         let tick = self.tick_units as f64 / libm::pow(10.0, f64::from(self.price_decimals));
         if !(1e3..1e11).contains(&(self.price / tick)) {
             return fail("the price must be 1e3 to 1e11 ticks");
@@ -193,5 +196,36 @@ impl InstrumentConfig {
             return fail("symbol and base must have names, and contract be above 0");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_says_everything_that_can_be_said() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/simex.toml");
+        let config = ExchangeConfig::load(&path).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.venues().len(), Venue::VARIANTS.len());
+        assert_eq!((config.fault.len(), config.instrument.len()), (7, 1));
+        let written: toml::Table = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let keys = toml::Table::try_from(&config).unwrap();
+        assert!(keys.keys().all(|key| written.contains_key(key)), "a key is not in the example");
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        for (text, part) in [
+            ("speed = 0.0", "speed"),
+            ("workers = 0", "workers"),
+            ("[chaos]\nseed = 1\nper_minute = 0.0", "per_minute"),
+            ("[[fault]]\nkind = 'flood'\nfactor = 0.5", "factor"),
+        ] {
+            let config: ExchangeConfig = toml::from_str(text).unwrap();
+            assert!(config.validate().unwrap_err().to_string().contains(part), "{text}");
+        }
+        assert!(toml::from_str::<ExchangeConfig>("sped = 1").is_err());
     }
 }

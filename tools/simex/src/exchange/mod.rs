@@ -17,7 +17,8 @@
 //!
 //! # What is simplified
 //! Raw channels and trades are pushed once every 5 ms. Statistics of a day are those since the start. Every client
-//! comes from one address. Rates a second and windows of REST weights are not scaled with the time limits.
+//! comes from one address. Only Bitget's private channels push anything; elsewhere private subscriptions are
+//! acknowledged and stay empty. Rates a second and windows of REST weights are not scaled with the time limits.
 
 mod account;
 mod admin;
@@ -44,7 +45,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use config::{ExchangeConfig, InstrumentConfig, Keys, VenueConfig};
 pub use fault::{BadCertificate, Chaos, Fault, FaultKind};
@@ -180,21 +181,31 @@ impl Exchange {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(hub.config.workers).thread_name("simex").enable_all().build();
         let runtime = runtime.map_err(|source| ExchangeError::Start { what: "threads", source })?;
-        let mut venues = BTreeMap::new();
-        for venue in hub.config.venues() {
-            let port = hub.config.venue.get(&venue).map_or(0, |settings| settings.port);
-            let (listener, at) = runtime.block_on(bind(port))?;
-            let acceptor = certificates.acceptor(&hub, venue)?;
-            runtime.spawn(net::listen(Arc::clone(&hub), venue, listener, acceptor));
+        let addresses = Addresses { admin: String::new(), ca_file, venues: BTreeMap::new() };
+        // From here on a failure drops the exchange, which ends the runtime without waiting for it.
+        let mut exchange = Self { hub, ca_pem: certificates.ca_pem.clone(), addresses, runtime: Some(runtime) };
+        exchange.open(&certificates)?;
+        Ok(exchange)
+    }
+
+    /// Opens the listeners and lets the markets go. Nothing waits for the runtime: the caller may be inside another.
+    fn open(&mut self, certificates: &Arc<Certificates>) -> Result<(), ExchangeError> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let _inside = runtime.enter();
+        for venue in self.hub.config.venues() {
+            let port = self.hub.config.venue.get(&venue).map_or(0, |settings| settings.port);
+            let (listener, at) = bind(port)?;
+            let acceptor = certificates.acceptor(&self.hub, venue)?;
+            runtime.spawn(net::listen(Arc::clone(&self.hub), venue, listener, acceptor));
             let paths = paths(venue).iter().map(|path| (*path).to_owned()).collect();
             let address = VenueAddress { wss: format!("wss://{at}"), https: format!("https://{at}"), paths };
-            venues.insert(venue, address);
+            self.addresses.venues.insert(venue, address);
         }
-        let (listener, at) = runtime.block_on(bind(hub.config.admin_port))?;
-        let addresses = Addresses { admin: format!("http://{at}"), ca_file, venues };
-        runtime.spawn(admin::serve(Arc::clone(&hub), addresses.clone(), listener));
-        runtime.spawn(Arc::clone(&hub).run());
-        Ok(Self { hub, ca_pem: certificates.ca_pem.clone(), addresses, runtime: Some(runtime) })
+        let (listener, at) = bind(self.hub.config.admin_port)?;
+        self.addresses.admin = format!("http://{at}");
+        runtime.spawn(admin::serve(Arc::clone(&self.hub), self.addresses.clone(), listener));
+        runtime.spawn(Arc::clone(&self.hub).run());
+        Ok(())
     }
 
     /// Where everything is.
@@ -258,7 +269,10 @@ impl Exchange {
 
     /// Ends every connection and thread.
     pub fn stop(mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        // Inside another runtime nothing may wait, and threads end in their own time.
+        if Handle::try_current().is_err()
+            && let Some(runtime) = self.runtime.take()
+        {
             runtime.shutdown_timeout(Duration::from_secs(2));
         }
     }
@@ -272,9 +286,12 @@ impl Drop for Exchange {
     }
 }
 
-async fn bind(port: u16) -> Result<(TcpListener, SocketAddr), ExchangeError> {
+/// Listens on the loopback; the runtime must have been entered.
+fn bind(port: u16) -> Result<(TcpListener, SocketAddr), ExchangeError> {
     let failed = |source| ExchangeError::Start { what: "listener", source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let listener = TcpListener::from_std(listener).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
 }

@@ -90,3 +90,23 @@ fn the_program_serves() {
     let refused = Command::new(env!("CARGO_BIN_EXE_simex")).args(["serve", "--config"]).arg(&config).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("sped"));
 }
+
+#[test]
+fn it_starts_and_stops_inside_another_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let exchange = Exchange::start(only(Venue::Deribit)).unwrap();
+        assert!(exchange.book(Venue::Deribit, "BTC-PERPETUAL", None).is_some());
+        let taken = exchange.addresses().admin.rsplit(':').next().unwrap().parse().unwrap();
+        assert!(Exchange::start(ExchangeConfig { admin_port: taken, ..only(Venue::Deribit) }).is_err());
+        exchange.stop();
+    });
+}
+
+#[test]
+fn a_taken_port_is_an_error() {
+    let exchange = Exchange::start(only(Venue::Deribit)).unwrap();
+    let taken = exchange.addresses().admin.rsplit(':').next().unwrap().parse().unwrap();
+    let error = Exchange::start(ExchangeConfig { admin_port: taken, ..only(Venue::Deribit) }).err().unwrap();
+    assert!(error.to_string().contains("listener"));
+}

@@ -197,6 +197,31 @@ fn the_checksum_is_that_of_the_documents() {
     assert_eq!(crc(b"3366.1:7:3366.8:9:3368:8:3372:8"), 831_078_360);
 }
 
+/// Rebuilds a Bitget book with its checksums and compares it.
+pub(crate) fn bitget_book(exchange: &Exchange, kind: &str, symbol: &str, category: Category) {
+    let mut client = Client::connect(exchange, Venue::Bitget, "/v2/ws/public");
+    let arg = format!("{{\"instType\":\"{kind}\",\"channel\":\"books\",\"instId\":\"{symbol}\"}}");
+    client.send(&format!("{{\"op\":\"subscribe\",\"args\":[{arg}]}}"));
+    let ack = client.json();
+    assert_eq!((&ack["event"], &ack["arg"]["instId"]), (&"subscribe".into(), &symbol.into()));
+    let mut book = Book::default();
+    rebuild(exchange, &mut client, |frame| {
+        let data = &frame["data"][0];
+        let id = data["seq"].as_i64().unwrap();
+        if frame["action"] == "snapshot" {
+            book.replace(&data["bids"], &data["asks"], id);
+        } else {
+            assert_eq!(data["pseq"].as_i64().unwrap(), book.id);
+            assert!(id > book.id);
+            book.apply(&data["bids"], &data["asks"]);
+            book.id = id;
+            book.updates += 1;
+        }
+        assert_eq!(data["checksum"].as_i64().unwrap(), i64::from(checksum(&book)));
+    });
+    compare(&book, &oracle(exchange, Venue::Bitget, symbol, Some(category)), usize::MAX);
+}
+
 #[test]
 fn bitget_products() {
     let exchange = Exchange::start(only(Venue::Bitget)).unwrap();
@@ -206,27 +231,7 @@ fn bitget_products() {
         ("COIN-FUTURES", "BTCUSD", Category::Inverse),
     ] {
         exchange.thaw();
-        let mut client = Client::connect(&exchange, Venue::Bitget, "/v2/ws/public");
-        let arg = format!("{{\"instType\":\"{kind}\",\"channel\":\"books\",\"instId\":\"{symbol}\"}}");
-        client.send(&format!("{{\"op\":\"subscribe\",\"args\":[{arg}]}}"));
-        let ack = client.json();
-        assert_eq!((&ack["event"], &ack["arg"]["instId"]), (&"subscribe".into(), &symbol.into()));
-        let mut book = Book::default();
-        rebuild(&exchange, &mut client, |frame| {
-            let data = &frame["data"][0];
-            let id = data["seq"].as_i64().unwrap();
-            if frame["action"] == "snapshot" {
-                book.replace(&data["bids"], &data["asks"], id);
-            } else {
-                assert_eq!(data["pseq"].as_i64().unwrap(), book.id);
-                assert!(id > book.id);
-                book.apply(&data["bids"], &data["asks"]);
-                book.id = id;
-                book.updates += 1;
-            }
-            assert_eq!(data["checksum"].as_i64().unwrap(), i64::from(checksum(&book)));
-        });
-        compare(&book, &oracle(&exchange, Venue::Bitget, symbol, Some(category)), usize::MAX);
+        bitget_book(&exchange, kind, symbol, category);
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tidegate_simex::exchange::{Category, Exchange, ExchangeConfig, InstrumentConfig, Venue};
 
-use crate::support::{Book, Client, only, units};
+use crate::books::bitget_book;
+use crate::support::{Book, Client, eventually, only, units};
 
 /// A capture with a snapshot in the middle, as recorders write it, and one update that the snapshot already has.
 fn write(path: &Path) {
@@ -81,6 +82,41 @@ fn a_capture_is_spoken_in_another_protocol() {
     assert!(trades <= 1);
     let state = exchange.book(Venue::Okx, "BTC-USDT-SWAP", None).unwrap();
     assert_eq!(state.bids[0], ["99.95", "2.00"]);
+}
+
+/// Recordings; `None` after saying loudly that a test is skipped. In CI they must be there.
+fn recordings() -> Option<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::env::var_os("TIDEGATE_DATA").map_or_else(|| workspace.join("../shared/data"), PathBuf::from);
+    if folder.join("hftbacktest").exists() {
+        return Some(folder.join("hftbacktest"));
+    }
+    let missing = format!("TIDEGATE_DATA: {} is not there", folder.display());
+    assert!(std::env::var_os("CI").is_none(), "{missing}");
+    // On the stream itself: what tests print is shown only when they fail.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {missing}");
+    None
+}
+
+#[test]
+fn recordings_with_and_without_a_snapshot() {
+    let Some(folder) = recordings() else { return };
+    for name in ["usdm_btcusdt_20240808.gz", "spot_btcusdt_20230405.dat.gz"] {
+        let mut config = config(&folder.join(name));
+        config.speed = 3.0;
+        config.venue = only(Venue::Bitget).venue;
+        config.instrument[0].venue = Venue::Bitget;
+        config.instrument[0].symbol = "BTCUSDT".into();
+        (config.instrument[0].price, config.instrument[0].qty_decimals) = (60_000.0, 5);
+        config.instrument[0].repeat = true;
+        let exchange = Exchange::start(config).unwrap();
+        // A recording without a snapshot needs some updates before there is a book.
+        eventually("both sides of a book", || {
+            let book = exchange.book(Venue::Bitget, "BTCUSDT", None)?;
+            (book.bids.len() > 30 && book.asks.len() > 30).then_some(())
+        });
+        bitget_book(&exchange, "USDT-FUTURES", "BTCUSDT", Category::Linear);
+    }
 }
 
 #[test]

@@ -70,8 +70,10 @@ fn repeated_and_reordered_frames() {
     exchange.inject(fault(FaultKind::Repeated)).unwrap();
     let repeated = chain(&mut client, 5);
     assert!(repeated.windows(2).any(|pair| pair[0] == pair[1]));
-    let id = exchange.inject(fault(FaultKind::Reordered)).unwrap();
-    let reordered = chain(&mut client, 6);
+    let id = exchange.inject(Fault { count: 2, ..fault(FaultKind::Reordered) }).unwrap();
+    let reordered = chain(&mut client, 8);
+    let swaps = reordered.windows(2).filter(|pair| pair[0].0 == pair[1].1).count();
+    assert_eq!(swaps, 2, "{reordered:?}");
     assert!(reordered.windows(2).any(|pair| pair[0].0 == pair[1].1), "{reordered:?}");
     recorded(&exchange, id);
 }

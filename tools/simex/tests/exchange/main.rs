@@ -3,6 +3,8 @@
 mod admin;
 mod books;
 mod capture;
+mod channels;
+mod chaos;
 mod faults;
 mod private;
 mod rest;

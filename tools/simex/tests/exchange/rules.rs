@@ -116,9 +116,10 @@ fn text_pings_keep_connections() {
         (Venue::Okx, "/ws/v5/public", "ping"),
         (Venue::Bybit, "/v5/public/linear?max_active_time=30s", "{\"req_id\":\"1\",\"op\":\"ping\"}"),
     ] {
-        let exchange = Exchange::start(hurried(venue)).unwrap();
+        let exchange = Exchange::start(ExchangeConfig { time_scale: 0.03, ..only(venue) }).unwrap();
         let mut client = Client::connect(&exchange, venue, path);
-        for _ in 0..8 {
+        // 30 s are 900 ms here.
+        for _ in 0..20 {
             client.send(ping);
             assert!(client.text().contains("pong"));
             std::thread::sleep(Duration::from_millis(60));
@@ -160,7 +161,7 @@ fn binance_pings_and_wants_the_same_payload_back() {
 
 #[test]
 fn deribit_heartbeats_must_be_answered() {
-    let exchange = Exchange::start(hurried(Venue::Deribit)).unwrap();
+    let exchange = Exchange::start(ExchangeConfig { time_scale: 0.03, ..only(Venue::Deribit) }).unwrap();
     let mut client = Client::connect(&exchange, Venue::Deribit, "/ws/api/v2");
     let call = |method: &str, params: &str| {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}")
@@ -289,4 +290,50 @@ fn nonsense_is_answered_in_the_venues_words() {
     let channels = r#"{"channels":["book.BTC-PERPETUAL.raw"]}"#;
     let raw = &format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"public/subscribe\",\"params\":{channels}}}");
     assert_eq!(ask(Venue::Deribit, "/ws/api/v2", raw)["error"]["code"], 13_778);
+}
+
+#[test]
+fn hostile_messages_harm_nobody() {
+    let least = i64::MIN;
+    let hostile = [
+        "null".to_owned(),
+        "[[[[]]]]".to_owned(),
+        "\u{0}".to_owned(),
+        "[".repeat(2_000),
+        format!(
+            "{{\"op\":\"login\",\"args\":[{{\"apiKey\":\"test\",\"passphrase\":\"test\",\"timestamp\":\"{least}\"}}]}}"
+        ),
+        format!("{{\"op\":\"auth\",\"args\":[\"test\",{least},null]}}"),
+        "{\"op\":\"subscribe\",\"args\":[null,1,[],{},{\"channel\":1},\"..\",\"orderbook..\"]}".to_owned(),
+        "{\"op\":\"\u{20ac}\u{20ac}\u{20ac}\u{20ac}\u{20ac}\u{20ac}\u{20ac}\",\"args\":{}}".to_owned(),
+        "{\"method\":\"SUBSCRIBE\",\"params\":[\"@\",\"@@@\",\"\u{e9}@depth\",\"\"],\"id\":1}".to_owned(),
+        "{\"method\":\"SET_PROPERTY\",\"params\":{},\"id\":null}".to_owned(),
+        format!(
+            "{{\"id\":1,\"method\":\"public/auth\",\"params\":{{\"grant_type\":\"client_signature\",\
+             \"client_id\":\"test\",\"timestamp\":{least}}}}}"
+        ),
+        "{\"id\":1,\"method\":\"public/subscribe\",\"params\":{\"channels\":[\"...\",\"book.X.none.99.raw\",1]}}"
+            .to_owned(),
+        "{\"id\":1,\"method\":\"public/set_heartbeat\",\"params\":{\"interval\":1e308}}".to_owned(),
+        "{\"id\":1,\"method\":\"public/get_order_book\",\"params\":{\"depth\":-1}}".to_owned(),
+    ];
+    for (venue, path) in [
+        (Venue::BinanceSpot, "/ws"),
+        (Venue::BinanceUsdm, "/public/stream?streams=/@/%%%/btcusdt@"),
+        (Venue::Bybit, "/v5/public/linear?max_active_time=x"),
+        (Venue::Bybit, "/v5/private"),
+        (Venue::Okx, "/ws/v5/private"),
+        (Venue::Bitget, "/v2/ws/private"),
+        (Venue::Deribit, "/ws/api/v2"),
+    ] {
+        let limits = Limits { connects: 10_000, ..Limits::default() };
+        let exchange = Exchange::start(with_limits(venue, limits)).unwrap();
+        for text in &hostile {
+            let mut client = Client::connect(&exchange, venue, path);
+            client.send(text);
+            client.next_within(Duration::from_millis(30));
+        }
+        // A task that had panicked would have left its connection in the list.
+        crate::support::eventually("no connection", || exchange.clients().is_empty().then_some(()));
+    }
 }

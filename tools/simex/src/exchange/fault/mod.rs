@@ -122,6 +122,9 @@ pub enum BadCertificate {
 }
 
 /// A fault and its parameters; each kind reads the ones its description names, the others are ignored.
+///
+/// Faults of frames wait until enough frames match. Faults of connections hit every connection that matches, and wait
+/// ten seconds for one. Faults of a venue's REST and TLS hold for a while and are recorded for each request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
@@ -231,7 +234,10 @@ impl Fault {
         if !(self.factor >= 1.0 && self.factor <= 1_000.0) {
             return fail("factor must be 1 to 1000");
         }
-        let hour = Duration::from_secs(3_600);
+        let (hour, month) = (Duration::from_secs(3_600), Duration::from_secs(31 * 86_400));
+        if self.at > month || self.by.unsigned_abs() > 1 << 50 {
+            return fail("at may be a month away, and by at most 2^50");
+        }
         if self.lasting > hour || self.delay > hour || self.gap > hour || self.retry_after > hour {
             return fail("no time may be longer than an hour");
         }

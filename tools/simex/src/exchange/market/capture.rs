@@ -14,6 +14,9 @@ use crate::market::book::{Book, Level, Side};
 /// The first snapshot must be within this many lines.
 const SNAPSHOT_LINES: usize = 100_000;
 
+/// Smaller times are microseconds: as nanoseconds they would lie before 1973.
+const MICROSECONDS_BELOW: i64 = 100_000_000_000_000_000;
+
 /// Plays a capture.
 pub(crate) struct Capture {
     path: PathBuf,
@@ -173,7 +176,10 @@ impl Capture {
 
 fn parse(line: &str) -> Option<(i64, Value)> {
     let (time, json) = line.split_once(' ')?;
-    Some((time.parse().ok()?, serde_json::from_str(json).ok()?))
+    let time: i64 = time.parse().ok()?;
+    // Older recordings have microseconds.
+    let time_ns = if time < MICROSECONDS_BELOW { time.checked_mul(1_000)? } else { time };
+    Some((time_ns, serde_json::from_str(json).ok()?))
 }
 
 fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, ExchangeError> {
@@ -185,4 +191,17 @@ fn first_snapshot(path: &Path) -> Result<Option<Value>, ExchangeError> {
     let lines = open(path)?.lines().take(SNAPSHOT_LINES).map_while(Result::ok);
     let snapshots = lines.filter(|line| line.contains("\"lastUpdateId\""));
     Ok(snapshots.filter_map(|line| parse(&line)).map(|(_, value)| value).next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_nanoseconds_or_microseconds() {
+        let time = |line: &str| parse(line).map(|(time, _)| time);
+        assert_eq!(time("1723161253937085768 {}"), Some(1_723_161_253_937_085_768));
+        assert_eq!(time("1680652800004107 {}"), Some(1_680_652_800_004_107_000));
+        assert!(["", "1", "x {}", "1 {", "99999999999999999999 {}"].iter().all(|line| time(line).is_none()));
+    }
 }

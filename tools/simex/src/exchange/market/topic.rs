@@ -117,6 +117,9 @@ impl Topic {
     /// Adds a listener: what is pending goes to the others first, then the newcomer gets what the venue begins with.
     pub(crate) fn join(&mut self, connection: u64, outbox: Outbox, instrument: &Instrument, clock: &Clock) {
         self.flush(instrument, clock);
+        if self.spec.channel == Channel::Ticker && !self.is_idle() {
+            self.push_ticker(instrument, clock);
+        }
         self.listeners.push(Listener { connection, outbox });
         let venue = instrument.venue();
         let only = Some(connection);
@@ -171,11 +174,7 @@ impl Topic {
         // Fixed beats while in time, a new beginning after a pause.
         self.due_ns = if now_ns - self.due_ns > interval_ns { now_ns } else { self.due_ns } + interval_ns;
         match self.spec.channel {
-            Channel::Ticker => {
-                let mut known = std::mem::take(&mut self.known);
-                self.send(instrument, Push::Ticker { known: &mut known, first: false }, None, clock, None);
-                self.known = known;
-            }
+            Channel::Ticker => self.push_ticker(instrument, clock),
             Channel::Mark | Channel::Funding | Channel::Volatility => {
                 self.send(instrument, Push::Value, None, clock, None);
             }
@@ -208,6 +207,12 @@ impl Topic {
             let push = Push::Quote { id: instrument.id, bid, ask };
             self.send(instrument, push, None, clock, None);
         }
+    }
+
+    fn push_ticker(&mut self, instrument: &Instrument, clock: &Clock) {
+        let mut known = std::mem::take(&mut self.known);
+        self.send(instrument, Push::Ticker { known: &mut known, first: false }, None, clock, None);
+        self.known = known;
     }
 
     fn next_id(&self, instrument: &Instrument) -> i64 {

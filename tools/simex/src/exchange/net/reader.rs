@@ -86,8 +86,14 @@ async fn receive<R: AsyncRead + Unpin>(
             },
         }
     }
-    // The writer ends it in its own time; an error means that it already has.
-    let _ = end.changed().await;
+    if link.outbox().shared().dead.load(Ordering::Relaxed) {
+        // The writer knows how long; an error means that it has ended already.
+        let _ = end.changed().await;
+    } else if timeout(FAREWELL, end.changed()).await.is_ok() && link.lingers() {
+        // What the client has sent meanwhile is read: a reset could overtake the close frame.
+        let rest = async { while stream.read(&mut bytes).await.is_ok_and(|length| length > 0) {} };
+        let _ = timeout(FAREWELL, rest).await;
+    }
 }
 
 /// Handles every complete message; false when the client has said goodbye.

@@ -95,7 +95,7 @@ fn signed(hub: &Hub, call: &Call) -> Result<(), Answer> {
     };
     let (now_ms, window) = (hub.clock.ms(call.venue), value("recvWindow").unwrap_or(5_000).min(60_000));
     match value("timestamp") {
-        Some(time) if time < now_ms + 1_000 && now_ms - time <= window => Ok(()),
+        Some(time) if time < now_ms + 1_000 && now_ms.saturating_sub(time) <= window => Ok(()),
         _ => refuse(400, -1021, "Timestamp for this request is outside of the recvWindow."),
     }
 }

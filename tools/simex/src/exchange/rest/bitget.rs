@@ -11,7 +11,7 @@ use crate::exchange::sign::{Encoding, verify};
 use crate::market::book::Level;
 
 /// Signed requests may be this old, ms.
-const RECENT_MS: i64 = 30_000;
+const RECENT_MS: u64 = 30_000;
 
 pub(super) fn answer(hub: &Hub, call: &Call) -> Answer {
     let now_ms = hub.clock.ms(call.venue);
@@ -45,7 +45,7 @@ fn private(hub: &Hub, call: &Call, data: impl FnOnce(&Hub) -> Value) -> Answer {
         _ if key.is_empty() => Some(("40001", "ACCESS_KEY cannot be empty")),
         _ if key != keys.key => Some(("40006", "Invalid ACCESS_KEY")),
         Err(_) => Some(("40005", "Invalid ACCESS_TIMESTAMP")),
-        Ok(ms) if (hub.clock.ms(call.venue) - ms).abs() > RECENT_MS => Some(("40008", "Request timestamp expired")),
+        Ok(ms) if hub.clock.ms(call.venue).abs_diff(ms) > RECENT_MS => Some(("40008", "Request timestamp expired")),
         _ if call.header("access-passphrase") != keys.passphrase => Some(("40012", "apikey/password is incorrect")),
         _ if !verify(&keys.secret, &text, call.header("access-sign"), Encoding::Base64) => {
             Some(("40009", "sign signature error"))

@@ -15,7 +15,7 @@ type Fault = (i64, &'static str);
 
 const VENUE: Venue = Venue::Deribit;
 /// Signed requests may be this old, ms.
-const RECENT_MS: i64 = 60_000;
+const RECENT_MS: u64 = 60_000;
 
 /// An answer with times, as every answer has them.
 pub(crate) fn envelope(id: &Value, result: Result<Value, Fault>, started_us: i64, hub: &Hub) -> String {
@@ -71,7 +71,7 @@ fn authorised(hub: &Hub, call: &Call) -> bool {
     let (time, nonce) = (value("ts"), value("nonce"));
     let text = format!("{time}\n{nonce}\n{}\n{}\n{}\n", call.method, call.target(), call.body);
     let keys = &hub.config.keys;
-    let recent = time.parse::<i64>().is_ok_and(|time| (hub.clock.ms(VENUE) - time).abs() <= RECENT_MS);
+    let recent = time.parse::<i64>().is_ok_and(|time| hub.clock.ms(VENUE).abs_diff(time) <= RECENT_MS);
     value("id") == keys.key && recent && verify(&keys.secret, &text, value("sig"), Encoding::Hex)
 }
 

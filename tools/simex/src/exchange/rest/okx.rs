@@ -10,7 +10,7 @@ use crate::exchange::sign::{Encoding, iso_ms, verify};
 use crate::exchange::venue::Category;
 
 /// Signed requests may be this old, ms.
-const RECENT_MS: i64 = 30_000;
+const RECENT_MS: u64 = 30_000;
 
 pub(super) fn answer(hub: &Hub, call: &Call) -> Answer {
     let now_ms = hub.clock.ms(call.venue);
@@ -48,7 +48,7 @@ fn signed(hub: &Hub, call: &Call) -> Result<(), Answer> {
     let text = format!("{time}{}{}{}", call.method, call.target(), call.body);
     let fault = match iso_ms(time) {
         None => Some(("50112", "Invalid OK-ACCESS-TIMESTAMP")),
-        Some(ms) if (hub.clock.ms(call.venue) - ms).abs() > RECENT_MS => Some(("50102", "Timestamp request expired")),
+        Some(ms) if hub.clock.ms(call.venue).abs_diff(ms) > RECENT_MS => Some(("50102", "Timestamp request expired")),
         _ if call.header("ok-access-key") != keys.key => Some(("50111", "Invalid OK-ACCESS-KEY")),
         _ if call.header("ok-access-passphrase") != keys.passphrase => Some(("50105", "Passphrase incorrect")),
         _ if !verify(&keys.secret, &text, call.header("ok-access-sign"), Encoding::Base64) => {

@@ -18,7 +18,7 @@ pub(super) const PRIVATE: &str = "/v2/ws/private";
 /// A client that does not ping for this long is cut off, s.
 const PING: f64 = 120.0;
 /// Login times may be this far off, ms.
-const LOGIN_MS: f64 = 30_000.0;
+const LOGIN_MS: u64 = 30_000;
 /// Channels that need a login.
 const PRIVATE_CHANNELS: [&str; 4] = ["positions", "orders", "account", "fill"];
 /// Products with private channels.
@@ -48,7 +48,8 @@ impl Bitget {
         let keys = link.hub.config.keys.clone();
         let time = field(arg, "timestamp");
         // Seconds is what clients send; the documents also show milliseconds.
-        let ms = time.parse::<i64>().ok().map(|time| if time < 100_000_000_000 { time * 1_000 } else { time });
+        let ms =
+            time.parse::<i64>().ok().map(|time| if time < 100_000_000_000 { time.saturating_mul(1_000) } else { time });
         let right = || {
             let text = format!("{time}GET/user/verify");
             verify(&keys.secret, &text, field(arg, "sign"), Encoding::Base64)

@@ -15,7 +15,7 @@ use crate::exchange::sign::{Encoding, verify};
 type Fault = (i64, &'static str);
 
 /// A signed login may be this old, ms.
-const LOGIN_MS: i64 = 60_000;
+const LOGIN_MS: u64 = 60_000;
 
 /// One connection.
 pub(super) struct Deribit {
@@ -112,7 +112,7 @@ impl Deribit {
                 let time = params["timestamp"].as_i64().or_else(|| params["timestamp"].as_str()?.parse().ok());
                 let time = time.unwrap_or_default();
                 let text = format!("{time}\n{nonce}\n{data}");
-                let recent = (link.hub.clock.ms(link.venue) - time).abs() <= LOGIN_MS;
+                let recent = link.hub.clock.ms(link.venue).abs_diff(time) <= LOGIN_MS;
                 named && recent && verify(&keys.secret, &text, field(params, "signature"), Encoding::Hex)
             }
             "refresh_token" => field(params, "refresh_token") == "refresh-1",

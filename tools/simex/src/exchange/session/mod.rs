@@ -57,6 +57,8 @@ pub(crate) struct Link {
     requests: Window,
     cut_ns: Option<i64>,
     closed: bool,
+    /// Closed with a close frame, which the client should get to read.
+    lingers: bool,
 }
 
 impl Link {
@@ -82,6 +84,7 @@ impl Link {
             requests: Window::default(),
             cut_ns: None,
             closed: false,
+            lingers: false,
         }
     }
 
@@ -91,6 +94,10 @@ impl Link {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingers
     }
 
     /// The client has sent something.
@@ -111,7 +118,7 @@ impl Link {
     /// Ends the connection; what is queued goes out before.
     pub(crate) fn close(&mut self, code: u16, reason: &str) {
         if !self.closed {
-            self.closed = true;
+            (self.closed, self.lingers) = (true, true);
             self.outbox.send(Out::Close { code, reason: reason.to_owned() });
         }
     }
@@ -219,9 +226,9 @@ fn field<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// Whether a login time is within `most_ms` of the venue's clock.
-fn is_recent(link: &Link, time_ms: i64, most_ms: f64) -> bool {
+fn is_recent(link: &Link, time_ms: i64, most_ms: u64) -> bool {
     // A login window is a matter of the client's clock, not of waiting, so it is not scaled.
-    (link.hub.clock.ms(link.venue) - time_ms).abs() as f64 <= most_ms
+    link.hub.clock.ms(link.venue).abs_diff(time_ms) <= most_ms
 }
 
 /// Locks the markets of a connection's exchange.

@@ -17,7 +17,7 @@ pub(super) const BUSINESS: &str = "/ws/v5/business";
 /// Silence after which the venue closes, s.
 const SILENCE: f64 = 30.0;
 /// Login times may be this far off, ms.
-const LOGIN_MS: f64 = 30_000.0;
+const LOGIN_MS: u64 = 30_000;
 /// Channels that need a login.
 const PRIVATE_CHANNELS: [&str; 4] = ["orders", "account", "positions", "balance_and_position"];
 
@@ -58,7 +58,7 @@ impl Okx {
         let seconds = time.parse::<i64>().ok().filter(|seconds| *seconds < 100_000_000_000);
         let fault = if seconds.is_none() {
             Some(("60004", "Invalid timestamp"))
-        } else if !is_recent(link, seconds.unwrap_or(0) * 1_000, LOGIN_MS) {
+        } else if !is_recent(link, seconds.unwrap_or(0).saturating_mul(1_000), LOGIN_MS) {
             Some(("60006", "Timestamp request expired"))
         } else if field(arg, "apiKey") != keys.key {
             Some(("60005", "Invalid apiKey"))
