@@ -22,6 +22,7 @@ use tidegate_wire::{Registry, Venue};
 
 use crate::models::{Desk, Inbox};
 use crate::orders::Instruction;
+use crate::scribe::Healer;
 
 /// Name of the socket in an engine's output directory.
 pub const SOCKET: &str = "control.sock";
@@ -91,6 +92,11 @@ pub(crate) struct Feeds {
 }
 
 impl Feeds {
+    /// Starts corrupt books anew.
+    pub(crate) fn healer(self) -> Healer {
+        Box::new(move |instrument| self.commands.realign(instrument))
+    }
+
     fn carry_out(&self, ask: &Ask) -> Result<Reply, String> {
         if let Ask::FeedsClear { venue } = ask {
             let named = |name: &String| Venue::from_name(name).ok_or_else(|| format!("unknown venue {name:?}"));

@@ -2,7 +2,7 @@
 
 use tidegate_guard::rules::rule_name;
 use tidegate_wire::decision::{BreakerState, Cause, Decision, Scope};
-use tidegate_wire::event::BookQuality;
+use tidegate_wire::event::{BookQuality, Header, Status};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 /// Something is named that is not there.
@@ -65,7 +65,40 @@ pub struct DecisionLine {
     pub until_ns: Option<i64>,
 }
 
+/// A change of a book's quality as people and programs read it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct BookLine<'a> {
+    /// Event time, ns since the Unix epoch.
+    pub event_ns: i64,
+    /// Frame that caused it, or the last one before a timer.
+    pub frame: u64,
+    /// Which book.
+    pub book: &'a str,
+    /// Its quality from here on.
+    pub quality: &'static str,
+    /// The update id that should have come, where one is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+    /// The update id that came instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
+}
+
 impl Names {
+    /// A change of a book's quality with its name.
+    pub fn book(&self, header: &Header, status: &Status) -> BookLine<'_> {
+        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default();
+        let ids = (quality == BookQuality::Gapped).then_some((status.expected, status.received));
+        BookLine {
+            event_ns: header.event_ns,
+            frame: header.frame,
+            book: self.instrument(header.instrument),
+            quality: quality.name(),
+            expected: ids.map(|(expected, _)| expected),
+            received: ids.map(|(_, received)| received),
+        }
+    }
+
     /// Names of a registry's instruments and of strategies.
     pub fn new(registry: &Registry, strategies: Vec<String>) -> Self {
         Self { instruments: registry.iter().map(|(_, i)| i.name()).collect(), strategies }

@@ -9,11 +9,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
-use tidegate_wire::Registry;
 use tidegate_wire::advice::Adjustment;
 use tidegate_wire::decision::Decision;
+use tidegate_wire::event::{BookQuality, Header, Status};
 use tidegate_wire::latency::Collector;
 use tidegate_wire::relay::{RecordReader, Told};
+use tidegate_wire::{InstrumentId, Registry};
 
 use crate::hlog::{HlogError, LogWriter};
 use crate::journal;
@@ -27,6 +28,8 @@ pub struct Outputs {
     pub decisions: Option<PathBuf>,
     /// Changes of thresholds as JSON lines: what `--reenact` takes.
     pub adjustments: Option<PathBuf>,
+    /// Changes of books' quality as JSON lines.
+    pub books: Option<PathBuf>,
     /// What models did as JSON lines: promotions, refusals, predictions.
     pub models: Option<PathBuf>,
     /// Interval histograms, standard V2 log.
@@ -86,6 +89,7 @@ const ADJUSTMENTS_KEPT: usize = 100_000;
 /// What lines are called in errors.
 const DECISIONS: &str = "decisions";
 const ADJUSTMENTS: &str = "adjustments";
+const BOOKS: &str = "changes of books";
 
 pub(crate) struct Scribe {
     collector: Collector,
@@ -100,7 +104,14 @@ pub(crate) struct Scribe {
     interval_start: Instant,
     /// Whether the loop has been asked for the running interval.
     asked: bool,
+    /// Changes of books' quality.
+    books: Option<(PathBuf, LineFile<File>)>,
+    /// Who starts a book anew that was seen to be corrupt.
+    healer: Option<Healer>,
 }
+
+/// Starts a book anew.
+pub(crate) type Healer = Box<dyn FnMut(InstrumentId) + Send>;
 
 impl Scribe {
     /// Opens the files. Fails before anything runs if they cannot be.
@@ -118,6 +129,7 @@ impl Scribe {
         };
         let file = open(outputs.decisions.as_ref(), DECISIONS)?;
         let adjustments = open(outputs.adjustments.as_ref(), ADJUSTMENTS)?;
+        let books = open(outputs.books.as_ref(), BOOKS)?;
         let hlog = outputs.hlog.as_ref().map(|path| LogWriter::create(path, SystemTime::now())).transpose()?;
         let names = Names::new(registry, strategies);
         let written = Written { histograms: Vec::new(), decisions: Vec::new(), adjustments: Vec::new(), error: None };
@@ -134,7 +146,14 @@ impl Scribe {
             start: now,
             interval_start: now,
             asked: false,
+            books,
+            healer: None,
         })
+    }
+
+    /// Tells somebody of books that are corrupt although their sequence is whole.
+    pub(crate) fn healed_by(self, healer: Option<Healer>) -> Self {
+        Self { healer, ..self }
     }
 
     /// Runs until `done` is set and everything is drained.
@@ -192,7 +211,7 @@ impl Scribe {
                     continue;
                 }
                 Told::Status(header, status) => {
-                    journal::status(&self.names, &header, &status);
+                    self.status(&header, &status);
                     continue;
                 }
             };
@@ -204,8 +223,19 @@ impl Scribe {
                 file.line(self.names.line(&decision));
             }
         }
-        for (_, file) in self.file.iter_mut().chain(&mut self.adjustments) {
+        for (_, file) in self.file.iter_mut().chain(&mut self.adjustments).chain(&mut self.books) {
             file.flush();
+        }
+    }
+
+    fn status(&mut self, header: &Header, status: &Status) {
+        journal::status(&self.names, header, status);
+        if let Some((_, file)) = &mut self.books {
+            file.line(serde_json::to_string(&self.names.book(header, status)).unwrap_or_default());
+        }
+        let corrupt = status.quality == BookQuality::Crossed as u64;
+        if let Some(healer) = self.healer.as_mut().filter(|_| corrupt) {
+            healer(header.instrument);
         }
     }
 
@@ -232,6 +262,7 @@ impl Scribe {
             Some(OutputError::Lines { path: path.display().to_string(), source, what, lost })
         };
         let lines = OutputError::join(close(self.file.take(), DECISIONS), close(self.adjustments.take(), ADJUSTMENTS));
+        let lines = OutputError::join(lines, close(self.books.take(), BOOKS));
         self.written.error = OutputError::join(lines, self.hlog_error.take().map(OutputError::from));
         self.written.histograms = self.collector.total().to_vec();
         self.written

@@ -28,6 +28,8 @@ enum Cold {
     Answered(usize, Done),
     /// Clear the error state of a market's connections, or of all.
     Clear(Option<Venue>),
+    /// A book is corrupt although its sequence is whole.
+    Corrupt(InstrumentId),
 }
 
 /// Sends commands to the desk.
@@ -39,6 +41,12 @@ impl DeskCommands {
     pub fn clear(&self, venue: Option<Venue>) {
         // A desk that has ended has nothing to clear.
         let _ = self.0.send(Cold::Clear(venue));
+    }
+
+    /// Starts a book anew that was seen to be corrupt although its sequence is whole: it waits for a snapshot, and one
+    /// is asked for.
+    pub fn realign(&self, instrument: InstrumentId) {
+        let _ = self.0.send(Cold::Corrupt(instrument));
     }
 }
 
@@ -275,6 +283,7 @@ impl Desk {
         match cold {
             Cold::Dialled(id, result) => self.dialled(id, result),
             Cold::Answered(market, done) => self.answered(market, done),
+            Cold::Corrupt(instrument) => _ = self.orders.send(Order::Resync(instrument)),
             Cold::Clear(venue) => {
                 let now = self.now();
                 for entry in &mut self.entries {

@@ -228,6 +228,7 @@ impl Config {
             decisions: Some(self.output.directory.join("decisions.jsonl")),
             adjustments: Some(self.output.directory.join("adjustments.jsonl")),
             models: Some(self.output.directory.join("models.jsonl")),
+            books: Some(self.output.directory.join("books.jsonl")),
             hlog: Some(self.output.directory.join("latency.hlog")),
         };
         self.escalation.check().map_err(|reason| wrong("escalation", reason))?;

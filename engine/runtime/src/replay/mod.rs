@@ -282,6 +282,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let tail = tail.advised_by(outlet.advisor).ordered_by(inbox);
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
+    let scribe = scribe.healed_by(input.feeds().map(Feeds::healer));
     let placement = placement(plan);
     let market = MarketParts {
         config: market_config(&plan.profiles, plan.check_bbo),

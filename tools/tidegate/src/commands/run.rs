@@ -63,11 +63,12 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
             // Each round is a session with files of its own; the first ones are not overwritten.
             plan.outputs.decisions = Some(directory.join(format!("decisions.{round}.jsonl")));
             plan.outputs.adjustments = Some(directory.join(format!("adjustments.{round}.jsonl")));
+            plan.outputs.books = Some(directory.join(format!("books.{round}.jsonl")));
             plan.outputs.models = Some(directory.join(format!("models.{round}.jsonl")));
             plan.outputs.hlog = Some(directory.join(format!("latency.{round}.hlog")));
         }
         let exit = session(&plan, &stop, args.format)?;
-        if stop.load(Ordering::Relaxed) || !config.replay.repeat || exit != Exit::Ok {
+        if stop.load(Ordering::Relaxed) || !config.replay.repeat || plan.live.is_some() || exit != Exit::Ok {
             break exit;
         }
     };
