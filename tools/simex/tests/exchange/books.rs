@@ -8,9 +8,9 @@ use tidegate_simex::exchange::{Category, Exchange, Venue};
 use crate::support::{Book, Client, only, rest, units};
 
 /// How long books are rebuilt before they are compared.
-const RUN: Duration = Duration::from_millis(1_200);
+const RUN: Duration = Duration::from_millis(800);
 /// After this much silence nothing more comes.
-const QUIET: Duration = Duration::from_millis(400);
+const QUIET: Duration = Duration::from_millis(300);
 
 /// The exchange's book in the form of a client's.
 fn oracle(exchange: &Exchange, venue: Venue, symbol: &str, category: Option<Category>) -> Book {
@@ -35,7 +35,7 @@ fn rebuild(exchange: &Exchange, client: &mut Client, mut see: impl FnMut(&Value)
 }
 
 fn compare(ours: &Book, theirs: &Book, depth: usize) {
-    assert!(ours.updates > 3, "only {} updates", ours.updates);
+    assert!(ours.updates > 2, "only {} updates", ours.updates);
     let [bids, asks] = theirs.top(depth);
     let [our_bids, our_asks] = ours.top(depth);
     assert!(bids.len() > 4 && asks.len() > 4);

@@ -66,7 +66,7 @@ fn nothing_stops_the_exchange() {
                 std::thread::sleep(Duration::from_millis(100));
             }
         });
-        std::thread::sleep(Duration::from_secs(5));
+        std::thread::sleep(Duration::from_secs(4));
         stop.store(true, Ordering::Relaxed);
         let texts: Vec<usize> = bearers.map(|thread| thread.join().unwrap()).into();
         requests.join().unwrap();
