@@ -21,10 +21,7 @@ pub fn venue(exchange: &Exchange, folder: &Path, market: (Venue, &str, &str), mo
     let (venue, name, symbol) = market;
     let at = &exchange.addresses().venues[&venue];
     let authorities = folder.join(CA_FILE);
-    format!(
-        "[[venues]]\nname = \"{name}\"\nsymbols = [\"{symbol}\"]\nstream = \"{}\"\nrest = \"{}\"\nauthorities = {:?}\n{more}\n",
-        at.wss,
-        at.https,
-        authorities.display().to_string()
-    )
+    let path = authorities.display().to_string();
+    let (named, at) = (format!("symbols = [{symbol:?}]"), format!("stream = {:?}\nrest = {:?}", at.wss, at.https));
+    format!("[[venues]]\nname = {name:?}\n{named}\n{at}\nauthorities = {path:?}\n{more}\n")
 }
