@@ -115,7 +115,7 @@ impl Stage {
         command.args(args).arg(config).env("NO_COLOR", "1").current_dir(self.dir.path());
         let log = std::fs::File::create(self.dir.path().join("log.jsonl")).expect("a file");
         let child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("tidegate starts");
-        Engine { child: Some(child), run: self.run_dir() }
+        Engine { child: Some(child), run: self.run_dir(), log: self.dir.path().join("log.jsonl") }
     }
 
     /// What the engine said on stderr.
@@ -142,6 +142,7 @@ impl Stage {
 pub struct Engine {
     child: Option<Child>,
     run: PathBuf,
+    log: PathBuf,
 }
 
 impl Engine {
@@ -170,7 +171,11 @@ impl Engine {
             if !links.is_empty() && links.iter().all(|link| link["state"] == state) {
                 return feeds;
             }
-            assert!(begun.elapsed() < patience, "not all {state} within {patience:?}: {feeds:#}");
+            if begun.elapsed() >= patience {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let last: Vec<_> = log.lines().rev().take(40).collect();
+                panic!("not all {state} within {patience:?}: {feeds:#}\n{}", last.join("\n"));
+            }
             std::thread::sleep(Duration::from_millis(200));
         }
     }
