@@ -206,8 +206,10 @@ fn every_fault_is_noticed_and_every_book_recovers() {
     let seed = setting("CHAOS_SEED", now.as_nanos() as u64 % 1_000_000);
     eprintln!("chaos: CHAOS_SEED={seed} CHAOS_SECONDS={seconds}");
     let stage = stage();
-    let stale: String =
-        MARKETS.iter().map(|m| format!("[profiles.{}.rules.stale_feed]\nthreshold = 2000.0\nrelease = 1000.0\n", m.name)).collect();
+    let stale: String = MARKETS
+        .iter()
+        .map(|m| format!("[profiles.{}.rules.stale_feed]\nthreshold = 2000.0\nrelease = 1000.0\n", m.name))
+        .collect();
     let engine = stage.engine(&stage.config(&format!("{SESSION}{stale}"), LIMITS));
     engine.until("connected", Duration::from_secs(30));
 

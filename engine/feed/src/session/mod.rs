@@ -13,6 +13,7 @@
 //! is no market data goes to the session thread ([`desk`]), which runs one state machine a connection ([`link`]) in the
 //! words of its venue ([`dialect`]).
 
+mod acts;
 pub mod backoff;
 pub mod board;
 pub mod budget;

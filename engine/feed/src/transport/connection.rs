@@ -208,6 +208,7 @@ impl Connection {
     /// # Errors
     /// The connection has ended; a close frame was sent where the protocol asks for one.
     #[inline]
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend what lies in its own buffer")]
     pub fn next(&mut self) -> Result<Option<Incoming<'_>>, Ended> {
         let at = loop {
             match self.decoder.next(&mut self.buffer[..self.plain]) {
