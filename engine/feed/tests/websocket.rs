@@ -196,7 +196,11 @@ fn masks() {
 proptest! {
     /// What we write is read again by the other end, in any pieces, and clients' frames are masked.
     #[test]
-    fn round_trip(payload in proptest::collection::vec(any::<u8>(), 0..70_000), client: bool, pieces in proptest::collection::vec(1usize..5000, 1..8)) {
+    fn round_trip(
+        payload in proptest::collection::vec(any::<u8>(), 0..70_000),
+        client: bool,
+        pieces in proptest::collection::vec(1usize..5000, 1..8),
+    ) {
         let (ours, theirs) = if client { (Role::Client, Role::Server) } else { (Role::Server, Role::Client) };
         let mut bytes = vec![0; payload.len() + 14];
         let length = Encoder::new(ours).write(Kind::Binary, &payload, &mut bytes).expect("room");

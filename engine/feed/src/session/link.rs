@@ -405,7 +405,7 @@ impl Link {
         }
     }
 
-    /// Sends what waits as far as budgets allow: answers and logins first, then ends of stale topics, then subscriptions
+    /// Sends what waits as far as budgets allow: answers and logins first, then ends of stale topics, subscriptions
     /// in batches.
     fn send_queued(&mut self, now: Duration) {
         if now < self.quiet_until {
