@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 seconds="${1:-60}"
-targets=(decode_binance decode_okx decode_bybit decode_bitget decode_deribit capture_line)
+targets=(decode_binance decode_okx decode_bybit decode_bitget decode_deribit capture_line capture_file websocket
+    session_text)
 # What of a corpus may be kept in the repository.
 max_files=100
 max_bytes=150000

@@ -254,3 +254,29 @@ fn the_counter_counts() {
     drop(std::hint::black_box(vec![1u8; 100]));
     assert_eq!(CALLS.get() - before, 2);
 }
+
+/// What a capture costs the loop: copies into blocks that come back, and nothing of the allocator.
+#[test]
+fn the_tap_of_a_capture_allocates_nothing() {
+    let (mut tap, ends) = tidegate_feed::capture::tap(std::time::Duration::from_secs(1));
+    let frames: Vec<Vec<u8>> = (0..500).map(|n| vec![b'x'; n * 37 % 9000]).collect();
+    let (mut blocks, mut calls) = (0, 0);
+    for pass in 0..100 {
+        let before = CALLS.get();
+        for (at, frame) in frames.iter().enumerate() {
+            let mut meta = meta(Venue::BinanceUsdm, 0, InstrumentId::NONE);
+            meta.recv_ns = pass * 1_000_000 + at as i64;
+            tap.frame(&meta, frame);
+        }
+        tap.beat(pass * 1_000_000 + 600);
+        tap.resync(pass * 1_000_000 + 700, InstrumentId(1));
+        calls += CALLS.get() - before;
+        while let Ok(block) = ends.full.try_recv() {
+            blocks += 1;
+            ends.empty.try_send(block).expect("room for every block");
+        }
+    }
+    assert_eq!(calls, 0, "calls of the allocator");
+    assert!(blocks > 150, "each block came round more than once: {blocks}");
+    assert_eq!(ends.lost.load(std::sync::atomic::Ordering::Relaxed), 0);
+}

@@ -4,6 +4,7 @@
 
 mod bar_file;
 mod commands;
+mod event_files;
 mod exit;
 mod graph_file;
 mod logging;
@@ -36,7 +37,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
     2  wrong arguments          130  ended by SIGINT or SIGTERM
    65  unusable input")]
 struct Cli {
-    /// Log lines on stderr: text on a terminal, else JSON. `TIDEGATE_LOG` filters them (default: warn; run: info)
+    /// Log lines on stderr: text on a terminal, else JSON. `TIDEGATE_LOG` filters them (default: warn; run, capture record: info)
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "FORMAT")]
     log_format: LogFormat,
     #[command(subcommand)]
@@ -49,6 +50,8 @@ enum Command {
     Replay(commands::replay::Args),
     /// Run the engine on the sources of a configuration
     Run(commands::run::Args),
+    /// Keep raw frames of live venues; describe, check, cut and convert what was kept
+    Capture(commands::capture::Args),
     /// Write feature vectors and bars to Parquet, or list the feature schema
     Features(commands::features::Args),
     /// Describe, check and show configurations
@@ -81,7 +84,12 @@ fn main() -> ExitCode {
     signals::broken_pipes_end(true);
     declare_installed();
     let cli = Cli::parse();
-    let level = if matches!(cli.command, Command::Run(_)) { "info" } else { "warn" };
+    let live = match &cli.command {
+        Command::Run(_) => true,
+        Command::Capture(args) => args.is_live(),
+        _ => false,
+    };
+    let level = if live { "info" } else { "warn" };
     let _logs = match Logs::begin(cli.log_format, level) {
         Ok(logs) => logs,
         Err(message) => {
@@ -92,6 +100,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Replay(args) => commands::replay::run(args),
         Command::Run(args) => commands::run::run(args),
+        Command::Capture(args) => commands::capture::run(args),
         Command::Features(args) => commands::features::run(args),
         Command::Model(args) => commands::model::run(args),
         Command::Feed(args) => commands::feed::run(args),

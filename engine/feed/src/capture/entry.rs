@@ -3,6 +3,7 @@
 use tidegate_wire::{InstrumentId, Venue};
 
 use crate::frame::FrameMeta;
+use crate::replay::LATEST_NS;
 
 /// What was captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::FromRepr)]
@@ -40,12 +41,19 @@ pub struct Entry<'a> {
 pub(super) const HEAD: usize = 24;
 
 impl Entry<'_> {
+    /// How many frames an entry of kind [`EntryKind::Lost`] says were lost; 0 for every other.
+    pub fn lost(&self) -> u64 {
+        let count = self.bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        if self.kind == EntryKind::Lost { count } else { 0 }
+    }
+
     pub(super) fn of_frame<'b>(meta: &FrameMeta, bytes: &'b [u8]) -> Entry<'b> {
         let FrameMeta { recv_ns, venue, source, hint, .. } = *meta;
         Entry { kind: EntryKind::Frame, recv_ns, venue, source, hint, bytes }
     }
 
-    pub(super) fn size(&self) -> usize {
+    /// Bytes it takes in a block.
+    pub(super) const fn size(&self) -> usize {
         HEAD + self.bytes.len()
     }
 
@@ -62,7 +70,8 @@ impl Entry<'_> {
     }
 }
 
-/// The entries of a block, in order. Ends at the first that is not whole.
+/// The entries of a block, in order. Ends at the first that is not whole or that no writer of ours would write: its kind
+/// or market is unknown, or its time is before the epoch or beyond the year 2100.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     rest: &'a [u8],
@@ -88,9 +97,13 @@ impl<'a> Iterator for Entries<'a> {
         let word = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
         let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
         let (bytes, rest) = rest.split_at_checked(length)?;
+        let recv_ns = i64::from_le_bytes(head[12..20].try_into().ok()?);
+        if !(0..=LATEST_NS).contains(&recv_ns) {
+            return None;
+        }
         let entry = Entry {
             kind: EntryKind::from_repr(head[0])?,
-            recv_ns: i64::from_le_bytes(head[12..20].try_into().ok()?),
+            recv_ns,
             venue: *Venue::ALL.get(usize::from(head[1]))?,
             source: word(2),
             hint: InstrumentId(word(4)),

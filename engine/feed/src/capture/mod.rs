@@ -5,12 +5,20 @@
 //! connection, REST snapshots, the passing of time without frames, and books taken out of service. Replaying a capture
 //! therefore gives the decisions of the run that wrote it.
 
+mod block;
 mod entry;
-mod file;
+mod header;
+mod layout;
+mod reader;
 mod series;
 mod tap;
+mod writer;
 
+pub use block::Block;
 pub use entry::{Entries, Entry, EntryKind};
-pub use file::{BlockPlace, CaptureError, CaptureFile, CaptureHeader, CaptureWriter, MAGIC};
+pub use header::CaptureHeader;
+pub use layout::{BlockPlace, CaptureError, FRAME_MAX, MAGIC};
+pub use reader::CaptureFile;
 pub use series::{Series, SeriesReport, SeriesSettings};
-pub use tap::{Block, Tap, TapEnds, tap};
+pub use tap::{Tap, TapEnds, tap};
+pub use writer::CaptureWriter;

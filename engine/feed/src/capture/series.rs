@@ -10,8 +10,11 @@ use crossbeam::channel::RecvTimeoutError;
 use tidegate_wire::Registry;
 use tidegate_wire::clock::realtime_ns;
 
-use super::file::{CaptureError, CaptureWriter};
-use super::tap::{Block, TapEnds};
+use super::block::Block;
+use super::entry::{Entries, EntryKind};
+use super::layout::CaptureError;
+use super::tap::TapEnds;
+use super::writer::CaptureWriter;
 
 /// How a capture is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,11 @@ impl SeriesSettings {
             sync_every: Duration::from_secs(1),
         }
     }
+
+    /// How long a block that is not full may wait in the loop: with what the disk is given besides, `sync_every` holds.
+    pub fn flush_after(&self) -> Duration {
+        self.sync_every / 2
+    }
 }
 
 /// What was written.
@@ -47,7 +55,7 @@ pub struct SeriesReport {
     pub entries: u64,
     /// See `entries`.
     pub bytes: u64,
-    /// Frames that could not be kept because the disk was behind.
+    /// Frames that could not be kept because the disk was behind, or after it refused.
     pub lost: u64,
     /// Why writing stopped before the end, if it did.
     pub error: Option<String>,
@@ -66,8 +74,7 @@ impl Series {
     /// # Errors
     /// The directory or the file cannot be made.
     pub fn start(settings: SeriesSettings, registry: &Registry, ends: TapEnds) -> Result<Self, CaptureError> {
-        let wrong = |source| CaptureError::Io { path: settings.directory.display().to_string(), source };
-        std::fs::create_dir_all(&settings.directory).map_err(wrong)?;
+        std::fs::create_dir_all(&settings.directory).map_err(|source| CaptureError::io(&settings.directory, source))?;
         let mut writing = Writing {
             registry: registry.clone(),
             writer: None,
@@ -79,9 +86,9 @@ impl Series {
         };
         writing.begin()?;
         let lost = ends.lost.clone();
-        let path = writing.settings.directory.display().to_string();
+        let directory = writing.settings.directory.clone();
         let thread = std::thread::Builder::new().name("tide-capture".into()).spawn(move || writing.run(&ends));
-        Ok(Self { thread: thread.map_err(|source| CaptureError::Io { path, source })?, lost })
+        Ok(Self { thread: thread.map_err(|source| CaptureError::io(&directory, source))?, lost })
     }
 
     /// Frames lost so far.
@@ -96,7 +103,7 @@ impl Series {
             error: Some("the capture thread ended by a panic".into()),
             ..SeriesReport::default()
         });
-        SeriesReport { lost, ..report }
+        SeriesReport { lost: lost + report.lost, ..report }
     }
 }
 
@@ -122,17 +129,24 @@ impl Writing {
     }
 
     fn run(mut self, ends: &TapEnds) -> SeriesReport {
+        let every = self.settings.sync_every / 2;
         loop {
-            match ends.full.recv_timeout(self.settings.sync_every) {
-                Ok(block) => {
+            match ends.full.recv_timeout(every) {
+                Ok(mut block) => {
                     self.keep(|writing| writing.write(&block));
+                    if self.report.error.is_some() {
+                        self.report.lost += frames(&block);
+                    }
+                    // What one fat frame needed is not kept for ever, in as many blocks as there are.
+                    block.clear();
+                    block.bytes.shrink_to(Block::SIZE);
                     // Back to the loop, or freed when there are enough.
                     let _ = ends.empty.try_send(block);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.synced.elapsed() >= self.settings.sync_every {
+            if self.synced.elapsed() >= every {
                 self.synced = Instant::now();
                 self.keep(|writing| writing.writer.as_ref().map_or(Ok(()), CaptureWriter::sync));
             }
@@ -159,8 +173,8 @@ impl Writing {
         self.writer.take().map_or(Ok(()), |writer| writer.close().map(|_| ()))
     }
 
-    /// After an error nothing more is written: the file stays as it is, readable up to its last whole block, and the
-    /// report says why.
+    /// After an error nothing more is written: the file stays as it is, readable up to its last whole block, what comes
+    /// is counted as lost, and the report says why.
     fn keep(&mut self, act: impl FnOnce(&mut Self) -> Result<(), CaptureError>) {
         if self.report.error.is_none()
             && let Err(error) = act(self)
@@ -169,6 +183,10 @@ impl Writing {
             self.writer = None;
         }
     }
+}
+
+fn frames(block: &Block) -> u64 {
+    Entries::new(&block.bytes).filter(|entry| entry.kind == EntryKind::Frame).count() as u64
 }
 
 /// `capture-20261121T214500.123Z-0001.tgcap`: names sort by time.

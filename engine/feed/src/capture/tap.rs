@@ -2,30 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use tidegate_wire::clock::realtime_ns;
 use tidegate_wire::{InstrumentId, Venue};
 
+use super::block::Block;
 use super::entry::{Entry, EntryKind};
+use super::layout::FRAME_MAX;
 use crate::frame::FrameMeta;
 
-/// Bytes of a block: some hundred fat frames. A frame that is larger has a block of its own.
-const BLOCK: usize = 1 << 20;
 /// Blocks under way: what the disk may be behind, 64 MiB.
 const BLOCKS: usize = 64;
-/// A block that is not full is handed over after this long, ns.
-const FLUSH_NS: i64 = 1_000_000_000;
-
-/// Entries one after the other.
-#[derive(Debug, Default)]
-pub struct Block {
-    /// The entries' bytes.
-    pub bytes: Vec<u8>,
-    /// How many.
-    pub entries: u32,
-    /// Receive time of the first and last, ns since the Unix epoch.
-    pub span_ns: (i64, i64),
-}
 
 /// The hot loop's end of a capture. It never waits: when no block is free, frames are lost, counted, and the next block
 /// says how many.
@@ -37,6 +26,8 @@ pub struct Tap {
     lost: Arc<AtomicU64>,
     /// Of those, how many no block has told yet.
     untold: u64,
+    /// A block that is not full is handed over after this long, ns.
+    flush_ns: i64,
 }
 
 /// The cold end of a capture.
@@ -50,17 +41,18 @@ pub struct TapEnds {
     pub lost: Arc<AtomicU64>,
 }
 
-/// A tap and its cold end.
-pub fn tap() -> (Tap, TapEnds) {
+/// A tap and its cold end. What lies in a block is handed over when that is full, or `flush_after` its first entry.
+pub fn tap(flush_after: Duration) -> (Tap, TapEnds) {
     let (full_in, full) = bounded(BLOCKS);
     let (empty, empty_out) = bounded(BLOCKS);
     for _ in 0..BLOCKS {
-        let block = Box::new(Block { bytes: Vec::with_capacity(BLOCK), ..Block::default() });
+        let block = Box::new(Block { bytes: Vec::with_capacity(Block::SIZE), ..Block::default() });
         // As many as fit.
         let _ = empty.try_send(block);
     }
     let lost = Arc::new(AtomicU64::new(0));
-    let tap = Tap { block: None, full: full_in, empty: empty_out, lost: lost.clone(), untold: 0 };
+    let flush_ns = i64::try_from(flush_after.as_nanos()).unwrap_or(i64::MAX);
+    let tap = Tap { block: None, full: full_in, empty: empty_out, lost: lost.clone(), untold: 0, flush_ns };
     (tap, TapEnds { full, empty, lost })
 }
 
@@ -68,15 +60,16 @@ impl Tap {
     /// A frame has come.
     #[inline]
     pub fn frame(&mut self, meta: &FrameMeta, bytes: &[u8]) {
+        if bytes.len() > FRAME_MAX {
+            // No reader would take it.
+            return self.lose();
+        }
         self.push(&Entry::of_frame(meta, bytes));
     }
 
     /// Time has passed without frames.
     pub fn beat(&mut self, now_ns: i64) {
         self.push(&entry(EntryKind::Beat, now_ns, InstrumentId::NONE, &[]));
-        if self.block.as_ref().is_some_and(|block| now_ns - block.span_ns.0 >= FLUSH_NS) {
-            self.hand_over();
-        }
     }
 
     /// A book was taken out of service.
@@ -86,17 +79,22 @@ impl Tap {
 
     #[inline]
     fn push(&mut self, entry: &Entry<'_>) {
-        if self.block.as_ref().is_some_and(|block| block.bytes.len() + entry.size() > BLOCK) {
+        if self.block.as_ref().is_some_and(|block| block.is_full_for(entry)) {
             self.hand_over();
         }
         if self.block.is_none() && !self.take_block(entry.recv_ns) {
-            self.lose();
+            // That a beat is missing says nothing.
+            if entry.kind != EntryKind::Beat {
+                self.lose();
+            }
             return;
         }
         let Some(block) = &mut self.block else { return };
-        entry.write(&mut block.bytes);
-        block.entries += 1;
-        block.span_ns.1 = entry.recv_ns;
+        block.push(entry);
+        // Asked of every entry: a loop that is never idle for long has no beats.
+        if entry.recv_ns.saturating_sub(block.span_ns.0) >= self.flush_ns {
+            self.hand_over();
+        }
     }
 
     #[cold]
@@ -109,12 +107,10 @@ impl Tap {
     #[cold]
     fn take_block(&mut self, now_ns: i64) -> bool {
         let Ok(mut block) = self.empty.try_recv() else { return false };
-        block.bytes.clear();
-        (block.entries, block.span_ns) = (0, (now_ns, now_ns));
+        block.clear();
         if self.untold > 0 {
             let count = core::mem::take(&mut self.untold).to_le_bytes();
-            entry(EntryKind::Lost, now_ns, InstrumentId::NONE, &count).write(&mut block.bytes);
-            block.entries = 1;
+            block.push(&entry(EntryKind::Lost, now_ns, InstrumentId::NONE, &count));
         }
         self.block = Some(block);
         true
@@ -132,6 +128,10 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         self.hand_over();
+        // What was lost last has no later block to be told with.
+        if self.untold > 0 && self.take_block(realtime_ns()) {
+            self.hand_over();
+        }
     }
 }
 

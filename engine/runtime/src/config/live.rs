@@ -190,12 +190,17 @@ impl Default for CaptureConfig {
 
 impl CaptureConfig {
     fn settings(&self) -> Option<SeriesSettings> {
-        Some(SeriesSettings {
-            directory: self.directory.clone()?,
-            rotate_bytes: self.rotate_mib.max(1) << 20,
+        Some(self.settings_in(self.directory.clone()?))
+    }
+
+    /// How frames are kept in a directory, whatever `directory` says.
+    pub fn settings_in(&self, directory: PathBuf) -> SeriesSettings {
+        SeriesSettings {
+            directory,
+            rotate_bytes: self.rotate_mib.clamp(1, 1 << 40) << 20,
             rotate_after: Duration::from_millis(self.rotate_after_ms.max(1000)),
             sync_every: Duration::from_millis(self.sync_every_ms.max(10)),
-        })
+        }
     }
 }
 

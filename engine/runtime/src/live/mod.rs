@@ -149,7 +149,7 @@ impl Live {
         let mut hub = Hub::new(ends, board, registry.len(), clock).map_err(LiveError::Poller)?;
         let mut capture = None;
         if let Some(settings) = &plan.capture {
-            let (tap, ends) = capture::tap();
+            let (tap, ends) = capture::tap(settings.flush_after());
             capture = Some(Series::start(settings.clone(), registry, ends)?);
             hub.record(tap);
         }

@@ -1,4 +1,5 @@
-//! Writes the seeds: the golden frames of the room's tests, in every form, and small captures of every format.
+//! Writes the seeds: the golden frames of the room's tests, in every form, small captures of every format, WebSocket
+//! streams, and what venues say besides data.
 //!
 //! `seeds FOLDER` writes a folder a target: `FOLDER/decode_binance`, ..., `FOLDER/capture_line`.
 
@@ -8,6 +9,7 @@ mod frames;
 #[path = "../../../../engine/feed/tests/common/streams.rs"]
 #[allow(dead_code)]
 mod streams;
+mod transport;
 
 use std::path::Path;
 
@@ -71,6 +73,11 @@ fn main() -> std::io::Result<()> {
     }
     for (index, text) in CAPTURES.iter().enumerate() {
         write(&folder.join("capture_line"), &format!("seed-{index}"), text.as_bytes())?;
+    }
+    for (target, seeds) in transport::seeds() {
+        for (index, bytes) in seeds.iter().enumerate() {
+            write(&folder.join(target), &format!("seed-{index}"), bytes)?;
+        }
     }
     Ok(())
 }

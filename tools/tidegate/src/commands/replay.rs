@@ -171,6 +171,9 @@ pub(crate) fn conclude(summary: &Summary, report: &replay::ReplayReport) -> Resu
     if let Some(error) = &report.output_error {
         return Err(failed(Exit::Io, error.to_string()));
     }
+    if let Some(error) = report.live.as_ref().and_then(|live| live.capture.as_ref()?.error.as_ref()) {
+        return Err(failed(Exit::Io, format!("the capture broke off: {error}")));
+    }
     let damaged: Vec<_> = report.sources.iter().filter_map(|source| source.damaged.clone()).collect();
     if !damaged.is_empty() {
         return Err(failed(Exit::BadInput, format!("{}; what came before was replayed", damaged.join("; "))));

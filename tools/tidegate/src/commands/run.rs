@@ -47,6 +47,34 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         plan.models = ModelsPlan::Reenact(record.clone());
     }
     let directory = &config.output.directory;
+    in_directory(directory, args.limit, &mut plan, |plan, stop| {
+        let mut round = 0;
+        loop {
+            round += 1;
+            if round > 1 {
+                // Each round is a session with files of its own; the first ones are not overwritten.
+                plan.outputs.decisions = Some(directory.join(format!("decisions.{round}.jsonl")));
+                plan.outputs.adjustments = Some(directory.join(format!("adjustments.{round}.jsonl")));
+                plan.outputs.books = Some(directory.join(format!("books.{round}.jsonl")));
+                plan.outputs.models = Some(directory.join(format!("models.{round}.jsonl")));
+                plan.outputs.hlog = Some(directory.join(format!("latency.{round}.hlog")));
+            }
+            let exit = session(plan, stop, args.format)?;
+            if stop.load(Ordering::Relaxed) || !config.replay.repeat || plan.live.is_some() || exit != Exit::Ok {
+                return Ok(exit);
+            }
+        }
+    })
+}
+
+/// Claims an output directory, says there who runs, and lets `act` run with a flag that a signal sets, or the end of
+/// `limit`.
+pub(crate) fn in_directory(
+    directory: &Path,
+    limit: Option<Duration>,
+    plan: &mut ReplayPlan,
+    act: impl FnOnce(&mut ReplayPlan, &Arc<AtomicBool>) -> Result<Exit>,
+) -> Result<Exit> {
     let io = |what: &Path, error: std::io::Error| failed(Exit::Io, format!("{}: {error}", what.display()));
     std::fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
     // Before anything of another engine's could be overwritten.
@@ -55,23 +83,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let identity = Identity::write(directory).map_err(|error| io(directory, error))?;
     let interrupted = signals::stop_flag()?;
     let stop = Arc::new(AtomicBool::new(false));
-    let timer = Timer::start(args.limit, interrupted.clone(), stop.clone());
-    let mut round = 0;
-    let exit = loop {
-        round += 1;
-        if round > 1 {
-            // Each round is a session with files of its own; the first ones are not overwritten.
-            plan.outputs.decisions = Some(directory.join(format!("decisions.{round}.jsonl")));
-            plan.outputs.adjustments = Some(directory.join(format!("adjustments.{round}.jsonl")));
-            plan.outputs.books = Some(directory.join(format!("books.{round}.jsonl")));
-            plan.outputs.models = Some(directory.join(format!("models.{round}.jsonl")));
-            plan.outputs.hlog = Some(directory.join(format!("latency.{round}.hlog")));
-        }
-        let exit = session(&plan, &stop, args.format)?;
-        if stop.load(Ordering::Relaxed) || !config.replay.repeat || plan.live.is_some() || exit != Exit::Ok {
-            break exit;
-        }
-    };
+    let timer = Timer::start(limit, interrupted.clone(), stop.clone());
+    let exit = act(plan, &stop)?;
     let by_signal = interrupted.load(Ordering::Relaxed);
     timer.end();
     drop(identity);
@@ -85,7 +98,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     })
 }
 
-fn session(plan: &ReplayPlan, stop: &Arc<AtomicBool>, format: Format) -> Result<Exit> {
+/// Runs a plan to its end and prints its summary.
+pub(crate) fn session(plan: &ReplayPlan, stop: &Arc<AtomicBool>, format: Format) -> Result<Exit> {
     signals::broken_pipes_end(false);
     let report = replay::run(plan, stop);
     signals::broken_pipes_end(true);
