@@ -212,7 +212,7 @@ fn market(index: usize, plan: MarketPlan, settings: &SessionSettings, outbox: &S
     let dial = DialOptions {
         tls: client_config(plan.authorities.as_deref()).map_err(wrong)?,
         timeout: settings.patience,
-        limits: Limits { message: settings.message },
+        limits: Limits { message: settings.message, ..Limits::default() },
         busy_poll_us: settings.busy_poll_us,
     };
     let outbox = outbox.clone();

@@ -7,7 +7,7 @@
 mod connection;
 mod dial;
 pub mod rest;
-mod sys;
+pub mod sys;
 pub mod tls;
 pub mod websocket;
 
