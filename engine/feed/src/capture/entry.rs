@@ -70,7 +70,7 @@ impl Entry<'_> {
     }
 }
 
-/// The entries of a block, in order. Ends at the first that is not whole or that no writer of ours would write: its kind
+/// The entries of a block, in order. Ends at the first that is not whole or that no writer of ours writes: its kind
 /// or market is unknown, or its time is before the epoch or beyond the year 2100.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
