@@ -14,11 +14,13 @@ SEED ?= 1
 SPEED ?= 20
 # Captures to replay instead: make run INPUT="spot.gz usdm.gz"
 INPUT ?=
+# How long `make live` lasts, seconds.
+LIVE_SECONDS ?= 25
 # Time of each fuzz target, seconds.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run build runtime test lint doc deny bench bench-quick loom miri fuzz clean
+.PHONY: help run live build runtime test lint doc deny bench bench-quick loom miri fuzz clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +43,10 @@ ifeq ($(strip $(INPUT)),)
 else
 	$(BINARY) replay --input $(INPUT) --check-bbo --features --models onnx
 endif
+
+live: build ## The engine on the simulated exchange over TLS, with faults, for LIVE_SECONDS
+	cargo build --release --locked -p tidegate-simex --features server --bin simex
+	bash tools/simex/examples/live.sh $(TARGET)/release/simex $(BINARY) $(LIVE_SECONDS)
 
 test: runtime ## Everything CI runs: format, lints, tests, docs, loom, a bounded fuzz run
 	bash tests/run.sh

@@ -48,9 +48,6 @@ quiet_run() {
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "tests" cargo test --locked --workspace --no-fail-fast --quiet
-# The simulated exchange's server is behind a feature, so that the product does not link it.
-step "lints of the exchange" cargo clippy --locked -p tidegate-simex --features server --all-targets --quiet -- -D warnings
-step "tests of the exchange" cargo test --locked -p tidegate-simex --features server --quiet
 step "models package" bash models/test.sh
 step "documentation" documentation
 step "loom" loom

@@ -1,5 +1,7 @@
 //! What crosses rooms: end-to-end runs, recorded data, house rules. This library holds what the tests share.
 
+pub mod live;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

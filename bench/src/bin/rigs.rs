@@ -1,5 +1,6 @@
 //! All rigs one after the other, with the bars summed up at the end.
 
 fn main() {
-    tidegate_bench::rigs::main(&["decode", "ring", "book", "path", "replay", "inference", "swap"]);
+    let names = ["decode", "ring", "book", "path", "transport", "replay", "inference", "swap", "live"];
+    tidegate_bench::rigs::main(&names);
 }

@@ -110,17 +110,24 @@ impl Naive {
     #[inline]
     pub fn payload(&mut self, payload: &[u8], recv_ns: i64) {
         let Ok(text) = String::from_utf8(payload.to_vec()) else { return };
-        let Ok(Wrapped { data, .. }) = serde_json::from_str(&text) else { return };
+        let Some((stamp, changes)) = self.update(&text) else { return };
+        if let Some(vector) = self.features(recv_ns as f64 / 1e6 - stamp as f64, changes as f64) {
+            let _ = self.out.send(vector);
+        }
+    }
+
+    /// One depth frame into the book; gives the venue's stamp and the number of changes, `None` if it is older than the
+    /// snapshot or no depth frame.
+    #[inline]
+    pub fn update(&mut self, text: &str) -> Option<(i64, usize)> {
+        let Wrapped { data, .. } = serde_json::from_str(text).ok()?;
         if data.last < self.snapshot {
-            return;
+            return None;
         }
         self.gaps += u64::from(self.last != 0 && data.pu != self.last);
         self.last = data.last;
         self.apply(&data.b, &data.a);
-        let changes = (data.b.len() + data.a.len()) as f64;
-        if let Some(vector) = self.features(recv_ns as f64 / 1e6 - data.stamp as f64, changes) {
-            let _ = self.out.send(vector);
-        }
+        Some((data.stamp, data.b.len() + data.a.len()))
     }
 
     /// Everything from scratch out of the best twenty levels of both sides.

@@ -4,12 +4,15 @@ pub mod book;
 pub mod decode;
 pub mod inference;
 mod inference_adjust;
+pub mod live;
+mod live_processes;
 pub mod path;
 mod path_stages;
 pub mod replay;
 pub mod ring;
 mod ring_process;
 pub mod swap;
+pub mod transport;
 
 use crate::report::{self, Options, Report};
 use crate::timing::{Stopwatch, pin};
@@ -18,14 +21,16 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 7] = [
+pub const ALL: [(&str, Rig); 9] = [
     ("decode", decode::run),
     ("ring", ring::run),
     ("book", book::run),
     ("path", path::run),
+    ("transport", transport::run),
     ("replay", replay::run),
     ("inference", inference::run),
     ("swap", swap::run),
+    ("live", live::run),
 ];
 
 /// The whole of a rig program: reads arguments, runs, prints, exits.

@@ -179,9 +179,10 @@ fn survey(spec: &SourceSpec) -> Result<(Surveys, Venue, Rows), DiscoverError> {
     let (mut captured, mut survey, mut surveyor) = (Captured::default(), Survey::default(), Surveyor::default());
     let format = reader.format();
     let mut rows = Rows { format: Some(format), ..Rows::default() };
-    // A capture of our own has said what it holds.
-    while format != Format::Tidegate {
+    loop {
         match reader.next(&mut captured) {
+            // A capture of our own has said what it holds.
+            Ok(true) if format == Format::Tidegate => break,
             Ok(true) => {}
             Ok(false) | Err(ReplayError::Damaged { .. }) => break,
             Err(error) => return Err(error.into()),

@@ -1,151 +1,24 @@
 //! From messages to events: the sequence rule of each book, and what it makes of a frame.
 
+mod place;
+
+pub(crate) use place::Book;
+use place::{Facts, Order, Streamed};
 use tidegate_wire::event::{
     Bar, BookQuality, Depth, DepthIds, EventSink, FLAG_BUFFERED, FLAG_FIRST, FLAG_LAST, FLAG_SELL, FLAG_SESSION,
     FLAG_SPARE, Header, OptionMark, Status,
 };
-use tidegate_wire::{Price, RecordKind, Venue};
+use tidegate_wire::{Price, RecordKind};
 
-use crate::arbiter::{Arbiter, Copies};
-use crate::checksum::Checksum;
 use crate::counters::{FeedCounters, Reason};
-use crate::ladder::Ladder;
-use crate::sync::{Lane, Rule, SnapshotVerdict, State, StreamRule, StreamSync, StreamVerdict, Synchroniser, Verdict};
-use crate::venues::{Body, LEVELS_MAX, Levels, Message, StreamFrame};
+use crate::sync::{Lane, SnapshotVerdict, State, StreamVerdict, Synchroniser, Verdict};
+use crate::venues::{Body, Levels, Message, StreamFrame};
 
 /// Silence after which a source is taken to have ended when another one goes on, ns of event time: longer than any
 /// stream in use pauses.
 const SILENCE_NS: i64 = 5_000_000_000;
 /// Silence after which another source's newer snapshot replaces a book, ns of event time.
 const PAUSE_NS: i64 = 1_000_000_000;
-/// Most levels a side of a stream that shows a window of its book.
-const WINDOW_MAX: usize = 1000;
-
-/// What stands in front of a book.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Snapshots are fetched beside the stream and joined to it.
-    Joined(Synchroniser),
-    /// The stream brings its snapshots.
-    Streamed(Box<Streamed>),
-}
-
-/// The sequence rule of a stream with snapshots, and what the feed must keep of the book for it.
-#[derive(Debug)]
-pub(crate) struct Streamed {
-    sync: StreamSync,
-    /// For venues with checksums.
-    checksum: Option<Checksum>,
-    /// For venues that show a window of their book.
-    window: Option<Ladder<()>>,
-}
-
-impl Order {
-    fn of(venue: Venue) -> Self {
-        let streamed = |rule, checksum: Option<Checksum>, window| {
-            Self::Streamed(Box::new(Streamed { sync: StreamSync::new(rule), checksum, window }))
-        };
-        match venue {
-            Venue::BinanceSpot => Self::Joined(Synchroniser::new(Rule::Contiguous)),
-            Venue::BinanceUsdm | Venue::BinanceCoinm => Self::Joined(Synchroniser::new(Rule::Chained)),
-            // Their recorded books number nothing: the reader counts frames, and leaves out what it could not read.
-            Venue::Coinbase | Venue::Bitstamp | Venue::Bitmex => Self::Joined(Synchroniser::new(Rule::Contiguous)),
-            Venue::Deribit => streamed(StreamRule::Deribit, None, None),
-            Venue::Bybit | Venue::BybitSpot | Venue::BybitInverse => {
-                // A frame may put as many levels in front of the window as it can carry.
-                streamed(StreamRule::Bybit, None, Some(Ladder::new(WINDOW_MAX + LEVELS_MAX)))
-            }
-            Venue::Okx => streamed(StreamRule::Okx, Some(Checksum::new()), None),
-            Venue::BitgetSpot | Venue::BitgetUsdt | Venue::BitgetCoin | Venue::BitgetUsdc => {
-                streamed(StreamRule::Bitget, Some(Checksum::new()), None)
-            }
-        }
-    }
-
-    fn is_waiting(&self) -> bool {
-        match self {
-            Self::Joined(sync) => sync.state() == State::Waiting,
-            Self::Streamed(streamed) => streamed.sync.is_waiting(),
-        }
-    }
-}
-
-/// One book's place in the feed.
-#[derive(Debug)]
-pub(crate) struct Book {
-    order: Order,
-    facts: Facts,
-}
-
-/// What is known of a book beside its sequence.
-#[derive(Debug)]
-struct Facts {
-    venue: Venue,
-    quality: BookQuality,
-    /// Whether it was good before: the next time counts as a resync.
-    was_good: bool,
-    /// Whether it was among the books that need a snapshot when they were counted last.
-    waiting: bool,
-    /// When the last frame of the source that carries the book came, ns of event time; 0 before the first.
-    carried_ns: i64,
-    /// Source of the last depth frame, and of the last trade.
-    depth_source: u16,
-    trade_source: u16,
-    /// Source of the depth frame that was applied last.
-    applied: u16,
-    arbiter: Arbiter,
-    copies: Copies,
-    /// Last raw trade id; 0 before the first.
-    trade_id: u64,
-    gaps: u64,
-    resyncs: u64,
-}
-
-impl Book {
-    /// A book of a venue that waits for its first snapshot.
-    pub(crate) fn new(venue: Venue) -> Self {
-        let facts = Facts {
-            venue,
-            quality: BookQuality::Building,
-            was_good: false,
-            waiting: true,
-            carried_ns: 0,
-            depth_source: 0,
-            trade_source: 0,
-            applied: 0,
-            arbiter: Arbiter::default(),
-            copies: Copies::default(),
-            trade_id: 0,
-            gaps: 0,
-            resyncs: 0,
-        };
-        Self { order: Order::of(venue), facts }
-    }
-
-    /// Whether it needs a snapshot.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.order.is_waiting()
-    }
-
-    /// Gaps and resyncs.
-    pub(crate) const fn counts(&self) -> (u64, u64) {
-        (self.facts.gaps, self.facts.resyncs)
-    }
-
-    /// Source of its last depth frame.
-    pub(crate) const fn source(&self) -> u16 {
-        self.facts.depth_source
-    }
-
-    /// Held-back frames thrown away.
-    pub(crate) fn overflows(&self) -> u64 {
-        match &self.order {
-            Order::Joined(sync) => sync.overflows(),
-            Order::Streamed(_) => 0,
-        }
-    }
-}
-
 /// Emits the events of one frame: a header that all of them share, counters and the consumer.
 pub(crate) struct Emitter<'a, S> {
     pub(crate) header: Header,

@@ -1,9 +1,8 @@
 //! In steady state a frame allocates nothing: not in the scanner, not in simd-json, not while a book waits.
 
 mod common;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "common/counting.rs"]
+mod counting;
 
 use common::frames::registry;
 use common::meta;
@@ -11,43 +10,6 @@ use tidegate_feed::{Feed, FrameMeta, FrameMut, PADDING};
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{Bar, Depth, EventSink, Header, Mark, OptionMark, Quote, Status, Trade};
 use tidegate_wire::{InstrumentId, Venue};
-
-/// Counts what this thread asks of the system's allocator.
-struct Counting;
-
-thread_local! {
-    // Constant initialisation and no destructor: the allocator may use it at any time.
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // While the thread ends there is nobody to count for.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: every call is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Looks at every level and keeps nothing.
 #[derive(Default)]
@@ -136,13 +98,13 @@ fn mix(base: u64) -> Vec<Prepared> {
 }
 
 fn pass(feed: &mut Feed, frames: &mut [Prepared], sink: &mut Sum) -> u64 {
-    let before = CALLS.get();
+    let before = counting::calls();
     for (meta, bytes, length) in frames {
         let frame = FrameMut::new(bytes, *length).expect("padding");
         feed.frame(meta, frame, sink);
     }
     feed.heartbeat(2, 0, sink);
-    CALLS.get() - before
+    counting::calls() - before
 }
 
 #[test]
@@ -250,9 +212,9 @@ fn streams_with_snapshots_allocate_nothing_from_the_first_frame_on() {
 
 #[test]
 fn the_counter_counts() {
-    let before = CALLS.get();
+    let before = counting::calls();
     drop(std::hint::black_box(vec![1u8; 100]));
-    assert_eq!(CALLS.get() - before, 2);
+    assert_eq!(counting::calls() - before, 2);
 }
 
 /// What a capture costs the loop: copies into blocks that come back, and nothing of the allocator.
@@ -262,7 +224,7 @@ fn the_tap_of_a_capture_allocates_nothing() {
     let frames: Vec<Vec<u8>> = (0..500).map(|n| vec![b'x'; n * 37 % 9000]).collect();
     let (mut blocks, mut calls) = (0, 0);
     for pass in 0..100 {
-        let before = CALLS.get();
+        let before = counting::calls();
         for (at, frame) in frames.iter().enumerate() {
             let mut meta = meta(Venue::BinanceUsdm, 0, InstrumentId::NONE);
             meta.recv_ns = pass * 1_000_000 + at as i64;
@@ -270,7 +232,7 @@ fn the_tap_of_a_capture_allocates_nothing() {
         }
         tap.beat(pass * 1_000_000 + 600);
         tap.resync(pass * 1_000_000 + 700, InstrumentId(1));
-        calls += CALLS.get() - before;
+        calls += counting::calls() - before;
         while let Ok(block) = ends.full.try_recv() {
             blocks += 1;
             ends.empty.try_send(block).expect("room for every block");

@@ -133,10 +133,8 @@ fn answers_are_understood() {
     assert_eq!(read(Venue::Deribit, text), Reply::Acked(Acked::Topics(1, vec!["trades.A.100ms".into()])));
     let text = r#"{"jsonrpc":"2.0","method":"heartbeat","params":{"type":"test_request"}}"#;
     assert!(matches!(read(Venue::Deribit, text), Reply::Answer(answer) if answer.contains("public/test")));
-    for pong in ["pong"] {
-        assert_eq!(read(Venue::Okx, pong), Reply::Pong);
-        assert_eq!(read(Venue::BitgetSpot, pong), Reply::Pong);
-    }
+    assert_eq!(read(Venue::Okx, "pong"), Reply::Pong);
+    assert_eq!(read(Venue::BitgetSpot, "pong"), Reply::Pong);
     for pong in [
         r#"{"success":true,"ret_msg":"pong","conn_id":"0970","op":"ping"}"#,
         r#"{"args":["1672916271846"],"op":"pong"}"#,

@@ -201,8 +201,11 @@ fn several_venues_replay_together() {
     assert_eq!(counters.venues.iter().map(|venue| venue.checksums_verified).sum::<u64>(), counters.checksums_verified);
 }
 
-/// Frames of a recording with their markets, and the registry they need.
-fn frames(exchange: &str) -> Option<(Registry, Vec<(Venue, Vec<u8>)>)> {
+/// Frames with their markets.
+type Frames = Vec<(Venue, Vec<u8>)>;
+
+/// Frames of a recording, and the registry they need.
+fn frames(exchange: &str) -> Option<(Registry, Frames)> {
     let path = files(&common::data()?.join("cryptofeed"), &format!("{exchange}.jsonl")).remove(0);
     let (mut registry, mut frames) = (Registry::new(), Vec::new());
     discover(&[spec(&path)], &mut registry).expect("a capture");

@@ -1,26 +1,12 @@
 //! Frames of RFC 6455: a group of tests for each group of cases of the Autobahn suite, against our own decoder fed
 //! whole, byte by byte and in random pieces.
 
-use proptest::prelude::*;
-use tidegate_feed::transport::websocket::{Decoder, Encoder, Kind, Role, Violation, close_reason, unmask};
+#[path = "common/served.rs"]
+mod served;
 
-/// A frame as a server sends it.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        short @ 0..126 => bytes.push(short as u8),
-        medium @ 126..0x1_0000 => {
-            bytes.push(126);
-            bytes.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            bytes.push(127);
-            bytes.extend((long as u64).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(payload);
-    bytes
-}
+use proptest::prelude::*;
+use served::frame;
+use tidegate_feed::transport::websocket::{Decoder, Encoder, Kind, Role, Violation, close_reason, unmask};
 
 const LIMIT: usize = 1 << 20;
 
@@ -196,7 +182,11 @@ fn masks() {
 proptest! {
     /// What we write is read again by the other end, in any pieces, and clients' frames are masked.
     #[test]
-    fn round_trip(payload in proptest::collection::vec(any::<u8>(), 0..70_000), client: bool, pieces in proptest::collection::vec(1usize..5000, 1..8)) {
+    fn round_trip(
+        payload in proptest::collection::vec(any::<u8>(), 0..70_000),
+        client: bool,
+        pieces in proptest::collection::vec(1usize..5000, 1..8),
+    ) {
         let (ours, theirs) = if client { (Role::Client, Role::Server) } else { (Role::Server, Role::Client) };
         let mut bytes = vec![0; payload.len() + 14];
         let length = Encoder::new(ours).write(Kind::Binary, &payload, &mut bytes).expect("room");

@@ -9,14 +9,65 @@ use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody
 use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::ring::overwrite;
+use tidegate_wire::{Registry, Venue};
 
 use crate::models::{Advisor, Inbox, Orders};
 
 /// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged. From
 /// `sidecar_wait` on they are those of an adjustment: until the sidecar takes the vector that made it due, the model's
 /// run with the graph built for it, until it is in force, and all of it from the frame's arrival.
-pub const STAGES: &[&str] =
-    &["decode", "ring", "book", "features", "guard", "total", "sidecar_wait", "inference", "publish", "adjust_total"];
+pub const STAGES: &[&str] = &{
+    let mut stages = [""; PIPELINE + 2 * VENUES];
+    let pipeline = [
+        "decode",
+        "ring",
+        "book",
+        "features",
+        "guard",
+        "total",
+        "sidecar_wait",
+        "inference",
+        "publish",
+        "adjust_total",
+    ];
+    let mut index = 0;
+    while index < PIPELINE {
+        stages[index] = pipeline[index];
+        index += 1;
+    }
+    index = 0;
+    while index < VENUES {
+        stages[PIPELINE + 2 * index] = BY_VENUE[index].0;
+        stages[PIPELINE + 2 * index + 1] = BY_VENUE[index].1;
+        index += 1;
+    }
+    stages
+};
+
+/// Stages of the pipeline: the first of [`STAGES`].
+pub const PIPELINE: usize = 10;
+const VENUES: usize = Venue::ALL.len();
+
+/// Behind the pipeline's stages, for each venue in the order of its number, in live runs: `total` of its events, and
+/// their `transit`: from the venue's own stamp to the kernel's, which holds the difference of both clocks; less than
+/// nothing counts as nothing.
+const BY_VENUE: [(&str, &str); VENUES] = [
+    ("total binance-spot", "transit binance-spot"),
+    ("total binance-usdm", "transit binance-usdm"),
+    ("total binance-coinm", "transit binance-coinm"),
+    ("total coinbase", "transit coinbase"),
+    ("total bitstamp", "transit bitstamp"),
+    ("total bitmex", "transit bitmex"),
+    ("total deribit", "transit deribit"),
+    ("total bybit", "transit bybit"),
+    ("total bybit-spot", "transit bybit-spot"),
+    ("total bybit-inverse", "transit bybit-inverse"),
+    ("total okx", "transit okx"),
+    ("total bitget-spot", "transit bitget-spot"),
+    ("total bitget-usdt", "transit bitget-usdt"),
+    ("total bitget-coin", "transit bitget-coin"),
+    ("total bitget-usdc", "transit bitget-usdc"),
+];
 
 const DECODE: usize = 0;
 const RING: usize = 1;
@@ -44,6 +95,8 @@ pub struct Tail {
     staged: bool,
     advisor: Advisor,
     orders: Orders,
+    /// Venue number of each instrument, where latency is kept by venue.
+    venues: Box<[u8]>,
 }
 
 impl Tail {
@@ -65,7 +118,14 @@ impl Tail {
             staged,
             advisor: Advisor::None,
             orders: Orders::new(Arc::default()),
+            venues: Box::default(),
         }
+    }
+
+    /// Keeps latency by venue too.
+    pub(crate) fn by_venue(mut self, registry: &Registry) -> Self {
+        self.venues = registry.iter().map(|(_, instrument)| instrument.venue as u8).collect();
+        self
     }
 
     /// Takes advice from somewhere.
@@ -119,7 +179,15 @@ impl FeatureSink for Tail {
             self.recorder.record(BOOK, span(body.taken_ticks, body.book_ticks));
             self.recorder.record(FEATURES, span(body.book_ticks, body.features_ticks));
             self.recorder.record(GUARD, span(taken, done));
-            self.recorder.record(TOTAL, span(header.arrive_ticks + stood, done));
+            let total = span(header.arrive_ticks + stood, done);
+            self.recorder.record(TOTAL, total);
+            if let Some(venue) = self.venues.get(header.instrument.index()) {
+                let stage = PIPELINE + 2 * usize::from(*venue);
+                self.recorder.record(stage, total);
+                if header.venue_ns != 0 {
+                    self.recorder.record(stage + 1, (header.event_ns - header.venue_ns).max(0) as u64);
+                }
+            }
         }
         (self.record.header, self.record.body) = (*header, *body);
         self.observers.push(bytemuck::cast_slice_mut(core::slice::from_mut(&mut *self.record)));
@@ -143,5 +211,18 @@ impl FeatureSink for Tail {
 
     fn status(&mut self, header: &Header, status: &Status) {
         self.guard.status(header, status);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_of_venues_bear_their_names() {
+        for venue in Venue::ALL {
+            let at = PIPELINE + 2 * venue as usize;
+            assert_eq!(STAGES[at..at + 2], [format!("total {venue}"), format!("transit {venue}")]);
+        }
     }
 }

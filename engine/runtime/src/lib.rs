@@ -8,7 +8,8 @@
 //! merges captures, the scribe that writes histograms and decisions, the hiccup meter that says how noisy the host was
 //! meanwhile.
 //!
-//! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`live`] from live venues; [`config`] is what operators
+//! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`live`] from live venues;
+//! [`config`] is what operators
 //! write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.
 
 pub mod alloc;

@@ -37,7 +37,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
     2  wrong arguments          130  ended by SIGINT or SIGTERM
    65  unusable input")]
 struct Cli {
-    /// Log lines on stderr: text on a terminal, else JSON. `TIDEGATE_LOG` filters them (default: warn; live: info)
+    /// Log lines on stderr: text on a terminal, else JSON. `TIDEGATE_LOG` filters them (default: warn; live runs: info)
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "FORMAT")]
     log_format: LogFormat,
     #[command(subcommand)]

@@ -8,7 +8,7 @@ use tidegate_feed::capture::SeriesReport;
 use tidegate_guard::rules::RULES;
 use tidegate_runtime::hiccup::NoiseFloor;
 use tidegate_runtime::hlog::Summary as Figures;
-use tidegate_runtime::latency::STAGES;
+use tidegate_runtime::latency::{PIPELINE, STAGES};
 use tidegate_runtime::lines::DecisionLine;
 use tidegate_runtime::live::LiveReport;
 use tidegate_runtime::models::DeskReport;
@@ -164,6 +164,9 @@ pub(crate) struct Summary {
     pub(crate) allocations_hot: Option<u64>,
     pub(crate) clock: TickSource,
     pub(crate) latency: BTreeMap<&'static str, Latency>,
+    /// Of a live run: `total` of each venue's events, and their `transit` from the venue's stamp to ours.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) latency_by_venue: BTreeMap<&'static str, Latency>,
     pub(crate) noise_floor: Option<NoiseFloor>,
     pub(crate) instruments: Vec<InstrumentLine>,
     /// Venues that have instruments, or sent what could not be read.
@@ -241,7 +244,8 @@ impl Summary {
             events_per_s: per_s(report.feed.events),
             allocations_hot: report.allocations_hot,
             clock: report.clock.source(),
-            latency: STAGES.iter().zip(&report.histograms).map(|(stage, h)| (*stage, Latency::of(h))).collect(),
+            latency: latency(report, 0..PIPELINE),
+            latency_by_venue: latency(report, PIPELINE..STAGES.len()),
             noise_floor: report.noise.clone(),
             instruments: instruments(report),
             venues: venues(report),
@@ -251,6 +255,13 @@ impl Summary {
             warnings: report.warnings.clone(),
         }
     }
+}
+
+/// Latency of a range of stages; those of venues only where something was measured.
+fn latency(report: &ReplayReport, range: std::ops::Range<usize>) -> BTreeMap<&'static str, Latency> {
+    let all = STAGES.iter().zip(&report.histograms).enumerate().filter(|(index, _)| range.contains(index));
+    let kept = all.filter(|(index, (_, histogram))| *index < PIPELINE || !histogram.is_empty());
+    kept.map(|(_, (stage, histogram))| (*stage, Latency::of(histogram))).collect()
 }
 
 /// The CPU's class, as far as it matters for what models answer.

@@ -70,8 +70,8 @@ impl Entry<'_> {
     }
 }
 
-/// The entries of a block, in order. Ends at the first that is not whole or that no writer of ours would write: its
-/// kind or market is unknown, or its time is before the epoch or beyond the year 2100.
+/// The entries of a block, in order. Ends at the first that is not whole or that no writer of ours writes: its kind
+/// or market is unknown, or its time is before the epoch or beyond the year 2100.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     rest: &'a [u8],

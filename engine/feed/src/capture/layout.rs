@@ -7,9 +7,8 @@
 //! IDX1 | one line a block, checksum | offset of the index | TIDEEND1      only of a file that was closed
 //! ```
 //!
-//! All numbers are little endian, times ns since the Unix epoch, checksums XXH3-64. A file that was not closed (a
-//! crash, a full disk) has no index: its blocks are found by walking from one to the next, up to the first that is not
-//! whole.
+//! Numbers are little endian, times ns since the Unix epoch, checksums XXH3-64. A file that was not closed (a crash,
+//! a full disk) has no index: its blocks are found by walking from one to the next, up to the first that is not whole.
 
 use std::io;
 use std::path::Path;

@@ -41,7 +41,7 @@ impl Backoff {
     }
 
     /// How long to wait before the next attempt, 80 to 120 % of its interval; `None` when there is none left.
-    pub fn next(&mut self) -> Option<Duration> {
+    pub fn next_wait(&mut self) -> Option<Duration> {
         if self.failed >= self.settings.attempts {
             return None;
         }
@@ -76,14 +76,14 @@ mod tests {
         for seed in 0..50 {
             let mut backoff = Backoff::new(settings, seed);
             for interval in [1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0] {
-                let wait = backoff.next().expect("an attempt is left").as_secs_f64();
+                let wait = backoff.next_wait().expect("an attempt is left").as_secs_f64();
                 assert!((0.8 * interval..=1.2 * interval).contains(&wait), "{wait} for {interval}");
             }
-            assert_eq!(backoff.next(), None, "eight attempts");
+            assert_eq!(backoff.next_wait(), None, "eight attempts");
             backoff.reset();
-            assert!(backoff.next().is_some_and(|wait| wait < Duration::from_millis(1300)));
+            assert!(backoff.next_wait().is_some_and(|wait| wait < Duration::from_millis(1300)));
         }
-        let first = |seed| Backoff::new(settings, seed).next();
+        let first = |seed| Backoff::new(settings, seed).next_wait();
         assert_ne!(first(3), first(5), "jitter differs by seed");
     }
 
@@ -91,8 +91,8 @@ mod tests {
     fn intervals_are_bounded() {
         let settings = BackoffSettings { attempts: 60, ..BackoffSettings::default() };
         let mut backoff = Backoff::new(settings, 1);
-        assert_eq!(std::iter::from_fn(|| backoff.next()).count(), 60);
+        assert_eq!(std::iter::from_fn(|| backoff.next_wait()).count(), 60);
         let mut backoff = Backoff::new(settings, 1);
-        assert!(std::iter::from_fn(|| backoff.next()).all(|wait| wait <= settings.longest.mul_f64(1.2)));
+        assert!(std::iter::from_fn(|| backoff.next_wait()).all(|wait| wait <= settings.longest.mul_f64(1.2)));
     }
 }

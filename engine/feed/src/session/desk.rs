@@ -1,5 +1,8 @@
 //! The cold side: a thread that makes connections, runs their state machines and answers what books need.
 
+mod books;
+mod told;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,16 +14,17 @@ use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use super::board::{Board, SLOTS};
 use super::budget::Budget;
-use super::clock::{HostClock, SkewMeter};
-use super::dialect::{AccountChannel, AccountData, Bootstrap, Channel};
+use super::clock::SkewMeter;
+use super::dialect::{AccountChannel, Channel};
 use super::hub::{Adopted, HubEnds, Order, Report, SLIP};
-use super::link::{Act, Link, LinkSettings, LinkState, Note};
+use super::link::{Act, Link, LinkSettings};
 use super::plan::{LinkPlan, MarketPlan, SessionSettings, links};
 use super::rest_desk::{Done, Job, RestDesk};
-use super::status::{AccountStatus, LinkStatus, SessionEvent, SessionStatus, cadence_s};
+use super::status::{AccountStatus, SessionEvent, SessionStatus};
 use crate::frame::PADDING;
 use crate::transport::tls::client_config;
 use crate::transport::{Address, Connection, DialError, DialOptions, Limits, dial};
+use told::words;
 
 /// What comes to the desk from its own threads and from operators.
 enum Cold {
@@ -58,6 +62,8 @@ struct Market {
     connects: Budget,
     skew: SkewMeter,
     clock_at: Duration,
+    /// How often its clock was asked.
+    asked: u32,
     clock_told: bool,
 }
 
@@ -135,12 +141,11 @@ impl DeskHandle {
 const MAIL: usize = 4096;
 /// Buffers for texts.
 const SLIPS: usize = 64;
+/// A venue's clock is asked so often soon after the beginning.
+const CLOCK_BEGINS: u32 = 3;
+const CLOCK_SOON: Duration = Duration::from_secs(1);
 /// How often everything is looked at.
 const TICK: Duration = Duration::from_millis(5);
-/// A book that was just subscribed gets its snapshot within this; else it is asked for anew.
-const FIRST_SNAPSHOT: Duration = Duration::from_secs(3);
-/// REST snapshots are asked for when the stream has begun, or after this.
-const STREAM_BEGINS: Duration = Duration::from_millis(500);
 
 /// Starts the session thread for these markets. `tell` gets every event. The hub's ends go to the loop.
 ///
@@ -207,14 +212,14 @@ fn market(index: usize, plan: MarketPlan, settings: &SessionSettings, outbox: &S
     let dial = DialOptions {
         tls: client_config(plan.authorities.as_deref()).map_err(wrong)?,
         timeout: settings.patience,
-        limits: Limits { message: settings.message },
+        limits: Limits { message: settings.message, ..Limits::default() },
         busy_poll_us: settings.busy_poll_us,
     };
     let outbox = outbox.clone();
     let rest = RestDesk::start(&plan, settings.patience, move |done| outbox.send(Cold::Answered(index, done)).is_ok());
     let (rest, connects) = (rest.map_err(wrong)?, Budget::new(plan.limits.connects));
     let (skew, clock_at) = (SkewMeter::default(), Duration::ZERO);
-    Ok(Market { plan, dial, rest, connects, skew, clock_at, clock_told: false })
+    Ok(Market { plan, dial, rest, connects, skew, clock_at, asked: 0, clock_told: false })
 }
 
 impl Desk {
@@ -432,16 +437,6 @@ impl Desk {
         }
     }
 
-    fn account(&mut self, index: usize, data: AccountData) {
-        let venue = self.markets[self.entries[index].plan.market].plan.venue;
-        let AccountData { channel, rows, venue_ns } = data;
-        let now = self.now();
-        let known = self.accounts.remove(&(venue, channel));
-        let (pushes, due) = known.map_or((0, now), |(status, _, due)| (status.pushes, due));
-        let status = AccountStatus { rows, venue_ns, age_ms: 0, pushes: pushes + 1 };
-        self.accounts.insert((venue, channel), (status, now, due));
-    }
-
     fn answered(&mut self, market: usize, done: Done) {
         match done {
             Done::Time { sent_ns, answered_ns, venue_ns } => {
@@ -468,17 +463,6 @@ impl Desk {
         }
     }
 
-    fn check_clock(&mut self, market: usize) {
-        let bound = i64::try_from(self.settings.clock_bound.as_nanos()).unwrap_or(i64::MAX);
-        let Some(skew) = self.markets[market].skew.skew() else { return };
-        let off = skew.offset_ns.abs().saturating_sub(skew.bound_ns) > bound;
-        if core::mem::replace(&mut self.markets[market].clock_told, off) != off {
-            let (offset, error) = (skew.offset_ns as f64 / 1e6, skew.bound_ns as f64 / 1e6);
-            let what = if off { "is off by" } else { "is back within its bound:" };
-            self.market_event(market, "clock", format!("the venue's clock {what} {offset:.3} ms (+-{error:.3})"));
-        }
-    }
-
     fn tick(&mut self) {
         let now = self.now();
         for index in 0..self.entries.len() {
@@ -496,179 +480,18 @@ impl Desk {
             self.give_back(Vec::with_capacity(SLIP));
         }
         for market in 0..self.markets.len() {
-            if now >= self.markets[market].clock_at {
-                self.markets[market].clock_at = now + self.settings.clock_every;
-                self.markets[market].rest.ask(Job::Time);
+            let Market { clock_at, asked, rest, .. } = &mut self.markets[market];
+            if now >= *clock_at {
+                // The first answer waits for a connection to be made: the next ones tell better.
+                let every = if *asked < CLOCK_BEGINS { CLOCK_SOON } else { self.settings.clock_every };
+                (*clock_at, *asked) = (now + every.min(self.settings.clock_every), *asked + 1);
+                rest.ask(Job::Time);
             }
         }
         self.report_accounts(now);
         if now >= self.status_at {
             self.status_at = now + Duration::from_millis(100);
             self.renew_status();
-        }
-    }
-
-    fn books_good(&self, index: usize) -> bool {
-        let mut books = self.entries[index].plan.topics.iter().filter(|topic| topic.channel == Some(Channel::Book));
-        books.all(|topic| self.board.waiting_since(topic.instrument).is_none())
-    }
-
-    /// Books of a connection that wait for a snapshot, or that bring nothing.
-    fn realign(&mut self, index: usize, now: Duration) {
-        let entry = &self.entries[index];
-        let market = entry.plan.market;
-        let bootstrap = self.markets[market].plan.dialect.bootstrap();
-        let idle_after = self.settings.idle_after;
-        let (mut anew, mut idle, mut ask) = (Vec::new(), Vec::new(), Vec::new());
-        for (topic, what, since) in entry.link.subscribed() {
-            if what.channel != Some(Channel::Book) {
-                continue;
-            }
-            let heard_ticks = self.board.book_heard(what.instrument);
-            let heard = if heard_ticks == 0 { Duration::ZERO } else { self.time_of(heard_ticks) };
-            if !idle_after.is_zero() && now > heard.max(since) + idle_after {
-                idle.push((topic, what.key.clone()));
-            }
-            let Some(waiting) = self.board.waiting_since(what.instrument) else { continue };
-            let waiting = self.time_of(waiting);
-            match bootstrap {
-                // It broke after it was subscribed, or its first snapshot does not come.
-                Bootstrap::Stream if waiting > since || now > since + FIRST_SNAPSHOT => anew.push(topic),
-                Bootstrap::Stream => {}
-                Bootstrap::Rest if heard > since || now > since + STREAM_BEGINS => ask.push(what.instrument),
-                Bootstrap::Rest => {}
-            }
-        }
-        for instrument in ask {
-            self.ask_snapshot(market, instrument, now);
-        }
-        for (topic, key) in idle {
-            let entry = &mut self.entries[index];
-            let before = entry.link.state();
-            entry.link.resync(now, topic);
-            if before != entry.link.state() {
-                self.event(index, "idle", key);
-            }
-        }
-        for topic in anew {
-            // One copy is enough: its snapshot is the others' too.
-            if self.is_first_copy(index, topic) {
-                self.entries[index].link.resync(now, topic);
-            }
-        }
-        self.act(index);
-    }
-
-    /// Whether no earlier connection has this topic subscribed.
-    fn is_first_copy(&self, index: usize, topic: usize) -> bool {
-        let key = &self.entries[index].plan.topics[topic].key;
-        let market = self.entries[index].plan.market;
-        let has = |entry: &Entry| {
-            entry.plan.market == market && entry.link.subscribed().any(|(_, other, _)| other.key == *key)
-        };
-        !self.entries[..index].iter().any(has)
-    }
-
-    fn ask_snapshot(&mut self, market: usize, instrument: InstrumentId, now: Duration) {
-        let plan = &self.markets[market].plan;
-        let first = Asked { pause: Duration::from_secs(1), ..Asked::default() };
-        let asked = self.snapshots.entry(instrument).or_insert(first);
-        if asked.under_way || now < asked.not_before {
-            return;
-        }
-        // Twice in a row for one book means that the first did not join: the pause grows, and shrinks with time.
-        let again = now < asked.not_before + 4 * asked.pause && asked.not_before > Duration::ZERO;
-        asked.pause = if again { (asked.pause * 2).min(Duration::from_secs(30)) } else { first.pause };
-        let topics = self.entries.iter().flat_map(|entry| &entry.plan.topics);
-        let symbol = topics.filter(|t| t.instrument == instrument).find_map(|topic| topic.key.split('@').next());
-        let Some(request) = symbol.and_then(|symbol| plan.dialect.snapshot(&symbol.to_ascii_uppercase())) else {
-            return;
-        };
-        asked.under_way = self.markets[market].rest.ask(Job::Snapshot(instrument, request));
-    }
-
-    /// Closes connections whose replacement is good, and forgets those that ended.
-    fn replace(&mut self, now: Duration) {
-        let done: Vec<(u64, u64)> = (self.entries.iter())
-            .filter(|entry| entry.link.state() == LinkState::Connected && self.carries(entry, now))
-            .filter_map(|entry| Some((entry.id, entry.replaces?)))
-            .collect();
-        for (new, old) in done {
-            if let Some(index) = self.entries.iter().position(|entry| entry.id == new) {
-                self.entries[index].replaces = None;
-                self.event(index, "rotated", "the new connection has taken over".into());
-            }
-            if let Some(index) = self.entries.iter().position(|entry| entry.id == old) {
-                let entry = self.entries.swap_remove(index);
-                if let Some((slot, _)) = entry.slot {
-                    let _ = self.orders.send(Order::Close(slot, 1000, "replaced"));
-                }
-            }
-        }
-        // What was to be replaced and has been lost first needs no attempts of its own.
-        let replaced: Vec<u64> = self.entries.iter().filter_map(|entry| entry.replaces).collect();
-        let gone = |entry: &Entry| entry.slot.is_none() && replaced.contains(&entry.id);
-        let lost: Vec<u64> = self.entries.iter().filter(|entry| gone(entry)).map(|entry| entry.id).collect();
-        self.entries.retain(|entry| !lost.contains(&entry.id));
-        for entry in &mut self.entries {
-            entry.replaces = entry.replaces.filter(|old| !lost.contains(old));
-        }
-    }
-
-    /// Whether a connection has brought frames for a while.
-    fn carries(&self, entry: &Entry, now: Duration) -> bool {
-        let settled = |since: Duration| now.saturating_sub(since) > Duration::from_secs(2);
-        entry.slot.is_some_and(|(slot, _)| self.board.traffic(slot).0 > entry.plan.topics.len() as u64)
-            && entry.link.subscribed().all(|(_, _, since)| settled(since))
-    }
-
-    /// Tells the account's channels at their cadence, with the age of the last push.
-    fn report_accounts(&mut self, now: Duration) {
-        let mut events = Vec::new();
-        for ((venue, channel), (status, pushed, due)) in &mut self.accounts {
-            if now < *due {
-                continue;
-            }
-            *due = now + Duration::from_secs(cadence_s(*channel));
-            status.age_ms = now.saturating_sub(*pushed).as_millis() as u64;
-            let name: &'static str = (*channel).into();
-            let rows = serde_json::to_string(&status.rows).unwrap_or_default();
-            let detail = format!("{{\"channel\":\"{name}\",\"age_ms\":{},\"rows\":{rows}}}", status.age_ms);
-            let (at_ns, connection) = (realtime_ns(), "private".to_owned());
-            events.push(SessionEvent { at_ns, venue: *venue, connection, kind: "account", detail });
-        }
-        events.into_iter().for_each(|event| self.emit(event));
-    }
-
-    fn renew_status(&mut self) {
-        let (now, now_ticks) = (self.now(), self.clock.ticks());
-        let mut status = SessionStatus { host: HostClock::read(), events: self.events.clone(), ..Default::default() };
-        for entry in &self.entries {
-            let slot = entry.slot.map(|(slot, _)| slot);
-            let (frames, bytes) = slot.map_or((0, 0), |slot| self.board.traffic(slot));
-            let heard_ms = slot.map(|slot| self.clock.between(self.board.heard(slot), now_ticks) / 1_000_000);
-            status.links.push(LinkStatus {
-                venue: self.markets[entry.plan.market].plan.venue,
-                name: name(&entry.plan),
-                state: entry.link.state(),
-                failed_attempts: entry.link.failed_attempts(),
-                heard_ms,
-                frames,
-                bytes,
-                topics: entry.plan.topics.len(),
-                connections: entry.connections,
-            });
-        }
-        for market in &self.markets {
-            status.clocks.extend(market.skew.skew().map(|skew| (market.plan.venue, skew)));
-        }
-        for ((venue, channel), (account, pushed, _)) in &self.accounts {
-            let age_ms = now.saturating_sub(*pushed).as_millis() as u64;
-            let account = AccountStatus { age_ms, ..account.clone() };
-            status.accounts.entry(*venue).or_default().insert(*channel, account);
-        }
-        if let Ok(mut shared) = self.status.lock() {
-            *shared = status;
         }
     }
 }
@@ -680,18 +503,4 @@ fn name(plan: &LinkPlan) -> String {
 
 fn login(plan: &MarketPlan) -> Option<String> {
     plan.dialect.login(plan.credentials.as_ref()?, realtime_ns() / 1_000_000)
-}
-
-/// Kind and words of a note.
-fn words(note: Note) -> (&'static str, String) {
-    match note {
-        Note::Lost { reason, retry_in: Some(wait) } => ("lost", format!("{reason}; next attempt in {wait:.1?}")),
-        Note::Lost { reason, retry_in: None } => ("lost", format!("{reason}; no attempt is left")),
-        Note::Refused { code, text } => ("refused", format!("{code} {text}")),
-        Note::Dropped(key) => ("dropped", format!("{key}: the venue does not have it")),
-        Note::Unacknowledged(key) => ("unacknowledged", key),
-        Note::Silent(since) => ("silent", format!("nothing for {since:.1?}")),
-        Note::Idle(key) => ("idle", key),
-        Note::Resubscribed(key) => ("resubscribed", key),
-    }
 }

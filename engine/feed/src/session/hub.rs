@@ -71,17 +71,13 @@ pub struct HubCounters {
     pub texts_lost: AtomicU64,
 }
 
-struct Slot {
-    adopted: Box<Adopted>,
-    /// More may be read without being told.
-    more: bool,
-}
-
 /// All connections of a loop.
 pub struct Hub {
     poll: Poll,
     events: Events,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<Box<Adopted>>>,
+    /// Slots of which more may be read without being told, a bit each: an idle poll looks at no slot at all.
+    more: [u64; SLOTS / 64],
     orders: Receiver<Order>,
     reports: Sender<Report>,
     /// Empty buffers for texts.
@@ -131,6 +127,7 @@ impl Hub {
             poll: Poll::new()?,
             events: Events::with_capacity(SLOTS),
             slots: (0..SLOTS).map(|_| None).collect(),
+            more: [0; SLOTS / 64],
             orders,
             reports,
             slips,
@@ -171,17 +168,21 @@ impl Hub {
         let events = core::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             let Token(index) = event.token();
-            if event.is_writable() {
-                self.flush(index, feed, sink);
-            }
+            // What has come goes first. Edges tell that a socket is writable with every arrival.
             if event.is_readable() || event.is_read_closed() || event.is_error() {
                 busy |= self.read(index, feed, sink);
             }
+            if event.is_writable() && self.is_unsent(index) {
+                self.flush(index, feed, sink);
+            }
         }
         self.events = events;
-        for index in 0..self.slots.len() {
-            if self.slots[index].as_ref().is_some_and(|slot| slot.more) {
-                busy |= self.read(index, feed, sink);
+        for word in 0..self.more.len() {
+            // Taken off first: a slot that has still more sets its bit again, for the next poll.
+            let mut bits = core::mem::take(&mut self.more[word]);
+            while bits != 0 {
+                busy |= self.read(word * 64 + bits.trailing_zeros() as usize, feed, sink);
+                bits &= bits - 1;
             }
         }
         let ticks = self.clock.ticks();
@@ -222,12 +223,10 @@ impl Hub {
     /// Reads a connection until nothing is left, but not more than a few times: others wait too.
     #[inline]
     fn read(&mut self, index: usize, feed: &mut Feed, sink: &mut impl EventSink) -> bool {
-        let Some(Some(slot)) = self.slots.get_mut(index) else { return false };
-        slot.more = false;
+        let Some(Some(adopted)) = self.slots.get_mut(index) else { return false };
         let mut fed = false;
         for _ in 0..4 {
-            let connection = &mut slot.adopted.connection;
-            let (kernel_ns, more) = match connection.read() {
+            let (kernel_ns, more) = match adopted.connection.read() {
                 Ok(Read::Some { kernel_ns, more }) => (kernel_ns, more),
                 Ok(Read::Nothing) => return fed,
                 Err(ended) => {
@@ -246,12 +245,12 @@ impl Hub {
                 meta: FrameMeta {
                     recv_ns,
                     arrive_ticks,
-                    venue: slot.adopted.venue,
-                    source: slot.adopted.source,
+                    venue: adopted.venue,
+                    source: adopted.source,
                     hint: InstrumentId::NONE,
                 },
                 index,
-                private: slot.adopted.private,
+                private: adopted.private,
                 now,
                 reports: &self.reports,
                 slips: &self.slips,
@@ -259,7 +258,7 @@ impl Hub {
                 counters: &self.counters,
                 tap: self.tap.as_mut(),
             };
-            let ended = frames.take_all(&mut slot.adopted.connection, feed, sink);
+            let ended = frames.take_all(&mut adopted.connection, feed, sink);
             fed = true;
             if let Err(ended) = ended {
                 self.end(index, ended, feed, sink);
@@ -269,14 +268,23 @@ impl Hub {
                 return fed;
             }
         }
-        slot.more = true;
+        self.read_again(index);
         fed
+    }
+
+    fn read_again(&mut self, index: usize) {
+        self.more[index / 64] |= 1 << (index % 64);
+    }
+
+    #[inline(always)]
+    fn is_unsent(&self, index: usize) -> bool {
+        self.slots.get(index).and_then(Option::as_ref).is_some_and(|adopted| adopted.connection.is_unsent())
     }
 
     #[cold]
     fn flush(&mut self, index: usize, feed: &mut Feed, sink: &mut impl EventSink) {
-        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
-        if let Err(ended) = slot.adopted.connection.flush() {
+        let Some(Some(adopted)) = self.slots.get_mut(index) else { return };
+        if let Err(ended) = adopted.connection.flush() {
             self.end(index, ended, feed, sink);
         }
     }
@@ -326,7 +334,9 @@ impl Hub {
         self.board.begin(index, self.clock.ticks());
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(adopted.connection.socket(), Token(index), interest);
-        self.slots[index] = Some(Slot { adopted, more: true });
+        self.slots[index] = Some(adopted);
+        // What came behind the handshake tells of itself no more.
+        self.read_again(index);
         if let Err(error) = registered {
             self.end(index, Ended::Socket(error), feed, sink);
         }
@@ -340,8 +350,8 @@ impl Hub {
         sink: &mut impl EventSink,
         act: impl FnOnce(&mut Connection) -> Result<(), Ended>,
     ) {
-        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
-        if let Err(ended) = act(&mut slot.adopted.connection) {
+        let Some(Some(adopted)) = self.slots.get_mut(index) else { return };
+        if let Err(ended) = act(&mut adopted.connection) {
             self.end(index, ended, feed, sink);
         }
     }
@@ -349,16 +359,15 @@ impl Hub {
     /// A connection is over: books that no other connection carries are out of service from here.
     #[cold]
     fn end(&mut self, index: usize, ended: Ended, feed: &mut Feed, sink: &mut impl EventSink) {
-        let Some(mut slot) = self.slots.get_mut(index).and_then(Option::take) else { return };
+        let Some(mut adopted) = self.slots.get_mut(index).and_then(Option::take) else { return };
         // Closing it removes it from the poller anyway.
-        let _ = self.poll.registry().deregister(slot.adopted.connection.socket());
-        for instrument in core::mem::take(&mut slot.adopted.books) {
-            let carried = |other: &Slot| other.adopted.books.contains(&instrument);
-            if !self.slots.iter().flatten().any(carried) {
+        let _ = self.poll.registry().deregister(adopted.connection.socket());
+        for instrument in core::mem::take(&mut adopted.books) {
+            if !self.slots.iter().flatten().any(|other| other.books.contains(&instrument)) {
                 self.resync(instrument, feed, sink);
             }
         }
-        let Adopted { connection, source, .. } = *slot.adopted;
+        let Adopted { connection, source, .. } = *adopted;
         // Room was left for this; when the session thread is gone nobody wants to know.
         let _ = self.reports.try_send(Report::Ended(index, source, ended, connection));
     }
@@ -388,7 +397,7 @@ impl Frames<'_> {
         feed: &mut Feed,
         sink: &mut impl EventSink,
     ) -> Result<(), Ended> {
-        while let Some(message) = connection.next()? {
+        while let Some(message) = connection.next_message()? {
             let length = message.length;
             self.board.count(self.index, length);
             if self.private {

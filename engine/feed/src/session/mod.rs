@@ -9,10 +9,11 @@
 //!      │ dial    │ REST      ◀── board: who was heard when, which books wait
 //! ```
 //!
-//! The hot loop owns its sockets and does nothing but read ([`hub`]). A connection is made elsewhere and given to it; what
+//! The hot loop owns its sockets and does nothing but read ([`hub`]). A connection is made elsewhere; what
 //! is no market data goes to the session thread ([`desk`]), which runs one state machine a connection ([`link`]) in the
 //! words of its venue ([`dialect`]).
 
+mod acts;
 pub mod backoff;
 pub mod board;
 pub mod budget;

@@ -131,7 +131,7 @@ impl StreamSync {
         if lane.may_heal && self.live && !self.joining && self.is_hole(ids, lane) {
             return StreamVerdict::Ahead;
         }
-        // A connection that lags brings what the book has already; only the one that carries it can begin to count anew.
+        // A connection that lags brings what the book has; only the one that carries it can begin to count anew.
         if lane.other && self.live && ids.last.is_some_and(|last| last < self.last) && self.behind < BEHIND_MAX {
             self.behind += 1;
             return StreamVerdict::Outdated;

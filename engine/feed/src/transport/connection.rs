@@ -6,22 +6,21 @@
 //! ```
 //!
 //! A read appends at `filled`; opening a record moves its plaintext down to `plain`; the decoder names messages before
-//! `plain`. When the room behind `filled` is short, what is still needed moves to the front. Nothing allocates.
+//! `plain`. When the room behind `filled` is short, what is still needed moves to the front; when nothing is needed any
+//! more, the next read begins there. Nothing allocates.
 
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 
 use mio::net::TcpStream;
 
-use super::sys::{self, Received};
+use super::sys::{Received, Socket};
 use super::tls::{Opened, Records, SEAL_EXTRA, TlsError};
 use super::websocket::{self, Decoder, Encoder, HEAD_MAX, Kind, NoRoom, Role, Violation};
 use crate::frame::PADDING;
 
 /// Reads are offered at least this much room: a TLS record of the largest size.
 const READ_ROOM: usize = 32 * 1024;
-/// Bytes that may wait for a peer that does not read; more than that and it is dead.
-const SEND_ROOM: usize = 256 * 1024;
 /// Payload of one sealed record.
 const RECORD: usize = 16 * 1024;
 
@@ -62,12 +61,15 @@ impl From<NoRoom> for Ended {
 pub struct Limits {
     /// Longest message accepted, bytes.
     pub message: usize,
+    /// Bytes that may wait for a peer that does not read, twice the longest message to be sent; more than that and the
+    /// peer is dead.
+    pub send: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // A full book of 1,000 levels a side is under 100 KB on every venue here.
-        Self { message: 2 << 20 }
+        Self { message: 2 << 20, send: 256 << 10 }
     }
 }
 
@@ -98,8 +100,8 @@ pub struct Incoming<'a> {
 
 /// A WebSocket connection after its handshake. Owned by the loop that reads it.
 #[derive(Debug)]
-pub struct Connection {
-    socket: TcpStream,
+pub struct Connection<S = TcpStream> {
+    socket: S,
     tls: Option<Records>,
     decoder: Decoder,
     encoder: Encoder,
@@ -117,10 +119,10 @@ pub struct Connection {
     pongs: u64,
 }
 
-impl Connection {
+impl<S: Socket> Connection<S> {
     /// A connection over `socket`; `early` is what was read behind the handshake: records if there is `tls`, else
     /// frames.
-    pub(super) fn new(socket: TcpStream, tls: Option<Records>, role: Role, limits: Limits, early: &[u8]) -> Self {
+    pub fn new(socket: S, tls: Option<Records>, role: Role, limits: Limits, early: &[u8]) -> Self {
         let size = limits.message + early.len() + HEAD_MAX + 2 * READ_ROOM;
         let mut buffer = vec![0; size + PADDING].into_boxed_slice();
         buffer[..early.len()].copy_from_slice(early);
@@ -134,9 +136,9 @@ impl Connection {
             plain,
             sealed: plain,
             filled: early.len(),
-            out: vec![0; SEND_ROOM].into_boxed_slice(),
+            out: vec![0; limits.send].into_boxed_slice(),
             unsent: 0..0,
-            scratch: vec![0; SEND_ROOM / 2].into_boxed_slice(),
+            scratch: vec![0; limits.send / 2].into_boxed_slice(),
             close_sent: false,
             pings: 0,
             pongs: 0,
@@ -152,7 +154,7 @@ impl Connection {
     }
 
     /// The socket, for the poller.
-    pub fn socket(&mut self) -> &mut TcpStream {
+    pub fn socket(&mut self) -> &mut S {
         &mut self.socket
     }
 
@@ -168,12 +170,16 @@ impl Connection {
     #[inline]
     pub fn read(&mut self) -> Result<Read, Ended> {
         let size = self.buffer.len() - PADDING;
-        if size - self.filled < READ_ROOM {
+        if self.sealed == self.filled && self.decoder.rewind(self.plain) {
+            // Everything was delivered: the next read goes where the last one went, into lines that are in the cache.
+            self.filled = 0;
+            (self.plain, self.sealed) = (0, 0);
+        } else if size - self.filled < READ_ROOM {
             self.make_room();
         }
         let room = &mut self.buffer[self.filled..size];
         let wanted = room.len();
-        match sys::receive(&self.socket, room) {
+        match self.socket.receive(room) {
             Ok(Received { bytes: 0, .. }) => Err(Ended::BrokenOff),
             Ok(Received { bytes, kernel_ns }) => {
                 self.filled += bytes;
@@ -208,7 +214,7 @@ impl Connection {
     /// # Errors
     /// The connection has ended; a close frame was sent where the protocol asks for one.
     #[inline]
-    pub fn next(&mut self) -> Result<Option<Incoming<'_>>, Ended> {
+    pub fn next_message(&mut self) -> Result<Option<Incoming<'_>>, Ended> {
         let at = loop {
             match self.decoder.next(&mut self.buffer[..self.plain]) {
                 Ok(Some(websocket::Message { kind: kind @ (Kind::Text | Kind::Binary), at })) => break (kind, at),
@@ -231,7 +237,7 @@ impl Connection {
 
     /// Opens the next record; false when none has come in full.
     #[inline]
-    fn open_record(&mut self) -> Result<bool, Ended> {
+    pub(super) fn open_record(&mut self) -> Result<bool, Ended> {
         let Some(tls) = &mut self.tls else { return Ok(false) };
         let Some(length) = Records::length(&self.buffer[self.sealed..self.filled])? else { return Ok(false) };
         let end = self.sealed + length;
@@ -364,9 +370,8 @@ impl Connection {
     }
 
     /// Plaintext that has come and not been used, before there is a WebSocket.
-    pub(super) fn plaintext(&mut self) -> Result<&[u8], Ended> {
-        while self.open_record()? {}
-        Ok(&self.buffer[..self.plain])
+    pub(super) fn plaintext(&self) -> &[u8] {
+        &self.buffer[..self.plain]
     }
 
     /// Sends bytes that are no frame, before there is a WebSocket.

@@ -10,13 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
-use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 
 use super::connection::{Connection, Ended, Limits, Read};
 use super::sys;
-use super::tls::Records;
+use super::tls::{Handshake, Records, Wants};
 use super::websocket::Role;
 
 /// Where a stream is.
@@ -173,62 +170,33 @@ fn handshake(
     deadline: Instant,
     late: &impl Fn() -> DialError,
 ) -> Result<(Records, Vec<u8>), DialError> {
-    let wrong = |error: rustls::Error| DialError::Tls(error.to_string());
-    let name = ServerName::try_from(address.host.clone()).map_err(|error| DialError::Tls(error.to_string()))?;
-    let mut client = UnbufferedClientConnection::new(options.tls.clone(), name).map_err(wrong)?;
-    let (mut incoming, mut outgoing) = (Vec::new(), Vec::new());
+    let mut shake = Handshake::new(options.tls.clone(), &address.host).map_err(DialError::Tls)?;
     loop {
-        let UnbufferedStatus { discard, state } = client.process_tls_records(&mut incoming);
-        let (mut wants, mut done) = (false, false);
-        match state.map_err(wrong)? {
-            ConnectionState::EncodeTlsData(mut data) => encode(&mut outgoing, |room| data.encode(room))?,
-            ConnectionState::TransmitTlsData(data) => {
+        match shake.proceed() {
+            Ok(Wants::Nothing) => break,
+            Ok(Wants::Write) => {
                 socket.set_write_timeout(Some(left(deadline))).map_err(DialError::Tcp)?;
-                socket.write_all(&outgoing).map_err(|error| lateness(DialError::Tcp(error), late))?;
-                outgoing.clear();
-                data.done();
+                socket.write_all(&shake.outgoing).map_err(|error| lateness(DialError::Tcp(error), late))?;
+                shake.outgoing.clear();
             }
-            ConnectionState::BlockedHandshake => wants = true,
-            ConnectionState::WriteTraffic(_) => done = true,
-            _ => return Err(DialError::Tls("ended during the handshake".into())),
-        }
-        incoming.drain(..discard);
-        if done {
-            break;
-        }
-        if wants {
-            if Instant::now() >= deadline {
-                return Err(late());
+            Ok(Wants::Read) => {
+                if Instant::now() >= deadline {
+                    return Err(late());
+                }
+                socket.set_read_timeout(Some(left(deadline))).map_err(DialError::Tcp)?;
+                let filled = shake.incoming.len();
+                shake.incoming.resize(filled + 16 * 1024, 0);
+                let read = socket.read(&mut shake.incoming[filled..]);
+                let read = read.map_err(|error| lateness(DialError::Tcp(error), late))?;
+                shake.incoming.truncate(filled + read);
+                if read == 0 {
+                    return Err(DialError::Tls("the venue ended the handshake".into()));
+                }
             }
-            socket.set_read_timeout(Some(left(deadline))).map_err(DialError::Tcp)?;
-            let filled = incoming.len();
-            incoming.resize(filled + 16 * 1024, 0);
-            let read = socket.read(&mut incoming[filled..]).map_err(|error| lateness(DialError::Tcp(error), late))?;
-            incoming.truncate(filled + read);
-            if read == 0 {
-                return Err(DialError::Tls("the venue ended the handshake".into()));
-            }
+            Err(reason) => return Err(DialError::Tls(reason)),
         }
     }
-    let (secrets, keys) = client.dangerous_into_kernel_connection().map_err(wrong)?;
-    let records = Records::new(secrets, keys).map_err(|error| DialError::Tls(error.to_string()))?;
-    Ok((records, incoming))
-}
-
-fn encode(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) -> Result<(), DialError> {
-    let filled = out.len();
-    let mut room = 1024;
-    loop {
-        out.resize(filled + room, 0);
-        match write(&mut out[filled..]) {
-            Ok(written) => {
-                out.truncate(filled + written);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(size)) => room = size.required_size,
-            Err(error) => return Err(DialError::Tls(error.to_string())),
-        }
-    }
+    shake.finish().map_err(|error| DialError::Tls(error.to_string()))
 }
 
 /// The opening handshake (RFC 6455, 4.1).
@@ -249,9 +217,13 @@ fn upgrade(
     );
     connection.send_raw(request.as_bytes())?;
     loop {
-        if let Some(used) = answer(connection.plaintext()?, &key)? {
+        if let Some(used) = answer(connection.plaintext(), &key)? {
             connection.skip(used);
             return Ok(());
+        }
+        // One at a time: what is wrong with a record behind the answer is not the handshake's business.
+        if connection.open_record()? {
+            continue;
         }
         if Instant::now() >= deadline {
             return Err(late());

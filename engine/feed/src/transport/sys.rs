@@ -1,15 +1,33 @@
 //! What sockets can do beyond the standard library: the kernel's receive stamps and busy polling.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+
+use mio::net::TcpStream;
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Received {
+pub struct Received {
     /// Bytes read; 0 when the other end has finished.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// When the kernel received the last of them, ns since the Unix epoch; `None` where it does not say.
-    pub(super) kernel_ns: Option<i64>,
+    pub kernel_ns: Option<i64>,
+}
+
+/// What a connection is read from and written to: a socket, or something in memory that stands for one.
+pub trait Socket: Write {
+    /// Reads what is there, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there, or what went wrong.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received>;
+}
+
+impl Socket for TcpStream {
+    #[inline]
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        receive(self, buffer)
+    }
 }
 
 /// Room for one control message with a `timespec`, aligned as `cmsghdr` wants it.
@@ -20,7 +38,7 @@ struct Control([u8; 64]);
 ///
 /// # Errors
 /// As `recvmsg`; `WouldBlock` when nothing is there.
-pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received> {
+pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Received> {
     let mut control = Control([0; 64]);
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: all-zero bytes are a valid `msghdr`.
@@ -76,7 +94,7 @@ fn set(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Re
 ///
 /// # Errors
 /// As `setsockopt`.
-pub(super) fn stamp_received(socket: &impl AsRawFd) -> io::Result<()> {
+pub fn stamp_received(socket: &impl AsRawFd) -> io::Result<()> {
     set(socket, libc::SO_TIMESTAMPNS, 1)
 }
 
@@ -85,6 +103,6 @@ pub(super) fn stamp_received(socket: &impl AsRawFd) -> io::Result<()> {
 ///
 /// # Errors
 /// As `setsockopt`.
-pub(super) fn busy_poll(socket: &impl AsRawFd, us: u32) -> io::Result<()> {
+pub fn busy_poll(socket: &impl AsRawFd, us: u32) -> io::Result<()> {
     set(socket, libc::SO_BUSY_POLL, libc::c_int::try_from(us).unwrap_or(libc::c_int::MAX))
 }

@@ -11,8 +11,10 @@
 use std::sync::Arc;
 
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use rustls::client::ClientConnectionData;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
+use rustls::pki_types::ServerName;
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ClientConfig, ConnectionTrafficSecrets, RootCertStore};
 
 /// Bytes of a record's header.
@@ -111,10 +113,7 @@ impl core::fmt::Debug for Records {
 }
 
 impl Records {
-    pub(super) fn new(
-        secrets: rustls::ExtractedSecrets,
-        keys: KernelConnection<ClientConnectionData>,
-    ) -> Result<Self, TlsError> {
+    fn new(secrets: rustls::ExtractedSecrets, keys: KernelConnection<ClientConnectionData>) -> Result<Self, TlsError> {
         let ((tx_sequence, tx), (rx_sequence, rx)) = (secrets.tx, secrets.rx);
         Ok(Self { opening: Key::new(rx_sequence, &rx)?, sealing: Key::new(tx_sequence, &tx)?, keys })
     }
@@ -248,6 +247,100 @@ impl Records {
         let sealed = self.sealing.aead.seal_in_place_separate_tag(nonce, Aad::from(header), inner);
         tag.copy_from_slice(sealed.map_err(|_| TlsError::Keys("sealing failed".into()))?.as_ref());
         Ok(total)
+    }
+}
+
+/// What a handshake waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// [`Handshake::outgoing`] is to be sent, and cleared.
+    Write,
+    /// More is to be received into [`Handshake::incoming`].
+    Read,
+    /// Nothing: it is done.
+    Nothing,
+}
+
+/// A handshake without a socket: whoever has one moves the bytes.
+pub struct Handshake {
+    client: UnbufferedClientConnection,
+    /// What was received and not yet used.
+    pub incoming: Vec<u8>,
+    /// What is to be sent.
+    pub outgoing: Vec<u8>,
+}
+
+impl core::fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Secrets are not for logs.
+        let (unused, unsent) = (self.incoming.len(), self.outgoing.len());
+        f.debug_struct("Handshake").field("unused", &unused).field("unsent", &unsent).finish_non_exhaustive()
+    }
+}
+
+impl Handshake {
+    /// A handshake with `host`, a name or an IP address.
+    ///
+    /// # Errors
+    /// No server can have that name, or what rustls says.
+    pub fn new(config: Arc<ClientConfig>, host: &str) -> Result<Self, String> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let client = UnbufferedClientConnection::new(config, name).map_err(|error| error.to_string())?;
+        Ok(Self { client, incoming: Vec::new(), outgoing: Vec::new() })
+    }
+
+    /// Goes on as far as it can.
+    ///
+    /// # Errors
+    /// What is wrong with the server, in words.
+    pub fn proceed(&mut self) -> Result<Wants, String> {
+        loop {
+            let UnbufferedStatus { discard, state } = self.client.process_tls_records(&mut self.incoming);
+            let wants = match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    encode(&mut self.outgoing, |room| data.encode(room))?;
+                    None
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    Some(Wants::Write)
+                }
+                Ok(ConnectionState::BlockedHandshake) => Some(Wants::Read),
+                Ok(ConnectionState::WriteTraffic(_)) => Some(Wants::Nothing),
+                Ok(_) => return Err("ended during the handshake".into()),
+                Err(error) => return Err(error.to_string()),
+            };
+            self.incoming.drain(..discard);
+            if let Some(wants) = wants {
+                return Ok(wants);
+            }
+        }
+    }
+
+    /// Its keys, and what was received behind it.
+    ///
+    /// # Errors
+    /// See [`TlsError::Keys`].
+    pub fn finish(self) -> Result<(Records, Vec<u8>), TlsError> {
+        let kernel = self.client.dangerous_into_kernel_connection();
+        let (secrets, keys) = kernel.map_err(|error| TlsError::Keys(error.to_string()))?;
+        Ok((Records::new(secrets, keys)?, self.incoming))
+    }
+}
+
+fn encode(out: &mut Vec<u8>, mut write: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) -> Result<(), String> {
+    let filled = out.len();
+    let mut room = 1024;
+    loop {
+        out.resize(filled + room, 0);
+        match write(&mut out[filled..]) {
+            Ok(written) => {
+                out.truncate(filled + written);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(size)) => room = size.required_size,
+            Err(error) => return Err(error.to_string()),
+        }
     }
 }
 

@@ -169,6 +169,16 @@ impl Decoder {
         Self { role, limit, at: 0, open: None }
     }
 
+    /// Begins anew at the front of the buffer if nothing of the first `filled` bytes is still needed; says whether so.
+    #[inline(always)]
+    pub fn rewind(&mut self, filled: usize) -> bool {
+        let empty = self.open.is_none() && self.at == filled;
+        if empty {
+            self.at = 0;
+        }
+        empty
+    }
+
     /// Moves what is still needed of the first `filled` bytes to the front of the buffer and gives its length. Heads of
     /// fragments and control frames between them go: a message of many small fragments takes no more room than a whole
     /// one.

@@ -141,8 +141,8 @@ pub struct LiveReport {
 impl Live {
     /// Starts the session thread; the source goes to the loop.
     pub(crate) fn start(plan: &LivePlan, registry: &Registry, clock: Clock) -> Result<(Self, LiveSource), LiveError> {
-        let mut events = plan.events.as_ref().map(|path| lines(path)).transpose()?;
-        let mut accounts = plan.accounts.as_ref().map(|path| lines(path)).transpose()?;
+        let mut events = plan.events.as_ref().map(lines).transpose()?;
+        let mut accounts = plan.accounts.as_ref().map(lines).transpose()?;
         let tell = move |event: SessionEvent| tell(&event, &mut events, &mut accounts);
         let started = desk::start(plan.markets.clone(), plan.settings, registry, clock, tell);
         let (desk, ends, board): (DeskHandle, _, std::sync::Arc<Board>) = started.map_err(LiveError::Market)?;
@@ -191,7 +191,7 @@ fn tell(event: &SessionEvent, events: &mut Option<BufWriter<File>>, accounts: &m
     }
 }
 
-/// Events are rare: each is on disk when it has been told. A disk that is full costs the file, not the session, and says
+/// Events are rare: each is on disk when it has been told. A full disk costs the file, not the session, and says
 /// so once.
 fn write(file: &mut Option<BufWriter<File>>, line: &[u8]) {
     let Some(open) = file else { return };

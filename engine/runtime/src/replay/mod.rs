@@ -280,6 +280,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let control = plan.control.as_ref().map(|claim| Control::open(claim, operator)).transpose()?;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
     let tail = tail.advised_by(outlet.advisor).ordered_by(inbox);
+    let tail = if plan.live.is_some() { tail.by_venue(&registry) } else { tail };
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
     let scribe = scribe.healed_by(input.feeds().map(Feeds::healer));

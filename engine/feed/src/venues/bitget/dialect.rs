@@ -1,5 +1,5 @@
-//! How Bitget v2 is talked to, public and private. Source: Bitget API documentation (WebSocket introduction, futures and
-//! spot channels, error codes).
+//! How Bitget v2 is talked to, public and private. Source: Bitget API documentation (WebSocket, futures and spot
+//! channels, error codes).
 
 use std::time::Duration;
 

@@ -1,0 +1,5 @@
+//! See `tidegate_bench::rigs::live`.
+
+fn main() {
+    tidegate_bench::rigs::main(&["live"]);
+}

@@ -1,0 +1,132 @@
+//! Books that need something: a snapshot, a new subscription, a new connection.
+
+use std::time::Duration;
+
+use tidegate_wire::InstrumentId;
+
+use super::super::dialect::{Bootstrap, Channel};
+use super::super::hub::Order;
+use super::super::link::LinkState;
+use super::super::rest_desk::Job;
+use super::{Asked, Desk, Entry};
+
+/// A book that was just subscribed gets its snapshot within this; else it is asked for anew.
+const FIRST_SNAPSHOT: Duration = Duration::from_secs(3);
+/// REST snapshots are asked for when the stream has begun, or after this.
+const STREAM_BEGINS: Duration = Duration::from_millis(500);
+
+impl Desk {
+    pub(super) fn books_good(&self, index: usize) -> bool {
+        let mut books = self.entries[index].plan.topics.iter().filter(|topic| topic.channel == Some(Channel::Book));
+        books.all(|topic| self.board.waiting_since(topic.instrument).is_none())
+    }
+
+    /// Books of a connection that wait for a snapshot, or that bring nothing.
+    pub(super) fn realign(&mut self, index: usize, now: Duration) {
+        let entry = &self.entries[index];
+        let market = entry.plan.market;
+        let bootstrap = self.markets[market].plan.dialect.bootstrap();
+        let idle_after = self.settings.idle_after;
+        let (mut anew, mut idle, mut ask) = (Vec::new(), Vec::new(), Vec::new());
+        for (topic, what, since) in entry.link.subscribed() {
+            if what.channel != Some(Channel::Book) {
+                continue;
+            }
+            let heard_ticks = self.board.book_heard(what.instrument);
+            let heard = if heard_ticks == 0 { Duration::ZERO } else { self.time_of(heard_ticks) };
+            if !idle_after.is_zero() && now > heard.max(since) + idle_after {
+                idle.push((topic, what.key.clone()));
+            }
+            let Some(waiting) = self.board.waiting_since(what.instrument) else { continue };
+            let waiting = self.time_of(waiting);
+            match bootstrap {
+                // It broke after it was subscribed, or its first snapshot does not come.
+                Bootstrap::Stream if waiting > since || now > since + FIRST_SNAPSHOT => anew.push(topic),
+                Bootstrap::Stream => {}
+                Bootstrap::Rest if heard > since || now > since + STREAM_BEGINS => ask.push(what.instrument),
+                Bootstrap::Rest => {}
+            }
+        }
+        for instrument in ask {
+            self.ask_snapshot(market, instrument, now);
+        }
+        for (topic, key) in idle {
+            let entry = &mut self.entries[index];
+            let before = entry.link.state();
+            entry.link.resync(now, topic);
+            if before != entry.link.state() {
+                self.event(index, "idle", key);
+            }
+        }
+        for topic in anew {
+            // One copy is enough: its snapshot is the others' too.
+            if self.is_first_copy(index, topic) {
+                self.entries[index].link.resync(now, topic);
+            }
+        }
+        self.act(index);
+    }
+
+    /// Whether no earlier connection has this topic subscribed.
+    fn is_first_copy(&self, index: usize, topic: usize) -> bool {
+        let key = &self.entries[index].plan.topics[topic].key;
+        let market = self.entries[index].plan.market;
+        let has = |entry: &Entry| {
+            entry.plan.market == market && entry.link.subscribed().any(|(_, other, _)| other.key == *key)
+        };
+        !self.entries[..index].iter().any(has)
+    }
+
+    fn ask_snapshot(&mut self, market: usize, instrument: InstrumentId, now: Duration) {
+        let plan = &self.markets[market].plan;
+        let first = Asked { pause: Duration::from_secs(1), ..Asked::default() };
+        let asked = self.snapshots.entry(instrument).or_insert(first);
+        if asked.under_way || now < asked.not_before {
+            return;
+        }
+        // Twice in a row for one book means that the first did not join: the pause grows, and shrinks with time.
+        let again = now < asked.not_before + 4 * asked.pause && asked.not_before > Duration::ZERO;
+        asked.pause = if again { (asked.pause * 2).min(Duration::from_secs(30)) } else { first.pause };
+        let topics = self.entries.iter().flat_map(|entry| &entry.plan.topics);
+        let symbol = topics.filter(|t| t.instrument == instrument).find_map(|topic| topic.key.split('@').next());
+        let Some(request) = symbol.and_then(|symbol| plan.dialect.snapshot(&symbol.to_ascii_uppercase())) else {
+            return;
+        };
+        asked.under_way = self.markets[market].rest.ask(Job::Snapshot(instrument, request));
+    }
+
+    /// Closes connections whose replacement is good, and forgets those that ended.
+    pub(super) fn replace(&mut self, now: Duration) {
+        let done: Vec<(u64, u64)> = (self.entries.iter())
+            .filter(|entry| entry.link.state() == LinkState::Connected && self.carries(entry, now))
+            .filter_map(|entry| Some((entry.id, entry.replaces?)))
+            .collect();
+        for (new, old) in done {
+            if let Some(index) = self.entries.iter().position(|entry| entry.id == new) {
+                self.entries[index].replaces = None;
+                self.event(index, "rotated", "the new connection has taken over".into());
+            }
+            if let Some(index) = self.entries.iter().position(|entry| entry.id == old) {
+                let entry = self.entries.swap_remove(index);
+                if let Some((slot, _)) = entry.slot {
+                    let _ = self.orders.send(Order::Close(slot, 1000, "replaced"));
+                }
+            }
+        }
+        // What was to be replaced and has been lost first needs no attempts of its own.
+        let replaced: Vec<u64> = self.entries.iter().filter_map(|entry| entry.replaces).collect();
+        let gone = |entry: &Entry| entry.slot.is_none() && replaced.contains(&entry.id);
+        let lost: Vec<u64> = self.entries.iter().filter(|entry| gone(entry)).map(|entry| entry.id).collect();
+        self.entries.retain(|entry| !lost.contains(&entry.id));
+        for entry in &mut self.entries {
+            entry.replaces = entry.replaces.filter(|old| !lost.contains(old));
+        }
+    }
+
+    /// Whether a connection has brought frames for a while.
+    fn carries(&self, entry: &Entry, now: Duration) -> bool {
+        let settled = |since: Duration| now.saturating_sub(since) > Duration::from_secs(2);
+        entry.slot.is_some_and(|(slot, _)| self.board.traffic(slot).0 > entry.plan.topics.len() as u64)
+            && entry.link.subscribed().all(|(_, _, since)| settled(since))
+    }
+}
