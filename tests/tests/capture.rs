@@ -1,14 +1,13 @@
 //! `tidegate capture`, end to end: recorded from an exchange, described, checked, cut, converted, replayed.
 
-mod live;
-
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, UInt8Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use tidegate_simex::exchange::Keys;
+use tidegate_simex::exchange::ExchangeConfig;
+use tidegate_tests::live::{MARKETS, Stage};
 use tidegate_tests::{json, tidegate};
 
 fn text(path: &Path) -> String {
@@ -19,14 +18,13 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Records two venues for some seconds; gives the file.
-fn recorded(folder: &Path) -> PathBuf {
-    let exchange = live::exchange(folder, &[live::OKX, live::BITGET], Keys::default());
-    let config = folder.join("tidegate.toml");
-    let venues = [live::OKX, live::BITGET].map(|market| live::venue(&exchange, folder, market, ""));
-    std::fs::write(&config, venues.concat()).expect("written");
-    let out = folder.join("captures");
-    let (config, name) = (text(&config), text(&out));
+/// Records two venues for some seconds; gives where everything is, and the file.
+fn recorded() -> (Stage, PathBuf) {
+    let wanted = ["okx", "bitget-usdt"];
+    let markets = MARKETS.iter().filter(|market| wanted.contains(&market.name)).cloned().collect();
+    let stage = Stage::new(ExchangeConfig::default(), markets);
+    let out = stage.dir.path().join("captures");
+    let (config, name) = (text(&stage.config("", "")), text(&out));
     let args = ["capture", "record", "--config", &config, "--out", &name, "--for", "5s", "--format", "json"];
     let summary = json(&args);
     let captured = &summary["live"]["capture"];
@@ -35,7 +33,8 @@ fn recorded(folder: &Path) -> PathBuf {
     files.sort();
     let ends = |path: &PathBuf| path.extension().unwrap_or_default().to_string_lossy().into_owned();
     assert_eq!(files.iter().map(ends).collect::<Vec<_>>(), ["tgcap", "lock", "jsonl"], "no decisions: {files:?}");
-    files.remove(0)
+    let file = files.remove(0);
+    (stage, file)
 }
 
 /// Lines of `capture frames`.
@@ -47,8 +46,8 @@ fn frames(name: &str) -> Vec<String> {
 
 #[test]
 fn recorded_described_cut_and_converted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = recorded(folder.path());
+    let (stage, file) = recorded();
+    let folder = stage.dir.path();
     let name = text(&file);
     let info = json(&["capture", "info", &name, "--format", "json"]);
     let info = &info["files"][0];
@@ -69,7 +68,7 @@ fn recorded_described_cut_and_converted() {
         (from..to).contains(&recv) && words.next() == Some("okx")
     });
     let wanted: Vec<_> = wanted.cloned().collect();
-    let part = text(&folder.path().join("part.tgcap"));
+    let part = text(&folder.join("part.tgcap"));
     let cut = ["capture", "cut", "--from", "+1500ms", "--to", "+3s", "--venue", "okx", "--out", &part, &name];
     assert!(tidegate(&cut).status.success());
     assert_eq!(frames(&part), wanted);
@@ -80,7 +79,7 @@ fn recorded_described_cut_and_converted() {
     let replayed = json(&["replay", "--input", &name, "--format", "json"]);
     assert!(replayed["gaps"] == 0 && replayed["crossed"] == 0, "{replayed}");
 
-    let tables = folder.path().join("tables");
+    let tables = folder.join("tables");
     let to_parquet = ["capture", "to-parquet", "--out", &text(&tables), &name, "--format", "json"];
     let written = json(&to_parquet);
     assert!(written["rows"]["depth.parquet"].as_u64() > Some(100), "{written}");
@@ -117,8 +116,8 @@ fn trades(path: &Path) -> usize {
 
 #[test]
 fn damage_is_named_and_what_is_no_capture_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = recorded(folder.path());
+    let (stage, file) = recorded();
+    let folder = stage.dir.path();
     let name = text(&file);
     let blocks = json(&["capture", "verify", &name, "--format", "json"])["files"][0]["before"]["blocks"].clone();
     let mut bytes = std::fs::read(&file).expect("bytes");
@@ -139,7 +138,7 @@ fn damage_is_named_and_what_is_no_capture_refused() {
         assert_eq!(output.status.code(), Some(if command == "info" { 1 } else { 65 }));
         assert!(stderr(&output).contains(&format!("block 1 at byte {}", starts[1])), "{}", stderr(&output));
     }
-    let other = text(&folder.path().join("tidegate.toml"));
+    let other = text(&folder.join("tidegate.toml"));
     for command in ["info", "verify", "frames"] {
         let output = tidegate(&["capture", command, &other]);
         assert_eq!(output.status.code(), Some(65), "{}", stderr(&output));
@@ -147,6 +146,6 @@ fn damage_is_named_and_what_is_no_capture_refused() {
     }
     let empty = ["capture", "cut", "--from", "+2s", "--to", "+1s", "--out", "never", &name];
     assert_eq!(tidegate(&empty).status.code(), Some(65));
-    let nowhere = ["capture", "record", "--out", &text(&folder.path().join("none"))];
+    let nowhere = ["capture", "record", "--out", &text(&folder.join("none"))];
     assert_eq!(tidegate(&nowhere).status.code(), Some(78), "there is nothing to be read");
 }

@@ -1,7 +1,5 @@
 //! What opens an account appears nowhere: not in a log at its loudest, not in any file of a run, not in its capture.
 
-mod live;
-
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_feed::capture::{Block, CaptureFile};
 use tidegate_feed::session::credentials::{Credentials, SecretSource};
 use tidegate_feed::session::dialect::dialect;
-use tidegate_simex::exchange::Keys;
+use tidegate_simex::exchange::{ExchangeConfig, Keys};
 use tidegate_tests::binary;
+use tidegate_tests::live::{MARKETS, Market, Stage};
 
 const KEY: &str = "bg_KEYb1c2d3e4f5a697887";
 const SECRET: &str = "SECRET0f1e2d3c4b5a69788796a5b4c3d2e1f0";
@@ -46,18 +45,15 @@ fn unpacked(path: &Path) -> Vec<u8> {
 
 #[test]
 fn keys_appear_nowhere() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = folder.path();
-    let keys = [("key", KEY), ("secret", SECRET), ("passphrase", PASSPHRASE)];
-    keys.iter().for_each(|(name, text)| std::fs::write(folder.join(name), text).expect("written"));
     let keys = Keys { key: KEY.into(), secret: SECRET.into(), passphrase: PASSPHRASE.into() };
-    let exchange = live::exchange(folder, &[live::BITGET], keys);
-    let file = |name: &str| format!("{name} = {{ file = {:?} }}", folder.join(name).display().to_string());
-    let credentials = format!("credentials = {{ {}, {}, {} }}", file("key"), file("secret"), file("passphrase"));
-    let (out, config) = (folder.join("out"), folder.join("tidegate.toml"));
-    let rest = format!("[output]\ndirectory = {0:?}\n[capture]\ndirectory = {0:?}\n", out.display().to_string());
-    let text = live::venue(&exchange, folder, live::BITGET, &credentials) + &rest;
-    std::fs::write(&config, text).expect("written");
+    let private = |market: &Market| Market { private: true, ..market.clone() };
+    let markets = MARKETS.iter().filter(|market| market.name == "bitget-usdt").map(private).collect();
+    let stage = Stage::new(ExchangeConfig { keys, ..ExchangeConfig::default() }, markets);
+    let folder = stage.dir.path();
+    for (name, text) in [("key", KEY), ("secret", SECRET), ("passphrase", PASSPHRASE)] {
+        std::fs::write(folder.join(name), text).expect("written");
+    }
+    let config = stage.config("", "");
 
     let from_ms = now_ms() - 2_000;
     let mut command = Command::new(binary());
@@ -67,19 +63,17 @@ fn keys_appear_nowhere() {
     assert!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&stderr));
 
     let mut places = vec![("stdout".to_owned(), stdout), ("stderr".to_owned(), stderr)];
-    for entry in std::fs::read_dir(&out).expect("a folder").flatten().filter(|entry| entry.path().is_file()) {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if name.ends_with(".tgcap") {
-            places.push((format!("{name}, unpacked"), unpacked(&path)));
-        }
-        places.push((name, std::fs::read(&path).expect("bytes")));
+    for path in stage.captures() {
+        places.push((format!("{}, unpacked", path.display()), unpacked(&path)));
     }
-    let has = |name: &str, text: &str| {
-        let found = |place: &&(String, Vec<u8>)| place.0.contains(name) && contains(&place.1, text);
-        places.iter().find(found).is_some()
-    };
+    let outputs = std::fs::read_dir(stage.run_dir()).expect("a folder").flatten().map(|entry| entry.path());
+    for path in outputs.filter(|path| path.is_file()).chain(stage.captures()) {
+        places.push((path.display().to_string(), std::fs::read(&path).expect("bytes")));
+    }
+    let has =
+        |name: &str, text: &str| places.iter().any(|(place, bytes)| place.contains(name) && contains(bytes, text));
     // The account was opened and read, and frames were captured: there was something to be leaked.
-    assert!(has("account.jsonl", "positions") && has("unpacked", "BTCUSDT"), "{:?}", exchange.violations());
+    assert!(has("account.jsonl", "positions") && has("unpacked", "BTCUSDT"), "{:?}", stage.exchange.violations());
     assert!(places[1].1.len() > 1000, "the log is at its loudest");
     let mut secrets = vec![KEY.to_owned(), SECRET.to_owned(), PASSPHRASE.to_owned()];
     secrets.extend(signatures(folder, from_ms, now_ms() + 2_000));
@@ -90,7 +84,6 @@ fn keys_appear_nowhere() {
         }
         assert!(!contains(bytes, "\"op\":\"login\""), "{name} holds a login");
     }
-    exchange.stop();
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
