@@ -114,6 +114,8 @@ pub struct Connection<S = TcpStream> {
     unsent: Range<usize>,
     scratch: Box<[u8]>,
     close_sent: bool,
+    /// Bytes came with the handshake's answer and have not been looked at.
+    early: bool,
     /// Pings answered and pongs received.
     pings: u64,
     pongs: u64,
@@ -140,6 +142,7 @@ impl<S: Socket> Connection<S> {
             unsent: 0..0,
             scratch: vec![0; limits.send / 2].into_boxed_slice(),
             close_sent: false,
+            early: false,
             pings: 0,
             pongs: 0,
         }
@@ -151,6 +154,7 @@ impl<S: Socket> Connection<S> {
         self.plain -= used;
         self.sealed -= used;
         self.filled -= used;
+        self.early = self.filled > 0;
     }
 
     /// The socket, for the poller.
@@ -189,7 +193,9 @@ impl<S: Socket> Connection<S> {
                 Ok(Read::Some { kernel_ns, more: bytes == wanted })
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Ok(Read::Nothing)
+                // What came with the handshake's answer is to be delivered although nothing follows it.
+                let early = core::mem::take(&mut self.early);
+                Ok(if early { Read::Some { kernel_ns: None, more: false } } else { Read::Nothing })
             }
             Err(error) => Err(error.into()),
         }
