@@ -29,7 +29,8 @@ use crate::websocket;
 
 /// Frames sealed at a time.
 const BATCH: usize = 256;
-const HOST: &str = "localhost";
+/// Whom the certificate is for.
+pub(super) const HOST: &str = "localhost";
 const ROWS: [&str; 3] = ["our connection", "tungstenite, 16 KiB, rustls", "tungstenite, default, rustls"];
 const OURS: usize = 0;
 const TUNED: usize = 1;
@@ -261,7 +262,7 @@ fn theirs(
 }
 
 /// A client that trusts an authority of this moment, and the server that it signed.
-fn configs() -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), String> {
+pub(super) fn configs() -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), String> {
     let wrong = |error: &dyn std::fmt::Display| error.to_string();
     let mut params = CertificateParams::new(Vec::new()).map_err(|error| wrong(&error))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
