@@ -61,8 +61,8 @@ pub(super) fn measure(report: &mut Report, options: &Options, watch: &Stopwatch)
     let decided = std::iter::from_fn(|| bed.decisions.poll_told()).count();
     report.note(format!("readable: {decided} decisions and notices"));
     let title = format!(
-        "readable to decision over loopback TLS, one core, recorded session, {:.0} bytes a frame, {passes} passes of {} \
-         frames in turns; us\n  noise floor now: {floor}",
+        "readable to decision over loopback TLS, one core, recorded session, {:.0} bytes a frame, {passes} passes of \
+         {} frames in turns; us\n  noise floor now: {floor}",
         session.mean_bytes(),
         session.len() - WARM
     );

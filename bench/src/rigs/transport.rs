@@ -1,9 +1,10 @@
 //! TLS records in memory to messages delivered: our connection against tungstenite over rustls.
 //!
-//! Each candidate has a server of its own, which seals a batch of frames, a record a frame, into memory before the clock
-//! starts; a read gives one record, as a socket does when frames come one by one. Copies of a payload: ours is copied out
-//! of the "socket" and decrypted to where it is delivered; rustls copies it from its receive buffer into a block made for
-//! the record, from there into tungstenite's read buffer, and tungstenite hands out a share of that.
+//! Each candidate has a server of its own, which seals a batch of frames, a record a frame, into memory before the
+//! clock starts; a read gives one record, as a socket does when frames come one by one. Copies of a payload: ours is
+//! copied out of the "socket" and decrypted to where it is delivered; rustls decrypts it in its receive buffer, copies
+//! it into a block made for the record and from there into tungstenite's read buffer, of which tungstenite hands out a
+//! share.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
