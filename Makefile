@@ -64,6 +64,8 @@ deny: ## Licences, bans and sources of dependencies (installs cargo-deny)
 	cargo deny check licenses bans sources
 
 bench: ## Every speed bar as a ratio against peers in the same run
+	cargo build --release --locked -p tidegate
+	cargo build --release --locked -p tidegate-simex --features server --bin simex
 	cargo run --release --locked -p tidegate-bench --bin rigs
 
 bench-quick: ## The same at tiny size: do the rigs work?

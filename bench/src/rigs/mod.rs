@@ -6,6 +6,7 @@ pub mod inference;
 mod inference_adjust;
 pub mod live;
 mod live_processes;
+mod live_readable;
 pub mod path;
 mod path_stages;
 pub mod replay;

@@ -1,9 +1,10 @@
 //! TLS records in memory to messages delivered: our connection against tungstenite over rustls.
 //!
-//! Each candidate has a server of its own, which seals frames, a record each, into memory before the clock
-//! starts; a read gives one record, as a socket does when frames come singly. Copies of a payload: ours is copied out
-//! of the "socket" and decrypted to where it is delivered; rustls copies it from its receive buffer into a block for
-//! the record, from there into tungstenite's read buffer, and tungstenite hands out a share of that.
+//! Each candidate has a server of its own, which seals a batch of frames, a record a frame, into memory before the
+//! clock starts; a read gives one record, as a socket does when frames come one by one. Copies of a payload: ours is
+//! copied out of the "socket" and decrypted to where it is delivered; rustls decrypts it in its receive buffer, copies
+//! it into a block made for the record and from there into tungstenite's read buffer, of which tungstenite hands out a
+//! share.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,7 +30,8 @@ use crate::websocket;
 
 /// Frames sealed at a time.
 const BATCH: usize = 256;
-const HOST: &str = "localhost";
+/// Whom the certificate is for.
+pub(super) const HOST: &str = "localhost";
 const ROWS: [&str; 3] = ["our connection", "tungstenite, 16 KiB, rustls", "tungstenite, default, rustls"];
 const OURS: usize = 0;
 const TUNED: usize = 1;
@@ -261,7 +263,7 @@ fn theirs(
 }
 
 /// A client that trusts an authority of this moment, and the server that it signed.
-fn configs() -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), String> {
+pub(super) fn configs() -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), String> {
     let wrong = |error: &dyn std::fmt::Display| error.to_string();
     let mut params = CertificateParams::new(Vec::new()).map_err(|error| wrong(&error))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

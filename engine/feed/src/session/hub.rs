@@ -264,6 +264,8 @@ impl Hub {
                 self.end(index, ended, feed, sink);
                 return fed;
             }
+            // Behind the decision: nobody but the venue waits for it.
+            adopted.connection.acknowledge();
             if !more {
                 return fed;
             }
@@ -332,6 +334,7 @@ impl Hub {
             return;
         }
         self.board.begin(index, self.clock.ticks());
+        adopted.connection.acknowledge();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(adopted.connection.socket(), Token(index), interest);
         self.slots[index] = Some(adopted);

@@ -201,6 +201,12 @@ impl<S: Socket> Connection<S> {
         }
     }
 
+    /// See [`Socket::acknowledge`].
+    #[inline]
+    pub fn acknowledge(&mut self) {
+        self.socket.acknowledge();
+    }
+
     /// Moves what is still needed to the front. The buffer holds a message of the largest size, a frame's head and two
     /// reads, so there is room for a read afterwards.
     #[cold]

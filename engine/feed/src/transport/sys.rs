@@ -21,12 +21,21 @@ pub trait Socket: Write {
     /// # Errors
     /// `WouldBlock` when nothing is there, or what went wrong.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received>;
+
+    /// Acknowledges what was received, and leaves the acknowledgement of what comes next to the next call. Once it has
+    /// been called, every receipt wants a call soon: the other end may wait for it.
+    fn acknowledge(&mut self) {}
 }
 
 impl Socket for TcpStream {
     #[inline]
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         receive(self, buffer)
+    }
+
+    #[inline]
+    fn acknowledge(&mut self) {
+        acknowledge(self);
     }
 }
 
@@ -77,11 +86,15 @@ unsafe fn stamp(message: &libc::msghdr) -> Option<i64> {
 }
 
 fn set(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    set_at(socket, libc::SOL_SOCKET, option, value)
+}
+
+fn set_at(socket: &impl AsRawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the descriptor is open while `socket` is borrowed; the option's value is one `int`.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
@@ -96,6 +109,21 @@ fn set(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) -> io::Re
 /// As `setsockopt`.
 pub fn stamp_received(socket: &impl AsRawFd) -> io::Result<()> {
     set(socket, libc::SO_TIMESTAMPNS, 1)
+}
+
+/// Sends the acknowledgement that is due, and keeps the kernel from sending the next one inside a read.
+///
+/// A read that empties a socket's queue otherwise sends it before it returns: 2.4 of 3.4 us on a loopback, where the
+/// sender's side of it runs inside the call. Sent after the data were used it costs the same, but nobody waits for it;
+/// and as it is sent at once, a sender that coalesces small segments waits no longer than before.
+pub fn acknowledge(socket: &impl AsRawFd) {
+    // Nothing depends on it but speed: without it, or where there is none, reads acknowledge.
+    #[cfg(target_os = "linux")]
+    for now_and_later in [1, 0] {
+        let _ = set_at(socket, libc::IPPROTO_TCP, libc::TCP_QUICKACK, now_and_later);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
 }
 
 /// Lets reads poll the device's queue for up to `us` microseconds instead of waiting for its interrupt. More than
