@@ -52,21 +52,21 @@ const VENUES: usize = Venue::ALL.len();
 /// their `transit`: from the venue's own stamp to the kernel's, which holds the difference of both clocks; less than
 /// nothing counts as nothing.
 const BY_VENUE: [(&str, &str); VENUES] = [
-    ("total binance-spot", "transit binance-spot"),
-    ("total binance-usdm", "transit binance-usdm"),
-    ("total binance-coinm", "transit binance-coinm"),
-    ("total coinbase", "transit coinbase"),
-    ("total bitstamp", "transit bitstamp"),
-    ("total bitmex", "transit bitmex"),
-    ("total deribit", "transit deribit"),
-    ("total bybit", "transit bybit"),
-    ("total bybit-spot", "transit bybit-spot"),
-    ("total bybit-inverse", "transit bybit-inverse"),
-    ("total okx", "transit okx"),
-    ("total bitget-spot", "transit bitget-spot"),
-    ("total bitget-usdt", "transit bitget-usdt"),
-    ("total bitget-coin", "transit bitget-coin"),
-    ("total bitget-usdc", "transit bitget-usdc"),
+    ("total.binance-spot", "transit.binance-spot"),
+    ("total.binance-usdm", "transit.binance-usdm"),
+    ("total.binance-coinm", "transit.binance-coinm"),
+    ("total.coinbase", "transit.coinbase"),
+    ("total.bitstamp", "transit.bitstamp"),
+    ("total.bitmex", "transit.bitmex"),
+    ("total.deribit", "transit.deribit"),
+    ("total.bybit", "transit.bybit"),
+    ("total.bybit-spot", "transit.bybit-spot"),
+    ("total.bybit-inverse", "transit.bybit-inverse"),
+    ("total.okx", "transit.okx"),
+    ("total.bitget-spot", "transit.bitget-spot"),
+    ("total.bitget-usdt", "transit.bitget-usdt"),
+    ("total.bitget-coin", "transit.bitget-coin"),
+    ("total.bitget-usdc", "transit.bitget-usdc"),
 ];
 
 const DECODE: usize = 0;
@@ -222,7 +222,7 @@ mod tests {
     fn stages_of_venues_bear_their_names() {
         for venue in Venue::ALL {
             let at = PIPELINE + 2 * venue as usize;
-            assert_eq!(STAGES[at..at + 2], [format!("total {venue}"), format!("transit {venue}")]);
+            assert_eq!(STAGES[at..at + 2], [format!("total.{venue}"), format!("transit.{venue}")]);
         }
     }
 }
