@@ -1,9 +1,11 @@
 //! A socket that is readable to the decision, over loopback TLS, on one core.
 //!
 //! One thread writes a recorded frame as a TLS record and then polls the engine's hub once: when the write returns, the
-//! kernel has put the bytes into the receiving socket, so the poll finds it readable. Poll, read, record, frame, JSON,
-//! sequence rule, book, features, breakers and the engine's own histograms are timed. Beside it what the kernel alone
-//! takes for the same bytes: the poll and the read.
+//! kernel has put the bytes into the receiving socket, so the poll finds it readable. Timed are poll, read, record,
+//! frame, JSON, sequence rule, book, features, breakers and the engine's own histograms, up to the moment at which the
+//! engine's tail is done with the vector; the hub acknowledges what it read behind that, which only the row of the whole
+//! poll has. Beside it what the kernel alone takes for the poll and the read of as many bytes, acknowledging inside the
+//! read, as usual, and behind it, as the hub does.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,6 +22,9 @@ use tidegate_feed::transport::{DialOptions, Limits, accept, dial, sys};
 use tidegate_market::MarketStage;
 use tidegate_runtime::latency::Tail;
 use tidegate_wire::Venue;
+use tidegate_wire::clock::Clock;
+use tidegate_wire::event::{Header, Status};
+use tidegate_wire::feature::{FeatureBody, FeatureSink, MinuteBody};
 
 use crate::alloc;
 use crate::recorded::Recorded;
@@ -49,14 +54,17 @@ pub(super) fn measure(report: &mut Report, options: &Options, watch: &Stopwatch)
     let session = Session::recorded(all);
     let floor = NoiseFloor::measure(watch, Duration::from_millis(if options.quick { 20 } else { 500 })).line();
     let mut bed = Bed::new(watch)?;
-    let mut kernel = Kernel::new()?;
+    let mut kernel = [Kernel::new(false)?, Kernel::new(true)?];
     let passes = if options.quick { 2 } else { options.reps.max(5) };
-    let (mut ours, mut bare, mut allocs) = (Vec::new(), Vec::new(), 0);
+    let (mut ours, mut wholes, mut bare, mut allocs) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()], 0);
     for pass in 0..passes {
-        let (times, calls) = bed.pass(&session, pass, watch)?;
-        ours.push(times);
-        allocs += calls;
-        bare.push(kernel.pass(&session, pass, watch)?);
+        let (mut decision, mut whole) = (histogram()?, histogram()?);
+        allocs += bed.pass(&session, pass, watch, [&mut decision, &mut whole])?;
+        ours.push(decision);
+        wholes.push(whole);
+        for (kernel, bare) in kernel.iter_mut().zip(&mut bare) {
+            bare.push(kernel.pass(&session, pass, watch)?);
+        }
     }
     let decided = std::iter::from_fn(|| bed.decisions.poll_told()).count();
     report.note(format!("readable: {decided} decisions and notices"));
@@ -67,7 +75,13 @@ pub(super) fn measure(report: &mut Report, options: &Options, watch: &Stopwatch)
         session.len() - WARM
     );
     let mut table = Table::new(title, &["p50", "p90", "p99", "p99.9", "max", "count"]);
-    for (name, times) in [("readable to decision", &ours), ("poll and read alone (kernel)", &bare)] {
+    let rows = [
+        ("readable to decision", &ours),
+        ("the whole poll of the hub", &wholes),
+        ("poll and read alone, acknowledging inside", &bare[0]),
+        ("poll and read alone, acknowledging behind", &bare[1]),
+    ];
+    for (name, times) in rows {
         let sum = times.iter().fold(histogram()?, |mut sum, next| {
             sum += next;
             sum
@@ -88,11 +102,38 @@ fn histogram() -> Result<Histogram<u64>, String> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(|error| error.to_string())
 }
 
+/// The engine's tail, and when it had decided.
+struct Decided {
+    tail: Tail,
+    clock: Clock,
+    at: u64,
+}
+
+impl FeatureSink for Decided {
+    #[inline]
+    fn features(&mut self, header: &Header, body: &FeatureBody) {
+        self.tail.features(header, body);
+        self.at = self.clock.ticks();
+    }
+
+    fn minute(&mut self, header: &Header, body: &MinuteBody) {
+        self.tail.minute(header, body);
+    }
+
+    fn heartbeat(&mut self, header: &Header) {
+        self.tail.heartbeat(header);
+    }
+
+    fn status(&mut self, header: &Header, status: &Status) {
+        self.tail.status(header, status);
+    }
+}
+
 /// The engine's hub and stages, and the server whose frames they get.
 struct Bed {
     server: Server,
     hub: Hub,
-    path: Path<MarketStage<Tail>>,
+    path: Path<MarketStage<Decided>>,
     decisions: tidegate_wire::relay::RecordReader,
     // The session thread's ends: nobody answers, but they must be there.
     _session: (crossbeam::channel::Sender<Order>, crossbeam::channel::Sender<Vec<u8>>),
@@ -114,8 +155,8 @@ impl Bed {
         let ends = HubEnds { orders: todo, reports: bounded(64).0, slips: empty };
         // Nobody collects the histograms: the recorder notices and goes on.
         let (tail, decisions, _) = tail(watch);
-        let path = Path::new(watch, market(watch, tail));
         let clock = *watch.clock();
+        let path = Path::new(watch, market(watch, Decided { tail, clock, at: 0 }));
         let board = Arc::new(Board::new(1, clock.ticks()));
         let mut bed = Self {
             server,
@@ -131,10 +172,17 @@ impl Bed {
         Ok(bed)
     }
 
-    /// Every frame once; gives the times behind the warm-up, ns, and the allocations.
-    fn pass(&mut self, session: &Session, pass: usize, watch: &Stopwatch) -> Result<(Histogram<u64>, u64), String> {
+    /// Every frame once, into the times to the decision and to the end of the poll, ns, but for the warm-up; gives the
+    /// allocations.
+    fn pass(
+        &mut self,
+        session: &Session,
+        pass: usize,
+        watch: &Stopwatch,
+        [decision, whole]: [&mut Histogram<u64>; 2],
+    ) -> Result<u64, String> {
         self.path.restart(session, pass);
-        let (mut times, mut allocs) = (histogram()?, 0);
+        let mut allocs = 0;
         let mut inbox = Inbox::new(session);
         for index in 0..session.len() {
             inbox.fill(session, index, pass);
@@ -144,15 +192,17 @@ impl Bed {
             let start = watch.start();
             let fed = self.hub.poll(&mut self.path.feed, &mut self.path.sink);
             let ticks = watch.since(start);
-            if !fed {
-                return Err(format!("frame {index} was written and is not readable"));
+            let at = self.path.sink.sink_mut().at;
+            if !fed || at < start {
+                return Err(format!("frame {index} was written and is not readable, or not decided on"));
             }
             if index >= WARM {
-                times.saturating_record(watch.clock().ns(ticks));
+                decision.saturating_record(watch.clock().between(start, at));
+                whole.saturating_record(watch.clock().ns(ticks));
                 allocs += alloc::counted().0 - before;
             }
         }
-        Ok((times, allocs))
+        Ok(allocs)
     }
 }
 
@@ -187,10 +237,12 @@ struct Kernel {
     poll: Poll,
     events: Events,
     buffer: Vec<u8>,
+    /// Acknowledge behind the read.
+    behind: bool,
 }
 
 impl Kernel {
-    fn new() -> Result<Self, String> {
+    fn new(behind: bool) -> Result<Self, String> {
         let wrong = |error: &dyn std::fmt::Display| error.to_string();
         let listener = TcpListener::bind((HOST, 0)).map_err(|error| wrong(&error))?;
         let address = listener.local_addr().map_err(|error| wrong(&error))?;
@@ -205,7 +257,7 @@ impl Kernel {
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut reader, Token(0), interest).map_err(|error| wrong(&error))?;
         let events = Events::with_capacity(16);
-        Ok(Self { writer, reader, poll, events, buffer: vec![0; 1 << 16] })
+        Ok(Self { writer, reader, poll, events, buffer: vec![0; 1 << 16], behind })
     }
 
     fn pass(&mut self, session: &Session, pass: usize, watch: &Stopwatch) -> Result<Histogram<u64>, String> {
@@ -218,6 +270,9 @@ impl Kernel {
             self.poll.poll(&mut self.events, Some(Duration::ZERO)).map_err(|error| error.to_string())?;
             let received = sys::receive(&self.reader, &mut self.buffer);
             let ticks = watch.since(start);
+            if self.behind {
+                sys::acknowledge(&self.reader);
+            }
             match received {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err("not readable".into()),
