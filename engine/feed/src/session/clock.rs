@@ -17,6 +17,8 @@ pub struct SkewMeter {
     last: VecDeque<Skew>,
 }
 
+/// Venues tell their time in milliseconds: estimates may differ by so much, ns.
+const JUMP_NS: i64 = 2_000_000;
 /// Questions that count.
 const WINDOW: usize = 8;
 
@@ -24,10 +26,16 @@ impl SkewMeter {
     /// A question was sent at `sent_ns`, answered at `answered_ns` (our clock), and the venue said `venue_ns`.
     pub fn add(&mut self, sent_ns: i64, answered_ns: i64, venue_ns: i64) {
         let bound_ns = ((answered_ns - sent_ns) / 2).max(0);
+        let offset_ns = venue_ns - sent_ns - bound_ns;
+        // Further apart than both can be wrong: one of the clocks has jumped, and what was known says nothing any more.
+        let jumped = |known: Skew| (offset_ns - known.offset_ns).abs() > bound_ns + known.bound_ns + JUMP_NS;
+        if self.skew().is_some_and(jumped) {
+            self.last.clear();
+        }
         if self.last.len() == WINDOW {
             self.last.pop_front();
         }
-        self.last.push_back(Skew { offset_ns: venue_ns - sent_ns - bound_ns, bound_ns });
+        self.last.push_back(Skew { offset_ns, bound_ns });
     }
 
     /// The best estimate; `None` before the first answer.

@@ -65,6 +65,8 @@ struct Market {
     /// How often its clock was asked.
     asked: u32,
     clock_told: bool,
+    /// The offset that was told last, ns.
+    told_ns: i64,
 }
 
 /// A connection at work.
@@ -219,7 +221,7 @@ fn market(index: usize, plan: MarketPlan, settings: &SessionSettings, outbox: &S
     let rest = RestDesk::start(&plan, settings.patience, move |done| outbox.send(Cold::Answered(index, done)).is_ok());
     let (rest, connects) = (rest.map_err(wrong)?, Budget::new(plan.limits.connects));
     let (skew, clock_at) = (SkewMeter::default(), Duration::ZERO);
-    Ok(Market { plan, dial, rest, connects, skew, clock_at, asked: 0, clock_told: false })
+    Ok(Market { plan, dial, rest, connects, skew, clock_at, asked: 0, clock_told: false, told_ns: 0 })
 }
 
 impl Desk {

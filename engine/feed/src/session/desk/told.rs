@@ -25,7 +25,10 @@ impl Desk {
         let bound = i64::try_from(self.settings.clock_bound.as_nanos()).unwrap_or(i64::MAX);
         let Some(skew) = self.markets[market].skew.skew() else { return };
         let off = skew.offset_ns.abs().saturating_sub(skew.bound_ns) > bound;
-        if core::mem::replace(&mut self.markets[market].clock_told, off) != off {
+        let changed = core::mem::replace(&mut self.markets[market].clock_told, off) != off;
+        let moved = (skew.offset_ns - self.markets[market].told_ns).abs().saturating_sub(skew.bound_ns) > bound;
+        if changed || off && moved {
+            self.markets[market].told_ns = skew.offset_ns;
             let (offset, error) = (skew.offset_ns as f64 / 1e6, skew.bound_ns as f64 / 1e6);
             let what = if off { "is off by" } else { "is back within its bound:" };
             self.market_event(market, "clock", format!("the venue's clock {what} {offset:.3} ms (+-{error:.3})"));
