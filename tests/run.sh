@@ -13,16 +13,23 @@ fi
 passed=0
 failed=0
 skipped=0
+logs="$(mktemp -d)"
+trap 'rm -rf "$logs"' EXIT
 step() {
     local name="$1"
     shift
     printf '\n== %s\n' "$name"
-    local start=$SECONDS status=0 word
-    "$@" || status=$?
+    local start=$SECONDS status word
+    "$@" 2>&1 | tee "$logs/output"
+    status=${PIPESTATUS[0]}
     case "$status" in
     0) passed=$((passed + 1)) word="ok" ;;
     77) skipped=$((skipped + 1)) word="SKIPPED" ;;
-    *) failed=$((failed + 1)) word="FAILED" ;;
+    *) failed=$((failed + 1)) word="FAILED"
+        # Said again at the end, where whoever sees only the last lines finds it.
+        { printf '\n== FAILED: %s\n' "$name"
+          grep -nE -A 8 "panicked at|^error|^FAILED|^E  |FAILED$" "$logs/output" | head -n 60
+          tail -n 20 "$logs/output"; } >>"$logs/failures" ;;
     esac
     printf -- '-- %s: %s (%s s)\n' "$name" "$word" "$((SECONDS - start))"
 }
@@ -56,5 +63,6 @@ step "rigs at tiny size" make --no-print-directory bench-quick
 step "make run" quiet_run "$(mktemp)"
 step "miri" bash tests/miri.sh
 
+cat "$logs/failures" 2>/dev/null
 printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
 [ "$failed" -eq 0 ]

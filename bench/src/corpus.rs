@@ -6,8 +6,7 @@
 use rand::{Rng, RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tidegate_feed::frame::{FrameMut, PADDING};
-use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, Registry, Venue};
 
 /// Seed of every generated corpus.
 pub const SEED: u64 = 0x7469_6465_6761_7465;
@@ -74,15 +73,7 @@ impl Frames {
 
 /// BTCUSDT on USD-M as recorded: a tick of 0.1, a lot of 0.001.
 pub fn instrument() -> Instrument {
-    Instrument {
-        venue: Venue::BinanceUsdm,
-        symbol: "BTCUSDT".into(),
-        price_scale: Scale::saturating(1),
-        qty_scale: Scale::saturating(3),
-        tick: Price::from_raw(1),
-        lot: Qty::from_raw(1),
-        contract: Contract::Linear,
-    }
+    Instrument::linear(Venue::BinanceUsdm, "BTCUSDT", 1, 3)
 }
 
 /// A registry with [`instrument`] in it.

@@ -132,26 +132,6 @@ fn integer_scalar(text: &[u8]) -> Option<(u64, usize)> {
     (length > 0 && (length == 1 || text[0] != b'0') && value <= i64::MAX as u64).then_some((value, length))
 }
 
-/// Keys that have come: each may come once.
-#[derive(Default)]
-pub(crate) struct Seen(u32);
-
-impl Seen {
-    /// Notes a key; `None` when it was there before.
-    #[inline(always)]
-    pub(crate) fn once(&mut self, bit: u32) -> Option<()> {
-        let new = self.0 & bit == 0;
-        self.0 |= bit;
-        new.then_some(())
-    }
-
-    /// Whether all these keys have come.
-    #[inline(always)]
-    pub(crate) const fn all(&self, bits: u32) -> bool {
-        self.0 & bits == bits
-    }
-}
-
 /// A position in a frame. It never moves past the end, so that 64 bytes from it are always readable.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor<'a> {

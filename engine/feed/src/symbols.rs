@@ -113,7 +113,6 @@ fn hash(key: &Key) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_wire::{Price, Qty};
 
     #[test]
     fn every_symbol_is_found_and_no_other() {
@@ -121,16 +120,7 @@ mod tests {
         let long = "ABCDEFGHIJKLMNOPQRSTUVWX".to_string();
         let symbols: Vec<String> = (0..300).map(|i| format!("S{i}USDT")).chain([long.clone()]).collect();
         for symbol in &symbols {
-            let scale = Scale::saturating(2);
-            let instrument = Instrument {
-                venue: Venue::BinanceSpot,
-                symbol: symbol.clone(),
-                price_scale: scale,
-                qty_scale: scale,
-                tick: Price::from_raw(1),
-                lot: Qty::from_raw(1),
-                contract: tidegate_wire::instrument::Contract::Linear,
-            };
+            let instrument = Instrument::linear(Venue::BinanceSpot, symbol, 2, 2);
             registry.add(instrument).expect("a good instrument");
         }
         let table = SymbolTable::new(&registry, Venue::BinanceSpot);

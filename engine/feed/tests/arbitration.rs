@@ -72,6 +72,12 @@ impl Exchange {
         (changes, before, self.id)
     }
 
+    /// A step, and the frame that tells it.
+    fn next(&mut self, random: &mut Random) -> String {
+        let step = self.step(random);
+        self.delta(&step)
+    }
+
     fn delta(&self, (changes, before, after): &(Vec<Change>, u64, u64)) -> String {
         let side = |bid: bool| {
             let levels = changes.iter().filter(|(b, ..)| *b == bid);
@@ -178,24 +184,23 @@ impl Wire {
     }
 }
 
+/// Both connections subscribed and up to date; Binance's snapshot comes by REST and joins.
+fn joined(venue: Venue, seed: u64) -> (Wire, Exchange, Random) {
+    let (mut wire, mut exchange, mut random) = (Wire::new(venue), Exchange::new(venue), Random(seed));
+    wire.frame(1, &exchange.snapshot());
+    let text = exchange.next(&mut random);
+    wire.frame(1, &text);
+    wire.frame(2, &text);
+    (wire, exchange, random)
+}
+
 #[test]
 fn a_hole_of_one_connection_is_filled_by_the_other() {
     for venue in VENUES {
-        let (mut wire, mut exchange, mut random) = (Wire::new(venue), Exchange::new(venue), Random(7));
-        // Both are subscribed; Binance's snapshot comes by REST and joins.
-        wire.frame(1, &exchange.snapshot());
-        let step = exchange.step(&mut random);
-        let text = exchange.delta(&step);
-        wire.frame(1, &text);
-        wire.frame(2, &text);
+        let (mut wire, mut exchange, mut random) = joined(venue, 7);
         assert_eq!(wire.rig.book().quality, BookQuality::Good, "{venue}");
         for lost in 0..20 {
-            let steps: Vec<_> = (0..4)
-                .map(|_| {
-                    let step = exchange.step(&mut random);
-                    exchange.delta(&step)
-                })
-                .collect();
+            let steps: Vec<_> = (0..4).map(|_| exchange.next(&mut random)).collect();
             // Connection 1 loses the second of four and runs ahead; connection 2 is whole and late.
             let loser = 1 + lost % 2;
             for (index, text) in steps.iter().enumerate() {
@@ -218,15 +223,9 @@ fn a_hole_of_one_connection_is_filled_by_the_other() {
 #[test]
 fn a_hole_of_both_is_a_gap_at_once() {
     for venue in VENUES {
-        let (mut wire, mut exchange, mut random) = (Wire::new(venue), Exchange::new(venue), Random(9));
-        wire.frame(1, &exchange.snapshot());
-        let step = exchange.step(&mut random);
-        let text = exchange.delta(&step);
-        wire.frame(1, &text);
-        wire.frame(2, &text);
+        let (mut wire, mut exchange, mut random) = joined(venue, 9);
         exchange.step(&mut random);
-        let step = exchange.step(&mut random);
-        let text = exchange.delta(&step);
+        let text = exchange.next(&mut random);
         wire.frame(1, &text);
         assert_eq!(wire.rig.book().quality, BookQuality::Good, "{venue}: whole as far as it goes");
         wire.frame(2, &text);
@@ -238,19 +237,13 @@ fn a_hole_of_both_is_a_gap_at_once() {
 #[test]
 fn who_waits_in_vain_waits_half_a_second() {
     for venue in VENUES {
-        let (mut wire, mut exchange, mut random) = (Wire::new(venue), Exchange::new(venue), Random(11));
-        wire.frame(1, &exchange.snapshot());
-        let step = exchange.step(&mut random);
-        let text = exchange.delta(&step);
-        wire.frame(1, &text);
-        wire.frame(2, &text);
+        let (mut wire, mut exchange, mut random) = joined(venue, 11);
         // Connection 2 falls silent, connection 1 loses a frame.
         exchange.step(&mut random);
         let begun = wire.now_ns;
         while wire.rig.book().quality == BookQuality::Good {
             wire.now_ns += 50 * MS;
-            let step = exchange.step(&mut random);
-            let text = exchange.delta(&step);
+            let text = exchange.next(&mut random);
             wire.frame(1, &text);
             wire.check(&exchange, &format!("{venue}"));
             assert!(wire.now_ns - begun < 1_000 * MS, "{venue}: it waits for ever");
@@ -269,8 +262,7 @@ fn a_good_book_is_the_exchanges_whatever_two_connections_do() {
             let mut queues: [Vec<String>; 2] = Default::default();
             wire.frame(1, &exchange.snapshot());
             for _ in 0..300 {
-                let step = exchange.step(&mut random);
-                let text = exchange.delta(&step);
+                let text = exchange.next(&mut random);
                 for queue in &mut queues {
                     match random.below(20) {
                         0 => {}

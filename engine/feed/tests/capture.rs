@@ -13,7 +13,7 @@ use tidegate_feed::capture::{
 use tidegate_feed::replay::{CaptureReader, Captured, SourceSpec};
 use tidegate_wire::clock::realtime_ns;
 use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Price, Registry, Venue};
 
 const BEGIN_NS: i64 = 1_790_000_000_000_000_000;
 
@@ -25,15 +25,8 @@ fn registry() -> Registry {
         (Venue::Okx, Contract::Sized { base_per_contract: 0.01 }),
     ];
     for (venue, contract) in contracts {
-        let instrument = Instrument {
-            venue,
-            symbol: "BTCUSDT".into(),
-            price_scale: Scale::saturating(2),
-            qty_scale: Scale::saturating(3),
-            tick: Price::from_raw(10),
-            lot: Qty::from_raw(1),
-            contract,
-        };
+        let instrument =
+            Instrument { tick: Price::from_raw(10), contract, ..Instrument::linear(venue, "BTCUSDT", 2, 3) };
         registry.add(instrument).expect("an instrument");
     }
     registry

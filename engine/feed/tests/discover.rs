@@ -154,15 +154,7 @@ fn two_files_of_one_instrument_share_the_finer_grid_and_the_id() {
 fn an_instrument_that_is_registered_keeps_its_definition() {
     let captures = Captures::new();
     let spec = captures.write("a", &[&quote("ABCUSDT", "100.5", "1", "101.0")]);
-    let ours = Instrument {
-        venue: Venue::BinanceSpot,
-        symbol: "ABCUSDT".into(),
-        price_scale: Scale::saturating(4),
-        qty_scale: Scale::saturating(2),
-        tick: Price::from_raw(100),
-        lot: Qty::from_raw(1),
-        contract: Contract::Linear,
-    };
+    let ours = Instrument { tick: Price::from_raw(100), ..Instrument::linear(Venue::BinanceSpot, "ABCUSDT", 4, 2) };
     let mut registry = Registry::new();
     registry.add(ours.clone()).expect("a good instrument");
     let discovery = discover(&[spec], &mut registry).expect("a capture");

@@ -10,8 +10,7 @@ use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, Operated, Origin};
 use tidegate_wire::decision::{BreakerState, Cause, Decision, DecisionSink, Scope};
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
-use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Price, Qty, RecordKind, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, RecordKind, Registry, Venue};
 
 #[derive(Default)]
 struct Log(Vec<Decision>, Vec<Adjustment>, Vec<Operated>);
@@ -36,15 +35,7 @@ fn registry() -> Registry {
     let mut registry = Registry::new();
     for venue in [Venue::BinanceSpot, Venue::BinanceUsdm] {
         for symbol in ["BTCUSDT", "ETHUSDT"] {
-            let instrument = Instrument {
-                venue,
-                symbol: symbol.into(),
-                price_scale: Scale::saturating(1),
-                qty_scale: Scale::saturating(3),
-                tick: Price::from_raw(1),
-                lot: Qty::from_raw(1),
-                contract: Contract::Linear,
-            };
+            let instrument = Instrument::linear(venue, symbol, 1, 3);
             registry.add(instrument).expect("a good instrument");
         }
     }

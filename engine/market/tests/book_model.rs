@@ -5,19 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tidegate_market::book::{Book, TOP};
 use tidegate_wire::event::{Depth, DepthIds};
-use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, Level, Price, Qty, Scale, Venue};
+use tidegate_wire::{Instrument, Level, Price, Qty, Venue};
 
 fn instrument(tick: i64) -> Instrument {
-    Instrument {
-        venue: Venue::BinanceUsdm,
-        symbol: "BTCUSDT".into(),
-        price_scale: Scale::saturating(1),
-        qty_scale: Scale::saturating(3),
-        tick: Price::from_raw(tick),
-        lot: Qty::from_raw(1),
-        contract: Contract::Linear,
-    }
+    Instrument { tick: Price::from_raw(tick), ..Instrument::linear(Venue::BinanceUsdm, "BTCUSDT", 1, 3) }
 }
 
 #[derive(Default)]

@@ -9,8 +9,7 @@ use tidegate_market::{MarketConfig, MarketStage};
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{BookQuality, Depth, DepthIds, EventSink, FLAG_SELL, Header, Quote, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
-use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, RecordKind, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, RecordKind, Registry, Venue};
 
 /// Keeps the last vector.
 struct Last(FeatureBody);
@@ -39,15 +38,7 @@ impl Random {
 
 fn registry() -> Registry {
     let mut registry = Registry::new();
-    let instrument = Instrument {
-        venue: Venue::BinanceUsdm,
-        symbol: "BTCUSDT".into(),
-        price_scale: Scale::saturating(1),
-        qty_scale: Scale::saturating(3),
-        tick: Price::from_raw(1),
-        lot: Qty::from_raw(1),
-        contract: Contract::Linear,
-    };
+    let instrument = Instrument::linear(Venue::BinanceUsdm, "BTCUSDT", 1, 3);
     registry.add(instrument).expect("a good instrument");
     registry
 }

@@ -9,7 +9,7 @@ use tidegate_wire::event::{
 };
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, RecordKind, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Level, Price, Qty, RecordKind, Registry, Venue};
 
 #[derive(Default)]
 struct Log(Vec<(Header, FeatureBody)>);
@@ -25,15 +25,7 @@ const MS: i64 = 1_000_000;
 const START: i64 = 1_723_161_600_000 * MS;
 
 fn instrument(symbol: &str) -> Instrument {
-    Instrument {
-        venue: Venue::BinanceUsdm,
-        symbol: symbol.into(),
-        price_scale: Scale::saturating(1),
-        qty_scale: Scale::saturating(3),
-        tick: Price::from_raw(1),
-        lot: Qty::from_raw(1),
-        contract: Contract::Linear,
-    }
+    Instrument::linear(Venue::BinanceUsdm, symbol, 1, 3)
 }
 
 fn stage(symbols: &[&str]) -> MarketStage<Log> {

@@ -161,6 +161,19 @@ impl Instrument {
     /// Symbols are at most this long.
     pub const SYMBOL_MAX: usize = 24;
 
+    /// A linear instrument whose tick and lot are one in the last decimal of its prices and quantities.
+    pub fn linear(venue: Venue, symbol: &str, price_decimals: u8, qty_decimals: u8) -> Self {
+        Self {
+            venue,
+            symbol: symbol.into(),
+            price_scale: Scale::saturating(price_decimals),
+            qty_scale: Scale::saturating(qty_decimals),
+            tick: Price::from_raw(1),
+            lot: Qty::from_raw(1),
+            contract: Contract::Linear,
+        }
+    }
+
     /// Instrument name in reports: `BTCUSDT.binance-usdm`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.symbol, self.venue)

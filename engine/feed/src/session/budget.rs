@@ -40,13 +40,35 @@ impl Budget {
     /// # Errors
     /// How long until there is one.
     pub fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        self.take_of(now, 1, 0.0)
+    }
+
+    /// Takes `weight` at once; what weighs more than a burst takes a whole one.
+    ///
+    /// # Errors
+    /// How long until there is enough.
+    pub fn take_heavy(&mut self, now: Duration, weight: u32) -> Result<(), Duration> {
+        self.take_of(now, weight, 0.0)
+    }
+
+    /// Takes one if half a burst stays for what matters more.
+    ///
+    /// # Errors
+    /// How long until there is so much.
+    pub fn take_spare(&mut self, now: Duration) -> Result<(), Duration> {
+        self.take_of(now, 1, self.burst / 2.0)
+    }
+
+    fn take_of(&mut self, now: Duration, weight: u32, keep: f64) -> Result<(), Duration> {
         self.left = (self.left + now.saturating_sub(self.at).as_secs_f64() * self.per_s).min(self.burst);
         self.at = now;
-        if self.left >= 1.0 {
-            self.left -= 1.0;
+        let weight = f64::from(weight);
+        let needed = (weight + keep).min(self.burst);
+        if self.left >= needed {
+            self.left -= weight.min(self.left);
             return Ok(());
         }
-        Err(Duration::from_secs_f64((1.0 - self.left) / self.per_s))
+        Err(Duration::from_secs_f64((needed - self.left) / self.per_s))
     }
 }
 
@@ -66,6 +88,20 @@ mod tests {
                 assert!(window <= count as usize, "{window} of {count} in {seconds} s");
             }
         }
+    }
+
+    #[test]
+    fn what_is_heavy_waits_longer_and_what_can_wait_leaves_half() {
+        let (mut budget, now) = (Budget::new(Rate::new(100, 50)), Duration::ZERO);
+        assert_eq!(budget.take_heavy(now, 20), Ok(()));
+        assert_eq!((0..100).filter(|_| budget.take_spare(now).is_ok()).count(), 5, "down to 25 of 50");
+        assert_eq!(budget.take_heavy(now, 25), Ok(()));
+        assert_eq!(budget.take_heavy(now, 10), Err(Duration::from_secs(10)));
+        assert_eq!(budget.take_spare(now), Err(Duration::from_secs(26)));
+        assert_eq!(budget.take_heavy(now + Duration::from_secs(10), 10), Ok(()));
+        let later = now + Duration::from_secs(1000);
+        assert_eq!(budget.take_heavy(later, 1000), Ok(()), "more than there ever is");
+        assert_eq!(budget.take(later), Err(Duration::from_secs(1)));
     }
 
     #[test]

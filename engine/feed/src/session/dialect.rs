@@ -181,7 +181,7 @@ pub struct ClientLimits {
     pub subscriptions: Rate,
     /// New connections of one address.
     pub connects: Rate,
-    /// REST requests that we make.
+    /// REST requests that we make, by weight where the venue weighs them.
     pub requests: Rate,
     /// After how long the venue cuts a connection.
     pub lifetime: Option<Duration>,
@@ -232,9 +232,9 @@ pub trait Dialect: Send + Sync + core::fmt::Debug {
     fn account(&self) -> Vec<Topic> {
         Vec::new()
     }
-    /// A REST snapshot of a book, where books begin with one.
-    fn snapshot(&self, _symbol: &str) -> Option<Request> {
-        None
+    /// REST snapshots of a book, where books begin with one: the deepest first, the lightest last.
+    fn snapshots(&self, _symbol: &str) -> Vec<Request> {
+        Vec::new()
     }
     /// The venue's time.
     fn time(&self) -> Request;

@@ -14,12 +14,21 @@ pub struct Request {
     pub path: String,
     /// Headers; signatures are among them.
     pub headers: Vec<(&'static str, String)>,
+    /// What the venue counts it as.
+    pub weight: u32,
 }
 
 impl Request {
     /// A public request.
     pub fn public(path: impl Into<String>) -> Self {
-        Self { path: path.into(), headers: Vec::new() }
+        Self { path: path.into(), headers: Vec::new(), weight: 1 }
+    }
+
+    /// The same request, of so much weight.
+    #[must_use]
+    pub fn weighing(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
     }
 }
 

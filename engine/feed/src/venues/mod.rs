@@ -2,6 +2,7 @@
 
 pub mod binance;
 pub mod bitget;
+pub(crate) mod books;
 pub mod bybit;
 pub mod deribit;
 pub mod okx;
@@ -14,8 +15,8 @@ use tidegate_wire::{InstrumentId, Level, Price, Qty, Registry};
 
 use crate::checksum::Text;
 use crate::counters::Reason;
-use crate::frame::FrameMut;
-use crate::json::{Numbers, Scalar};
+use crate::frame::{FrameMut, PADDING};
+use crate::json::{Cursor, Numbers, Scalar};
 use crate::sync::StreamIds;
 use crate::venues::tape::Parser;
 
@@ -293,6 +294,24 @@ pub trait Decode {
         &self.kit().batch
     }
 
+    /// The decoder after it has read a book of the largest size there is, so that no buffer has to grow on the hot path:
+    /// `book` with all `<levels>` of both sides written `level`.
+    #[must_use]
+    fn warmed_up(mut self, book: &str, level: &str) -> Self
+    where
+        Self: Sized,
+    {
+        let side = format!("{level},").repeat(LEVELS_MAX);
+        let mut bytes = book.replace("<levels>", side.trim_end_matches(',')).into_bytes();
+        let length = bytes.len();
+        bytes.resize(length + PADDING, 0);
+        if let Some(mut frame) = FrameMut::new(&mut bytes, length) {
+            // It names no instrument: what counts is that the tape was filled.
+            let _ = self.parse(&mut frame, InstrumentId::NONE);
+        }
+        self
+    }
+
     /// How many frames of a scanned kind simd-json had to read.
     fn fallbacks(&self) -> u64 {
         self.kit().fallbacks
@@ -333,12 +352,34 @@ impl From<Option<Message>> for Scanned {
 }
 
 /// A scanner that knows a venue's schema: every literal, digit and bracket is checked, and at any surprise it declines.
+///
+/// All of it is to be inlined, so that it is built once with vector instructions and once without.
 pub(crate) trait Schema {
     /// How it finds instruments.
     type Symbols;
+    /// What the beginning of a frame says.
+    type Head<'a>;
 
-    /// Reads a frame; to be inlined, so that it is built once with vector instructions and once without.
-    fn scan<R: Numbers>(frame: &FrameMut<'_>, symbols: &Self::Symbols, levels: &mut Levels) -> Scanned;
+    /// The beginning of a frame of a kind it knows; leaves the cursor behind it.
+    fn sniff<'a, R: Numbers>(cursor: &mut Cursor<'a>) -> Option<Self::Head<'a>>;
+
+    /// The rest of the frame.
+    fn message<R: Numbers>(
+        cursor: Cursor<'_>,
+        head: Self::Head<'_>,
+        symbols: &Self::Symbols,
+        levels: &mut Levels,
+    ) -> Option<Message>;
+
+    /// Reads a frame.
+    #[inline(always)]
+    fn scan<R: Numbers>(frame: &FrameMut<'_>, symbols: &Self::Symbols, levels: &mut Levels) -> Scanned {
+        let mut cursor = Cursor::new(frame);
+        match Self::sniff::<R>(&mut cursor) {
+            Some(head) => Self::message::<R>(cursor, head, symbols, levels).into(),
+            None => Scanned::OtherKind,
+        }
+    }
 }
 
 /// Shows a frame to a scanner, with vector instructions where `vectors` says that the CPU has them.

@@ -5,7 +5,7 @@ use tidegate_wire::decimal::{MANTISSA_MAX, quoted_scalar};
 use tidegate_wire::{Level, Price, Qty, Scale};
 
 use crate::counters::Reason;
-use crate::frame::{FrameMut, PADDING};
+use crate::frame::FrameMut;
 use crate::symbols::Entry;
 use crate::sync::Previous;
 use crate::tables::rounded;
@@ -47,18 +47,6 @@ impl Parser {
         };
         self.tape = Some(tape.reset());
         result
-    }
-}
-
-/// Reads a frame of the largest size there is, so that no buffer has to grow on the hot path. `text` says what it is
-/// when all its levels are written `level`.
-pub(crate) fn warm_up(level: &str, levels: usize, text: impl Fn(&str) -> String, read: impl FnOnce(&mut FrameMut<'_>)) {
-    let side = format!("{level},").repeat(levels);
-    let mut bytes = text(side.trim_end_matches(',')).into_bytes();
-    let length = bytes.len();
-    bytes.resize(length + PADDING, 0);
-    if let Some(mut frame) = FrameMut::new(&mut bytes, length) {
-        read(&mut frame);
     }
 }
 
@@ -357,6 +345,7 @@ fn whole(value: f64) -> Result<i64, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::PADDING;
 
     /// One value in an array, read by `read`.
     fn of<T>(text: &str, read: impl FnOnce(Value<'_>) -> Result<T, Reason>) -> Result<T, Reason> {

@@ -2,7 +2,7 @@
 //! fuzzer.
 
 use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, Registry, Venue};
 
 /// One message: its market, the stream that carries it (empty for a REST answer) and the bare frame.
 pub(crate) struct Golden {
@@ -39,15 +39,7 @@ pub(crate) fn registry() -> Registry {
             Venue::BinanceCoinm => Contract::Inverse { quote_per_contract: 10.0 },
             _ => Contract::Linear,
         };
-        let instrument = Instrument {
-            venue,
-            symbol: symbol.into(),
-            price_scale: Scale::saturating(price_decimals),
-            qty_scale: Scale::saturating(qty_decimals),
-            tick: Price::from_raw(1),
-            lot: Qty::from_raw(1),
-            contract,
-        };
+        let instrument = Instrument { contract, ..Instrument::linear(venue, symbol, price_decimals, qty_decimals) };
         registry.add(instrument).expect("a good instrument");
     }
     registry

@@ -1,8 +1,7 @@
 //! Frames with numbers of our own, in the shapes that OKX, Bybit, Bitget and Deribit document: golden input of the
 //! tests, seeds of the fuzzers.
 
-use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, Registry, Venue};
 
 /// One message: its market, what it says (see `stream_golden`), and the frame.
 pub(crate) struct Stream {
@@ -28,15 +27,7 @@ pub(crate) fn registry() -> Registry {
         (Venue::Deribit, "ABC-25DEC26-900-C", 4, 1),
         (Venue::Deribit, "ABCDVOL", 2, 0),
     ] {
-        let instrument = Instrument {
-            venue,
-            symbol: symbol.into(),
-            price_scale: Scale::saturating(price_decimals),
-            qty_scale: Scale::saturating(qty_decimals),
-            tick: Price::from_raw(1),
-            lot: Qty::from_raw(1),
-            contract: Contract::Linear,
-        };
+        let instrument = Instrument::linear(venue, symbol, price_decimals, qty_decimals);
         registry.add(instrument).expect("a good instrument");
     }
     registry

@@ -1,27 +1,18 @@
 //! The graph of a small market.
 
-use tidegate_wire::{Instrument, Price, Qty, RecordKind, Scale, Venue};
+use tidegate_wire::{Instrument, RecordKind, Venue};
 
 use super::*;
 
 fn registry() -> Registry {
     let mut registry = Registry::new();
-    let scale = Scale::new(2).expect("a scale");
     for (venue, symbol) in [
         (Venue::BinanceSpot, "BTCUSDT"),
         (Venue::BinanceSpot, "ETHUSDT"),
         (Venue::BinanceUsdm, "BTCUSDT"),
         (Venue::BinanceUsdm, "ETHUSDT"),
     ] {
-        let instrument = Instrument {
-            venue,
-            symbol: symbol.into(),
-            price_scale: scale,
-            qty_scale: scale,
-            tick: Price::from_raw(1),
-            lot: Qty::from_raw(1),
-            contract: Default::default(),
-        };
+        let instrument = Instrument::linear(venue, symbol, 2, 2);
         registry.add(instrument).expect("a legal instrument");
     }
     registry

@@ -92,9 +92,9 @@ pub struct LimitsConfig {
     /// Subscribe and unsubscribe requests of one connection an hour.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscriptions_per_hour: Option<u32>,
-    /// REST requests a minute.
+    /// REST requests a minute, by weight where the venue weighs them (Binance: up to 250 for the snapshot of a book).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_minute: Option<u32>,
+    pub request_weight_per_minute: Option<u32>,
     /// After how long the venue cuts a connection, ms; 0: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lifetime_ms: Option<u64>,
@@ -285,12 +285,12 @@ impl VenueConfig {
         let credentials = self.credentials.as_ref().map(|config| config.read(&wrong)).transpose()?;
         let (mut limits, mut heartbeat) = (dialect.limits(), dialect.heartbeat());
         let LimitsConfig { topics, batch, messages_per_second, subscriptions_per_hour, .. } = self.limits;
-        let LimitsConfig { requests_per_minute, lifetime_ms, heartbeat_ms, dead_after_ms, .. } = self.limits;
+        let LimitsConfig { request_weight_per_minute, lifetime_ms, heartbeat_ms, dead_after_ms, .. } = self.limits;
         limits.topics = topics.unwrap_or(limits.topics).max(1);
         limits.batch = batch.unwrap_or(limits.batch).max(1);
         limits.messages = messages_per_second.map_or(limits.messages, |count| Rate::new(count, 1));
         limits.subscriptions = subscriptions_per_hour.map_or(limits.subscriptions, |count| Rate::new(count, 3600));
-        limits.requests = requests_per_minute.map_or(limits.requests, |count| Rate::new(count, 60));
+        limits.requests = request_weight_per_minute.map_or(limits.requests, |count| Rate::new(count, 60));
         let lifetime = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
         limits.lifetime = lifetime_ms.map_or(limits.lifetime, lifetime);
         heartbeat.every = heartbeat_ms.map_or(heartbeat.every, Duration::from_millis);

@@ -16,7 +16,7 @@ use tidegate_sidecar::messages::{Event, Request};
 use tidegate_sidecar::serve::{AdviceCells, Pace, Settings, run_free, run_lockstep};
 use tidegate_wire::relay::{RecordReader, RecordWriter};
 use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
-use tidegate_wire::{Instrument, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, Registry, Venue};
 
 use super::known::{Known, LONG_LIFE};
 use super::record::{RecordError, read_record};
@@ -430,16 +430,7 @@ fn limit_memory() {
 fn registry(instruments: &[(Venue, String)]) -> Registry {
     let mut registry = Registry::new();
     for (venue, symbol) in instruments {
-        let scale = Scale::saturating(0);
-        let instrument = Instrument {
-            venue: *venue,
-            symbol: symbol.clone(),
-            price_scale: scale,
-            qty_scale: scale,
-            tick: Price::from_raw(1),
-            lot: Qty::from_raw(1),
-            contract: Default::default(),
-        };
+        let instrument = Instrument::linear(*venue, symbol, 0, 0);
         // The engine registered them the same way, in the same order.
         let _ = registry.add(instrument);
     }

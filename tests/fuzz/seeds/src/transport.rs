@@ -58,15 +58,7 @@ fn streams() -> Vec<Vec<u8>> {
 
 fn registry() -> Registry {
     let mut registry = Registry::new();
-    let instrument = Instrument {
-        venue: Venue::BinanceUsdm,
-        symbol: "BTCUSDT".into(),
-        price_scale: Scale::saturating(2),
-        qty_scale: Scale::saturating(3),
-        tick: Price::from_raw(10),
-        lot: Qty::from_raw(1),
-        contract: Contract::Linear,
-    };
+    let instrument = Instrument { tick: Price::from_raw(10), ..Instrument::linear(Venue::BinanceUsdm, "BTCUSDT", 2, 3) };
     registry.add(instrument).expect("an instrument");
     registry
 }

@@ -89,10 +89,10 @@ impl Desk {
         asked.pause = if again { (asked.pause * 2).min(Duration::from_secs(30)) } else { first.pause };
         let topics = self.entries.iter().flat_map(|entry| &entry.plan.topics);
         let symbol = topics.filter(|t| t.instrument == instrument).find_map(|topic| topic.key.split('@').next());
-        let Some(request) = symbol.and_then(|symbol| plan.dialect.snapshot(&symbol.to_ascii_uppercase())) else {
-            return;
-        };
-        asked.under_way = self.markets[market].rest.ask(Job::Snapshot(instrument, request));
+        let requests = symbol.map(|symbol| plan.dialect.snapshots(&symbol.to_ascii_uppercase())).unwrap_or_default();
+        if !requests.is_empty() {
+            asked.under_way = self.markets[market].rest.ask(Job::Snapshot(instrument, requests));
+        }
     }
 
     /// Closes connections whose replacement is good, and forgets those that ended.

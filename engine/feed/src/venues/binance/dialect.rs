@@ -22,47 +22,43 @@ pub struct Binance {
     endpoints: (&'static str, &'static str),
     /// Path of the REST API.
     api: &'static str,
-    /// Levels a side of a snapshot.
-    depth: u32,
+    /// Levels a side of a snapshot, and what it weighs: the deepest, and one for when many are needed at once.
+    depths: [(u32, u32); 2],
     limits: ClientLimits,
 }
 
-const fn limits(messages: u32, topics: usize, requests: u32) -> ClientLimits {
+const fn limits(messages: u32, topics: usize, weight: u32) -> ClientLimits {
     ClientLimits {
         topics,
         batch: 50,
         messages: Rate::new(messages, 1),
         subscriptions: Rate::new(messages, 1),
         connects: Rate::new(300, 300),
-        requests: Rate::new(requests, 60),
+        requests: Rate::new(weight, 60),
         lifetime: Some(Duration::from_secs(24 * 3600)),
     }
 }
 
-/// Spot. A snapshot of 5,000 levels weighs 250 of 6,000 a minute.
+/// Spot. The venue allows a weight of 6,000 a minute.
 pub static SPOT: Binance = Binance {
     venue: Venue::BinanceSpot,
     endpoints: ("wss://stream.binance.com:9443", "https://api.binance.com"),
     api: "/api/v3",
-    depth: 5000,
-    limits: limits(5, 1024, 20),
+    depths: [(5000, 250), (1000, 50)],
+    limits: limits(5, 1024, 5000),
 };
-/// USD-margined futures. A snapshot of 1,000 levels weighs 20 of 2,400 a minute.
-pub static USDM: Binance = Binance {
-    venue: Venue::BinanceUsdm,
-    endpoints: ("wss://fstream.binance.com", "https://fapi.binance.com"),
-    api: "/fapi/v1",
-    depth: 1000,
-    limits: limits(10, 200, 60),
-};
+
+/// Futures. The venue allows both markets together a weight of 2,400 a minute.
+const fn futures(venue: Venue, endpoints: (&'static str, &'static str), api: &'static str) -> Binance {
+    Binance { venue, endpoints, api, depths: [(1000, 20), (500, 10)], limits: limits(10, 200, 1100) }
+}
+
+/// USD-margined futures.
+pub static USDM: Binance =
+    futures(Venue::BinanceUsdm, ("wss://fstream.binance.com", "https://fapi.binance.com"), "/fapi/v1");
 /// Coin-margined futures.
-pub static COINM: Binance = Binance {
-    venue: Venue::BinanceCoinm,
-    endpoints: ("wss://dstream.binance.com", "https://dapi.binance.com"),
-    api: "/dapi/v1",
-    depth: 1000,
-    limits: limits(10, 200, 60),
-};
+pub static COINM: Binance =
+    futures(Venue::BinanceCoinm, ("wss://dstream.binance.com", "https://dapi.binance.com"), "/dapi/v1");
 
 impl Dialect for Binance {
     fn endpoints(&self) -> (&'static str, &'static str) {
@@ -137,8 +133,11 @@ impl Dialect for Binance {
         }
     }
 
-    fn snapshot(&self, symbol: &str) -> Option<Request> {
-        Some(Request::public(format!("{}/depth?symbol={symbol}&limit={}", self.api, self.depth)))
+    fn snapshots(&self, symbol: &str) -> Vec<Request> {
+        let of = |(levels, weight)| {
+            Request::public(format!("{}/depth?symbol={symbol}&limit={levels}", self.api)).weighing(weight)
+        };
+        self.depths.map(of).into()
     }
 
     fn time(&self) -> Request {

@@ -20,8 +20,7 @@ use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
 use crate::venues::binance::scanner::Frames;
-use crate::venues::tape;
-use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Message, Scanned, scan};
+use crate::venues::{Batch, Decode, Kit, Levels, Message, Scanned, scan};
 
 /// Binance's markets, in the order of their numbers.
 pub const MARKETS: [Venue; 3] = [Venue::BinanceSpot, Venue::BinanceUsdm, Venue::BinanceCoinm];
@@ -36,22 +35,15 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for the instruments of `venue` in the registry.
     pub fn new(registry: &Registry, venue: Venue) -> Self {
-        let mut decoder = Self {
+        let decoder = Self {
             symbols: SymbolTable::new(registry, venue),
             // No frame of Binance holds several messages.
             kit: Kit::new(Levels::default(), Batch::default()),
         };
-        decoder.warm_up();
-        decoder
-    }
-
-    /// Reads a snapshot of the largest size there is, so that no buffer has to grow on the hot path.
-    fn warm_up(&mut self) {
-        let text = |side: &str| format!(r#"{{"lastUpdateId":1,"bids":[{side}],"asks":[{side}]}}"#);
-        tape::warm_up(r#"["1234567.12345678","123456789.12345678"]"#, LEVELS_MAX, text, |frame| {
-            // It names no instrument: what counts is that the tape was filled.
-            let _ = self.parse(frame, InstrumentId::NONE);
-        });
+        decoder.warmed_up(
+            r#"{"lastUpdateId":1,"bids":[<levels>],"asks":[<levels>]}"#,
+            r#"["1234567.12345678","123456789.12345678"]"#,
+        )
     }
 }
 

@@ -7,14 +7,13 @@
 use tidegate_wire::event::{DepthIds, Quote, Trade};
 use tidegate_wire::{Price, Qty};
 
-use crate::frame::FrameMut;
 use crate::json::{Cursor, Numbers};
 use crate::symbols::{Entry, SymbolTable};
 use crate::venues::binance::stamp_ns;
-use crate::venues::{Body, Levels, Message, Scanned, Schema};
+use crate::venues::{Body, Levels, Message, Schema};
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     Depth,
     Quote,
     Trade,
@@ -26,46 +25,50 @@ pub(super) struct Frames;
 
 impl Schema for Frames {
     type Symbols = SymbolTable;
+    type Head<'a> = (Kind, bool);
 
+    /// The kind of a frame by its stream name, or by its first key where it comes bare. Leaves the cursor at the payload.
     #[inline(always)]
-    fn scan<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Scanned {
-        let mut cursor = Cursor::new(frame);
-        let Some((kind, wrapped)) = sniff::<R>(&mut cursor) else { return Scanned::OtherKind };
-        match kind {
-            Kind::Depth => depth::<R>(cursor, wrapped, symbols, levels).into(),
-            Kind::Quote => quote::<R>(cursor, wrapped, symbols).into(),
-            Kind::Trade => trade::<R>(cursor, wrapped, false, symbols).into(),
-            Kind::Aggregate => trade::<R>(cursor, wrapped, true, symbols).into(),
+    fn sniff<'a, R: Numbers>(cursor: &mut Cursor<'a>) -> Option<(Kind, bool)> {
+        if !cursor.eat(b"{\"stream\":\"") {
+            let kind = match &cursor.peek::<12>() {
+                b"{\"e\":\"depthU" => Kind::Depth,
+                b"{\"e\":\"bookTi" => Kind::Quote,
+                b"{\"e\":\"trade\"" => Kind::Trade,
+                b"{\"e\":\"aggTra" => Kind::Aggregate,
+                [b'{', b'"', b'u', b'"', b':', ..] => Kind::Quote,
+                _ => return None,
+            };
+            return Some((kind, false));
         }
-    }
-}
-
-/// The kind of a frame by its stream name, or by its first key where it comes bare. Leaves the cursor at the payload.
-#[inline(always)]
-fn sniff<R: Numbers>(cursor: &mut Cursor<'_>) -> Option<(Kind, bool)> {
-    if !cursor.eat(b"{\"stream\":\"") {
-        let kind = match &cursor.peek::<12>() {
-            b"{\"e\":\"depthU" => Kind::Depth,
-            b"{\"e\":\"bookTi" => Kind::Quote,
-            b"{\"e\":\"trade\"" => Kind::Trade,
-            b"{\"e\":\"aggTra" => Kind::Aggregate,
-            [b'{', b'"', b'u', b'"', b':', ..] => Kind::Quote,
+        let name = cursor.string::<R>()?;
+        let channel = name.iter().position(|b| *b == b'@')?;
+        let kind = match &name[channel + 1..] {
+            b"bookTicker" => Kind::Quote,
+            b"trade" => Kind::Trade,
+            b"aggTrade" => Kind::Aggregate,
+            // `@depth`, `@depth@100ms`; `@depth5` and its kin are snapshots of another shape.
+            depth if depth.starts_with(b"depth") && !depth.get(5).is_some_and(u8::is_ascii_digit) => Kind::Depth,
             _ => return None,
         };
-        return Some((kind, false));
+        cursor.expect(b",\"data\":")?;
+        Some((kind, true))
     }
-    let name = cursor.string::<R>()?;
-    let channel = name.iter().position(|b| *b == b'@')?;
-    let kind = match &name[channel + 1..] {
-        b"bookTicker" => Kind::Quote,
-        b"trade" => Kind::Trade,
-        b"aggTrade" => Kind::Aggregate,
-        // `@depth`, `@depth@100ms`; `@depth5` and its kin are snapshots of another shape.
-        depth if depth.starts_with(b"depth") && !depth.get(5).is_some_and(u8::is_ascii_digit) => Kind::Depth,
-        _ => return None,
-    };
-    cursor.expect(b",\"data\":")?;
-    Some((kind, true))
+
+    #[inline(always)]
+    fn message<R: Numbers>(
+        cursor: Cursor<'_>,
+        (kind, wrapped): (Kind, bool),
+        symbols: &SymbolTable,
+        levels: &mut Levels,
+    ) -> Option<Message> {
+        match kind {
+            Kind::Depth => depth::<R>(cursor, wrapped, symbols, levels),
+            Kind::Quote => quote::<R>(cursor, wrapped, symbols),
+            Kind::Trade => trade::<R>(cursor, wrapped, false, symbols),
+            Kind::Aggregate => trade::<R>(cursor, wrapped, true, symbols),
+        }
+    }
 }
 
 /// A key of one or two bytes as a number; 0 for any longer one. Leaves the cursor at the value.

@@ -25,8 +25,7 @@ use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
 use crate::venues::bitget::scanner::Books;
-use crate::venues::tape;
-use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Message, Scanned, scan};
+use crate::venues::{Batch, Decode, Kit, Levels, Message, Scanned, scan};
 
 /// Bitget's markets, in the order of their numbers.
 pub const MARKETS: [Venue; 4] = [Venue::BitgetSpot, Venue::BitgetUsdt, Venue::BitgetCoin, Venue::BitgetUsdc];
@@ -44,18 +43,14 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for Bitget's instruments in the registry.
     pub fn new(registry: &Registry) -> Self {
-        let mut decoder = Self {
+        let decoder = Self {
             symbols: MARKETS.map(|venue| SymbolTable::new(registry, venue)),
             kit: Kit::new(Levels::with_texts(), Batch::new()),
         };
-        let text = |side: &str| {
-            format!(r#"{{"arg":{{"instType":"","instId":""}},"data":[{{"asks":[{side}],"bids":[{side}]}}]}}"#)
-        };
-        // The instrument does not exist: what counts is that the tape was filled.
-        tape::warm_up(r#"["1234567.12345678","123456789.12345678"]"#, LEVELS_MAX, text, |frame| {
-            let _ = decoder.parse(frame, InstrumentId::NONE);
-        });
-        decoder
+        decoder.warmed_up(
+            r#"{"arg":{"instType":"","instId":""},"data":[{"asks":[<levels>],"bids":[<levels>]}]}"#,
+            r#"["1234567.12345678","123456789.12345678"]"#,
+        )
     }
 }
 

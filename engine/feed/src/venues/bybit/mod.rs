@@ -23,8 +23,7 @@ use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
 use crate::venues::bybit::scanner::Books;
-use crate::venues::tape;
-use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Marks, Message, Scanned, scan};
+use crate::venues::{Batch, Decode, Kit, Levels, Marks, Message, Scanned, scan};
 
 /// Bybit's markets: a connection carries one of them.
 pub const MARKETS: [Venue; 3] = [Venue::Bybit, Venue::BybitSpot, Venue::BybitInverse];
@@ -40,17 +39,15 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for the instruments of `venue` in the registry.
     pub fn new(registry: &Registry, venue: Venue) -> Self {
-        let mut decoder = Self {
+        let decoder = Self {
             symbols: SymbolTable::new(registry, venue),
             kit: Kit::new(Levels::default(), Batch::new()),
             marks: Marks::new(registry),
         };
-        let text = |side: &str| format!(r#"{{"topic":"orderbook.50.","data":{{"s":"","b":[{side}],"a":[{side}]}}}}"#);
-        // The instrument does not exist: what counts is that the tape was filled.
-        tape::warm_up(r#"["1234567.12345678","123456789.12345678"]"#, LEVELS_MAX, text, |frame| {
-            let _ = decoder.parse(frame, InstrumentId::NONE);
-        });
-        decoder
+        decoder.warmed_up(
+            r#"{"topic":"orderbook.50.","data":{"s":"","b":[<levels>],"a":[<levels>]}}"#,
+            r#"["1234567.12345678","123456789.12345678"]"#,
+        )
     }
 }
 

@@ -3,88 +3,68 @@
 //! The instrument must come before the levels whose scale it decides, as it does in every recorded frame.
 //! Otherwise, and at any other surprise, the scanner declines and simd-json reads the frame.
 
-use crate::frame::FrameMut;
-use crate::json::{Cursor, Numbers, Seen};
+use crate::json::{Cursor, Numbers};
 use crate::symbols::{Entry, SymbolTable};
 use crate::sync::{Previous, StreamIds};
+use crate::venues::books::{self, Part, Seen};
 use crate::venues::bybit::parse::{FRAME_LEVELS, depth_of, quote};
-use crate::venues::{Body, Levels, Message, Scanned, Schema, StreamFrame};
+use crate::venues::{Body, Levels, Message, Schema, StreamFrame};
 
 /// The scanner.
 pub(super) struct Books;
 
 impl Schema for Books {
     type Symbols = SymbolTable;
+    type Head<'a> = u16;
+
+    /// The depth of a book topic; leaves the cursor behind its name.
+    #[inline(always)]
+    fn sniff<'a, R: Numbers>(cursor: &mut Cursor<'a>) -> Option<u16> {
+        cursor.expect(b"{\"topic\":\"orderbook.")?;
+        depth_of(core::str::from_utf8(cursor.string::<R>()?).ok()?)
+    }
 
     #[inline(always)]
-    fn scan<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Scanned {
-        let mut cursor = Cursor::new(frame);
-        match sniff::<R>(&mut cursor) {
-            Some(depth) => message::<R>(cursor, depth, symbols, levels).into(),
-            None => Scanned::OtherKind,
-        }
-    }
-}
-
-/// The depth of a book topic; leaves the cursor behind its name.
-#[inline(always)]
-fn sniff<R: Numbers>(cursor: &mut Cursor<'_>) -> Option<u16> {
-    cursor.expect(b"{\"topic\":\"orderbook.")?;
-    depth_of(core::str::from_utf8(cursor.string::<R>()?).ok()?)
-}
-
-const KIND: u32 = 1;
-const TIME: u32 = 1 << 1;
-const MATCHED: u32 = 1 << 2;
-const DATA: u32 = 1 << 3;
-const SYMBOL: u32 = 1 << 4;
-const BIDS: u32 = 1 << 5;
-const ASKS: u32 = 1 << 6;
-const ID: u32 = 1 << 7;
-
-#[inline(always)]
-fn message<R: Numbers>(
-    mut cursor: Cursor<'_>,
-    depth: u16,
-    symbols: &SymbolTable,
-    levels: &mut Levels,
-) -> Option<Message> {
-    let (mut seen, mut whole, mut ts, mut cts, mut data) = (Seen::default(), false, None, None, None);
-    while cursor.another()? {
-        match cursor.key::<R>()? {
-            b"type" => {
-                seen.once(KIND)?;
-                whole = cursor.eat(b"\"snapshot\"");
-                if !whole {
-                    cursor.expect(b"\"delta\"")?;
+    fn message<R: Numbers>(
+        mut cursor: Cursor<'_>,
+        depth: u16,
+        symbols: &SymbolTable,
+        levels: &mut Levels,
+    ) -> Option<Message> {
+        let (mut seen, mut whole, mut ts, mut cts, mut data) = (Seen::default(), false, None, None, None);
+        while cursor.another()? {
+            match cursor.key::<R>()? {
+                b"type" => {
+                    seen.once(Part::Action)?;
+                    whole = books::whole(&mut cursor, b"\"delta\"")?;
                 }
+                b"ts" => {
+                    seen.once(Part::Time)?;
+                    ts = Some(cursor.ms::<R>()?);
+                }
+                b"cts" => {
+                    seen.once(Part::Matched)?;
+                    cts = Some(cursor.ms::<R>()?);
+                }
+                b"data" => {
+                    seen.once(Part::Data)?;
+                    data = Some(book::<R>(&mut cursor, symbols, levels)?);
+                }
+                // The topic again, which would hold nothing.
+                b"topic" => return None,
+                _ => cursor.skip_scalar()?,
             }
-            b"ts" => {
-                seen.once(TIME)?;
-                ts = Some(cursor.ms::<R>()?);
-            }
-            b"cts" => {
-                seen.once(MATCHED)?;
-                cts = Some(cursor.ms::<R>()?);
-            }
-            b"data" => {
-                seen.once(DATA)?;
-                data = Some(book::<R>(&mut cursor, symbols, levels)?);
-            }
-            // The topic again, which would hold nothing.
-            b"topic" => return None,
-            _ => cursor.skip_scalar()?,
         }
+        let (entry, last) = data?;
+        let body = if depth == 1 {
+            quote(whole, levels).ok()?
+        } else {
+            let ids = StreamIds { last: Some(last?), previous: Previous::Absent, rank: depth };
+            Body::Stream(StreamFrame { window: depth, ..StreamFrame::new(whole, ids) })
+        };
+        let venue_ns = cts.or(ts)?;
+        (seen.all([Part::Action]) && cursor.at_end()).then_some(Message { instrument: entry.id, venue_ns, body })
     }
-    let (entry, last) = data?;
-    let body = if depth == 1 {
-        quote(whole, levels).ok()?
-    } else {
-        let ids = StreamIds { last: Some(last?), previous: Previous::Absent, rank: depth };
-        Body::Stream(StreamFrame { window: depth, ..StreamFrame::new(whole, ids) })
-    };
-    let venue_ns = cts.or(ts)?;
-    (seen.all(KIND) && cursor.at_end()).then_some(Message { instrument: entry.id, venue_ns, body })
 }
 
 /// The object with the levels: its instrument, and its update id where it has one.
@@ -99,27 +79,27 @@ fn book<'t, R: Numbers>(
     loop {
         match cursor.key::<R>()? {
             b"s" => {
-                seen.once(SYMBOL)?;
+                seen.once(Part::Symbol)?;
                 entry = Some(cursor.symbol::<R>(symbols)?);
             }
             b"b" => {
-                seen.once(BIDS)?;
+                seen.once(Part::Bids)?;
                 let (entry, room) = (entry?, &mut levels.bids[..FRAME_LEVELS]);
                 levels.bid_count = cursor.levels::<R>(entry.price_scale, entry.qty_scale, room)?;
             }
             b"a" => {
-                seen.once(ASKS)?;
+                seen.once(Part::Asks)?;
                 let (entry, room) = (entry?, &mut levels.asks[..FRAME_LEVELS]);
                 levels.ask_count = cursor.levels::<R>(entry.price_scale, entry.qty_scale, room)?;
             }
             b"u" => {
-                seen.once(ID)?;
+                seen.once(Part::Id)?;
                 last = Some(cursor.digits::<R>()?);
             }
             _ => cursor.skip_scalar()?,
         }
         if !cursor.another()? {
-            return if seen.all(BIDS | ASKS) { Some((entry?, last)) } else { None };
+            return if seen.all([Part::Bids, Part::Asks]) { Some((entry?, last)) } else { None };
         }
     }
 }

@@ -10,7 +10,7 @@
 //! | `deribit_volatility_index.btc_usd` | the index of `BTCDVOL`, percentage points |
 //!
 //! Prices and amounts are JSON numbers. simd-json holds those with a fraction as doubles, from which the decimal is
-//! recovered exactly (see [`tape`]); the scanner of books reads the digits themselves, and both must agree.
+//! recovered exactly (see [`tape`](crate::venues::tape)); the scanner of books reads the digits themselves, and both must agree.
 //!
 //! Sources: the Deribit API documentation; field sets and chains were checked against recorded traffic.
 
@@ -26,8 +26,7 @@ use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
 use crate::venues::deribit::scanner::Books;
-use crate::venues::tape;
-use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Message, Scanned, scan};
+use crate::venues::{Batch, Decode, Kit, Levels, Message, Scanned, scan};
 
 /// Reads the frames of Deribit.
 #[derive(Debug)]
@@ -39,16 +38,14 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for Deribit's instruments in the registry.
     pub fn new(registry: &Registry) -> Self {
-        let mut decoder = Self {
+        let decoder = Self {
             symbols: SymbolTable::new(registry, Venue::Deribit),
             kit: Kit::new(Levels::default(), Batch::new()),
         };
-        let text = |side: &str| format!(r#"{{"params":{{"data":{{"asks":[{side}],"bids":[{side}]}}}}}}"#);
-        // It is of no channel: what counts is that the tape was filled.
-        tape::warm_up(r#"["change",1234567.12345678,123456789.12345678]"#, LEVELS_MAX, text, |frame| {
-            let _ = decoder.parse(frame, InstrumentId::NONE);
-        });
-        decoder
+        decoder.warmed_up(
+            r#"{"params":{"data":{"asks":[<levels>],"bids":[<levels>]}}}"#,
+            r#"["change",1234567.12345678,123456789.12345678]"#,
+        )
     }
 }
 

@@ -5,102 +5,83 @@
 
 use tidegate_wire::{Level, Price, Qty};
 
-use crate::frame::FrameMut;
-use crate::json::{Cursor, Numbers, Seen};
+use crate::json::{Cursor, Numbers};
 use crate::symbols::{Entry, SymbolTable};
 use crate::sync::{Previous, StreamIds};
+use crate::venues::books::{self, Part, Seen};
 use crate::venues::deribit::parse::rank_of;
-use crate::venues::{Body, Levels, Message, Scanned, Schema, StreamFrame};
+use crate::venues::{Body, Levels, Message, Schema, StreamFrame};
 
 /// The scanner.
 pub(super) struct Books;
 
 impl Schema for Books {
     type Symbols = SymbolTable;
+    type Head<'a> = (u16, bool);
+
+    /// The rank of a book channel, and whether every push is a whole book; leaves the cursor at the data.
+    #[inline(always)]
+    fn sniff<'a, R: Numbers>(cursor: &mut Cursor<'a>) -> Option<(u16, bool)> {
+        cursor.expect(b"{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",")?;
+        cursor.expect(b"\"params\":{\"channel\":\"book.")?;
+        let kind = rank_of(core::str::from_utf8(cursor.string::<R>()?).ok()?)?;
+        cursor.expect(b",\"data\":{")?;
+        Some(kind)
+    }
 
     #[inline(always)]
-    fn scan<R: Numbers>(frame: &FrameMut<'_>, symbols: &SymbolTable, levels: &mut Levels) -> Scanned {
-        let mut cursor = Cursor::new(frame);
-        match sniff::<R>(&mut cursor) {
-            Some(kind) => depth::<R>(cursor, kind, symbols, levels).into(),
-            None => Scanned::OtherKind,
-        }
-    }
-}
-
-/// The rank of a book channel, and whether every push is a whole book; leaves the cursor at the data.
-#[inline(always)]
-fn sniff<R: Numbers>(cursor: &mut Cursor<'_>) -> Option<(u16, bool)> {
-    cursor.expect(b"{\"jsonrpc\":\"2.0\",\"method\":\"subscription\",")?;
-    cursor.expect(b"\"params\":{\"channel\":\"book.")?;
-    let kind = rank_of(core::str::from_utf8(cursor.string::<R>()?).ok()?)?;
-    cursor.expect(b",\"data\":{")?;
-    Some(kind)
-}
-
-const TYPE: u32 = 1;
-const SYMBOL: u32 = 1 << 1;
-const TIME: u32 = 1 << 2;
-const ID: u32 = 1 << 3;
-const PREV: u32 = 1 << 4;
-const BIDS: u32 = 1 << 5;
-const ASKS: u32 = 1 << 6;
-
-#[inline(always)]
-fn depth<R: Numbers>(
-    mut cursor: Cursor<'_>,
-    (rank, whole_only): (u16, bool),
-    symbols: &SymbolTable,
-    levels: &mut Levels,
-) -> Option<Message> {
-    let (mut seen, mut entry, mut venue_ns) = (Seen::default(), None::<&Entry>, 0);
-    let (mut whole, mut last, mut previous) = (None, None, Previous::Nothing);
-    loop {
-        match cursor.key::<R>()? {
-            b"type" => {
-                seen.once(TYPE)?;
-                whole = Some(cursor.eat(b"\"snapshot\""));
-                if whole == Some(false) {
-                    cursor.expect(b"\"change\"")?;
+    fn message<R: Numbers>(
+        mut cursor: Cursor<'_>,
+        (rank, whole_only): (u16, bool),
+        symbols: &SymbolTable,
+        levels: &mut Levels,
+    ) -> Option<Message> {
+        let (mut seen, mut entry, mut venue_ns) = (Seen::default(), None::<&Entry>, 0);
+        let (mut whole, mut last, mut previous) = (None, None, Previous::Nothing);
+        loop {
+            match cursor.key::<R>()? {
+                b"type" => {
+                    seen.once(Part::Action)?;
+                    whole = Some(books::whole(&mut cursor, b"\"change\"")?);
                 }
-            }
-            b"instrument_name" => {
-                seen.once(SYMBOL)?;
-                entry = Some(cursor.symbol::<R>(symbols)?);
-            }
-            b"timestamp" => {
-                seen.once(TIME)?;
-                venue_ns = cursor.ms::<R>()?;
-            }
-            b"change_id" => {
-                seen.once(ID)?;
-                last = Some(cursor.integer::<R>()?);
-            }
-            b"prev_change_id" => {
-                seen.once(PREV)?;
-                if !cursor.eat(b"null") {
-                    previous = Previous::Id(cursor.integer::<R>()?);
+                b"instrument_name" => {
+                    seen.once(Part::Symbol)?;
+                    entry = Some(cursor.symbol::<R>(symbols)?);
                 }
+                b"timestamp" => {
+                    seen.once(Part::Time)?;
+                    venue_ns = cursor.ms::<R>()?;
+                }
+                b"change_id" => {
+                    seen.once(Part::Id)?;
+                    last = Some(cursor.integer::<R>()?);
+                }
+                b"prev_change_id" => {
+                    seen.once(Part::Previous)?;
+                    if !cursor.eat(b"null") {
+                        previous = Previous::Id(cursor.integer::<R>()?);
+                    }
+                }
+                b"bids" => {
+                    seen.once(Part::Bids)?;
+                    levels.bid_count = side::<R>(&mut cursor, entry?, whole_only, &mut levels.bids)?;
+                }
+                b"asks" => {
+                    seen.once(Part::Asks)?;
+                    levels.ask_count = side::<R>(&mut cursor, entry?, whole_only, &mut levels.asks)?;
+                }
+                _ => cursor.skip_scalar()?,
             }
-            b"bids" => {
-                seen.once(BIDS)?;
-                levels.bid_count = side::<R>(&mut cursor, entry?, whole_only, &mut levels.bids)?;
+            if !cursor.another()? {
+                break;
             }
-            b"asks" => {
-                seen.once(ASKS)?;
-                levels.ask_count = side::<R>(&mut cursor, entry?, whole_only, &mut levels.asks)?;
-            }
-            _ => cursor.skip_scalar()?,
         }
-        if !cursor.another()? {
-            break;
-        }
+        cursor.expect(b"}}")?;
+        let whole = whole.unwrap_or(whole_only || previous == Previous::Nothing);
+        let body = Body::Stream(StreamFrame::new(whole, StreamIds { last: Some(last?), previous, rank }));
+        let complete = seen.all([Part::Time, Part::Bids, Part::Asks]) && cursor.at_end();
+        complete.then_some(Message { instrument: entry?.id, venue_ns, body })
     }
-    cursor.expect(b"}}")?;
-    let whole = whole.unwrap_or(whole_only || previous == Previous::Nothing);
-    let body = Body::Stream(StreamFrame::new(whole, StreamIds { last: Some(last?), previous, rank }));
-    let complete = seen.all(TIME | BIDS | ASKS) && cursor.at_end();
-    complete.then_some(Message { instrument: entry?.id, venue_ns, body })
 }
 
 /// `[[action, price, amount], ...]`, or `[[price, amount], ...]` of a grouped book.

@@ -26,8 +26,7 @@ use crate::counters::Reason;
 use crate::frame::FrameMut;
 use crate::symbols::SymbolTable;
 use crate::venues::okx::scanner::Books;
-use crate::venues::tape;
-use crate::venues::{Batch, Decode, Kit, LEVELS_MAX, Levels, Marks, Message, Scanned, scan};
+use crate::venues::{Batch, Decode, Kit, Levels, Marks, Message, Scanned, scan};
 
 /// Reads the frames of OKX.
 #[derive(Debug)]
@@ -40,19 +39,15 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for OKX's instruments in the registry.
     pub fn new(registry: &Registry) -> Self {
-        let mut decoder = Self {
+        let decoder = Self {
             symbols: SymbolTable::new(registry, Venue::Okx),
             kit: Kit::new(Levels::with_texts(), Batch::new()),
             marks: Marks::new(registry),
         };
-        let text = |side: &str| {
-            format!(r#"{{"arg":{{"channel":"books","instId":""}},"data":[{{"asks":[{side}],"bids":[{side}]}}]}}"#)
-        };
-        // The instrument does not exist: what counts is that the tape was filled.
-        tape::warm_up(r#"["1234567.12345678","123456789.12345678","0","1"]"#, LEVELS_MAX, text, |frame| {
-            let _ = decoder.parse(frame, InstrumentId::NONE);
-        });
-        decoder
+        decoder.warmed_up(
+            r#"{"arg":{"channel":"books","instId":""},"data":[{"asks":[<levels>],"bids":[<levels>]}]}"#,
+            r#"["1234567.12345678","123456789.12345678","0","1"]"#,
+        )
     }
 }
 
