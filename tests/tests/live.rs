@@ -52,7 +52,8 @@ fn all_protocols_within_their_limits_and_reproducible() {
     std::thread::sleep(Duration::from_secs(2));
     let summary = engine.finish();
     assert_eq!(stage.exchange.violations(), [], "the engine broke a venue's rule");
-    for key in ["gaps", "decode_errors", "checksum_failures", "bbo_mismatch", "crossed", "resyncs", "sessions"] {
+    let never = ["gaps", "decode_errors", "checksum_failures", "bbo_mismatch", "crossed", "resyncs", "sessions"];
+    for key in never.iter().chain(&["allocations_hot"]) {
         assert_eq!(count(&summary, key), 0, "{key}: {summary:#}");
     }
     assert!(count(&summary, "checksums_verified") > 50);
@@ -66,7 +67,7 @@ fn all_protocols_within_their_limits_and_reproducible() {
         let mut args = vec!["replay", "--format", "json", "--topology", topology, "--input"];
         args.extend(files.iter().map(String::as_str));
         let replayed = json(&args);
-        for key in ["frames", "events", "features_digest", "decisions_digest"] {
+        for key in ["frames", "events", "features_digest", "decisions_digest", "allocations_hot"] {
             assert_eq!(replayed[key], summary[key], "{topology}: {key}");
         }
     }

@@ -190,10 +190,9 @@ fn region(kind: RegionKind, lines: u64) -> Arc<Region> {
 
 /// The market stage of the corpus's instrument.
 pub(super) fn market<S: FeatureSink>(watch: &Stopwatch, sink: S) -> MarketStage<S> {
-    let (registry, id): (Registry, InstrumentId) = corpus::registry();
-    let mut stage = MarketStage::new(&registry, MarketConfig::default(), *watch.clock(), sink);
-    stage.place(id, Price::from_raw(corpus::MID));
-    stage
+    let (mut registry, id): (Registry, InstrumentId) = corpus::registry();
+    registry.set_price(id, Price::from_raw(corpus::MID));
+    MarketStage::new(&registry, MarketConfig::default(), *watch.clock(), sink)
 }
 
 /// Reads the last record of a ring as an observer would.

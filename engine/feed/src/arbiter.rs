@@ -43,6 +43,12 @@ impl Arbiter {
         (lane.seen_ns, lane.last) = (now_ns, lane.last.max(last));
     }
 
+    /// Whether a connection has brought a frame lately.
+    #[inline(always)]
+    pub(crate) fn lives(&self, source: u16, now_ns: i64) -> bool {
+        self.lanes[..self.used].iter().any(|lane| lane.source == source && now_ns - lane.seen_ns < ALIVE_NS)
+    }
+
     /// A new connection takes a free lane, or that of whoever was silent longest.
     #[cold]
     fn begin(&mut self, source: u16) -> &mut Lane {
@@ -89,14 +95,18 @@ impl Arbiter {
     }
 }
 
-/// Trades that came lately, by which a second copy is known.
-const TRADES: usize = 64;
+/// Trades that came lately, by which a second copy is known: sets of four, newest first, by the low bits of their ids.
+/// A venue packs up to 1,024 trades into a frame, and a connection may be some frames behind.
+const SETS: usize = 1024;
+const WAYS: usize = 4;
 
 /// What tells a second copy of anything but a depth frame.
 #[derive(Debug)]
 pub(crate) struct Copies {
-    trades: [(u64, u16); TRADES],
-    next: usize,
+    /// Id and connection of each.
+    trades: Box<[[(u64, u16); WAYS]]>,
+    /// The connection that brought the last trade; none before the first.
+    trader: Option<u16>,
     /// Whether trades of several connections came.
     several: bool,
     quote: (u64, u16),
@@ -105,7 +115,8 @@ pub(crate) struct Copies {
 
 impl Default for Copies {
     fn default() -> Self {
-        Self { trades: [(0, 0); TRADES], next: 0, several: false, quote: (0, 0), mark: (0, 0) }
+        let trades = vec![[(0, 0); WAYS]; SETS].into_boxed_slice();
+        Self { trades, trader: None, several: false, quote: (0, 0), mark: (0, 0) }
     }
 }
 
@@ -113,13 +124,16 @@ impl Copies {
     /// Whether this trade came over another connection before. A trade without an id is never a copy.
     #[inline(always)]
     pub(crate) fn is_trade(&mut self, id: u64, source: u16) -> bool {
-        let last = self.trades[self.next.wrapping_sub(1) % TRADES];
-        self.several |= last.0 != 0 && last.1 != source;
-        if self.several && id != 0 && self.trades.iter().any(|(known, of)| *known == id && *of != source) {
+        if id == 0 {
+            return false;
+        }
+        self.several |= self.trader.replace(source).is_some_and(|trader| trader != source);
+        let set = &mut self.trades[id as usize % SETS];
+        if self.several && set.iter().any(|(known, of)| *known == id && *of != source) {
             return true;
         }
-        self.trades[self.next % TRADES] = (id, source);
-        self.next = self.next.wrapping_add(1);
+        set.rotate_right(1);
+        set[0] = (id, source);
         false
     }
 
@@ -196,6 +210,8 @@ mod tests {
         );
         assert!(copies.is_trade(5, 2) && !copies.is_trade(6, 2) && copies.is_trade(6, 1));
         assert!(!copies.is_trade(0, 1) && !copies.is_trade(0, 2));
+        // A cascade: the other connection is thousands of trades behind.
+        assert!((1000..5000).all(|id| !copies.is_trade(id, 1)) && (1000..5000).all(|id| copies.is_trade(id, 2)));
         assert!(!copies.is_quote(7, 1) && copies.is_quote(7, 2) && copies.is_quote(6, 2) && !copies.is_quote(8, 2));
         assert!(!copies.is_mark(7, 1) && copies.is_mark(7, 2) && !copies.is_mark(8, 2));
     }

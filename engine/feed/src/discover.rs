@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_wire::instrument::RegistryError;
-use tidegate_wire::{Instrument, InstrumentId, Price, Registry, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Registry, Venue};
 
 use crate::frame::{FrameMut, PADDING};
 use crate::replay::{CaptureReader, Captured, Format, ReplayError, SourceSpec};
@@ -36,8 +36,8 @@ pub struct Source {
 pub struct Discovery {
     /// The captures.
     pub sources: Vec<Source>,
-    /// About where each instrument trades, for those whose first book or quote was seen.
-    pub prices: Vec<(InstrumentId, Price)>,
+    /// Whether all are captures of our own live runs.
+    pub is_own: bool,
 }
 
 /// Why captures cannot be replayed together.
@@ -67,7 +67,8 @@ pub enum DiscoverError {
     },
 }
 
-/// Looks through all captures; registers every instrument that `registry` does not have yet.
+/// Looks through all captures; registers every instrument that `registry` does not have yet, and notes about where each
+/// trades whose first book or quote was seen.
 ///
 /// # Errors
 /// See [`DiscoverError`]. A damaged file is no error here: what can be read of it is used.
@@ -90,10 +91,9 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discove
             }
         }
     }
-    let mut prices = Vec::new();
-    for (id, instrument) in registry.iter() {
-        let price = markets.get(&instrument.venue).and_then(|s| s.price(&instrument.symbol, instrument.price_scale));
-        prices.extend(price.map(|price| (id, price)));
+    let price = |(id, i): (_, &Instrument)| Some((id, markets.get(&i.venue)?.price(&i.symbol, i.price_scale)?));
+    for (id, price) in registry.iter().filter_map(price).collect::<Vec<_>>() {
+        registry.set_price(id, price);
     }
     let mut sources: Vec<_> =
         surveys.iter().map(|(spec, found, venue, _)| source(spec, &found[venue], *venue, registry)).collect();
@@ -105,17 +105,25 @@ pub fn discover(specs: &[SourceSpec], registry: &mut Registry) -> Result<Discove
         let number = |i: &Instrument| registry.find(i.venue, &i.symbol).unwrap_or(InstrumentId::NONE);
         source.numbers = listed.iter().map(number).collect();
     }
-    Ok(Discovery { sources, prices })
+    let is_own = rows.iter().all(|rows| rows.format == Some(Format::Tidegate));
+    Ok(Discovery { sources, is_own })
 }
 
 /// A capture of our own lists its instruments: what the venue said of them holds, and their order.
 fn register_listed(spec: &SourceSpec, registry: &mut Registry) -> Result<(), DiscoverError> {
     let reader = CaptureReader::open(spec)?;
-    for instrument in reader.header().map_or(&[][..], |header| &header.instruments) {
-        if registry.find(instrument.venue, &instrument.symbol).is_none() {
-            let path = spec.path.display().to_string();
-            registry.add(instrument.clone()).map_err(|source| DiscoverError::Instrument { path, source })?;
-        }
+    let Some(header) = reader.header() else { return Ok(()) };
+    for (instrument, price) in header.instruments.iter().zip(&header.prices) {
+        let id = match registry.find(instrument.venue, &instrument.symbol) {
+            Some(id) => id,
+            None => {
+                let path = spec.path.display().to_string();
+                registry.add(instrument.clone()).map_err(|source| DiscoverError::Instrument { path, source })?
+            }
+        };
+        // A configured grid may be another one: the price is of the header's.
+        let same = registry.get(id).is_some_and(|ours| ours.price_scale == instrument.price_scale);
+        price.iter().filter(|_| same).for_each(|price| registry.set_price(id, *price));
     }
     Ok(())
 }

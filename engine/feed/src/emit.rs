@@ -23,6 +23,8 @@ const PAUSE_NS: i64 = 1_000_000_000;
 pub(crate) struct Emitter<'a, S> {
     pub(crate) header: Header,
     pub(crate) source: u16,
+    /// Frames come from live connections, or from a capture of them: a new one goes on with the same book.
+    pub(crate) live: bool,
     pub(crate) counters: &'a mut FeedCounters,
     pub(crate) sink: &'a mut S,
 }
@@ -127,7 +129,7 @@ impl<S: EventSink> Emitter<'_, S> {
             self.counters.shadowed += 1;
             return;
         }
-        let goes_on = !self.takes_over(book, SILENCE_NS);
+        let goes_on = !self.begins_anew(book);
         let (other, paused) = (book.applied != self.source, self.takes_over(book, PAUSE_NS));
         (book.depth_source, book.carried_ns) = (self.source, self.header.event_ns);
         let (have, last) = (streamed.sync.last(), frame.ids.last);
@@ -149,7 +151,8 @@ impl<S: EventSink> Emitter<'_, S> {
         }
         let empty = levels.bids().is_empty() && levels.asks().is_empty();
         let may_heal = have.is_some_and(|have| book.arbiter.may_heal(self.source, self.header.event_ns, have));
-        let ids = match streamed.sync.delta_of(&frame.ids, empty, Lane { other, may_heal }) {
+        let lags = other && book.arbiter.lives(book.applied, self.header.event_ns);
+        let ids = match streamed.sync.delta_of(&frame.ids, empty, Lane { other, lags, may_heal }) {
             StreamVerdict::Apply(ids) => ids,
             StreamVerdict::KeepAlive(ids) => {
                 self.counters.keep_alives += 1;
@@ -250,7 +253,7 @@ impl<S: EventSink> Emitter<'_, S> {
             self.counters.skip(book.venue, Reason::BadField);
             return;
         }
-        let goes_on = !self.takes_over(book, SILENCE_NS);
+        let goes_on = !self.begins_anew(book);
         if !goes_on && sync.state() == State::Waiting {
             // What was held back belongs to a recording that has ended.
             sync.restart();
@@ -258,8 +261,9 @@ impl<S: EventSink> Emitter<'_, S> {
         }
         let now_ns = self.header.event_ns;
         let other = book.applied != self.source;
-        let verdict =
-            sync.delta_of(ids, Lane { other, may_heal: book.arbiter.may_heal(self.source, now_ns, sync.last()) });
+        let lags = other && book.arbiter.lives(book.applied, now_ns);
+        let may_heal = book.arbiter.may_heal(self.source, now_ns, sync.last());
+        let verdict = sync.delta_of(ids, Lane { other, lags, may_heal });
         book.arbiter.note(self.source, now_ns, ids.last);
         // A second capture of the same stream lags behind: only what carries the book on names its source.
         if !matches!(verdict, Verdict::Outdated | Verdict::Ahead) {
@@ -322,7 +326,7 @@ impl<S: EventSink> Emitter<'_, S> {
         // when the old source has paused; after a longer silence that is a session. While the old source goes on it is
         // an answer that was recorded apart from its stream. One that is no newer begins nothing.
         let newer = ids.last > sync.last() || sync.state() == State::Waiting;
-        if newer && self.takes_over(book, SILENCE_NS) {
+        if newer && self.begins_anew(book) {
             sync.restart();
             self.session(book);
         } else if newer && self.takes_over(book, PAUSE_NS) && sync.state() != State::Waiting {
@@ -366,6 +370,12 @@ impl<S: EventSink> Emitter<'_, S> {
     fn takes_over(&self, book: &Facts, silence_ns: i64) -> bool {
         let silence = self.header.event_ns - book.carried_ns;
         book.depth_source != self.source && book.carried_ns != 0 && silence > silence_ns
+    }
+
+    /// Whether this frame belongs to another recording than the one that carried the book.
+    #[inline(always)]
+    fn begins_anew(&self, book: &Facts) -> bool {
+        !self.live && self.takes_over(book, SILENCE_NS)
     }
 
     fn became_good(&mut self, book: &mut Facts) {

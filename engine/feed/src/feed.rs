@@ -59,6 +59,7 @@ impl Decoders {
 struct Desk {
     clock: Clock,
     books: Vec<Book>,
+    live: bool,
     counters: FeedCounters,
 }
 
@@ -87,9 +88,17 @@ impl Feed {
             return Err(FeedError::NoInstruments);
         }
         let books = registry.iter().map(|(_, instrument)| Book::new(instrument.venue)).collect();
-        let desk = Desk { clock, books, counters: FeedCounters::default() };
+        let desk = Desk { clock, books, live: false, counters: FeedCounters::default() };
         let (decoders, tables) = (Decoders::new(registry), Box::new(tables::Decoder::new(registry)));
         Ok(Self { event_time: EventClock::default(), decoders, tables, desk, next_beat_ns: 0 })
+    }
+
+    /// Says that all frames come from live connections, or from captures of them: a book that comes back over another
+    /// connection is the same book, however long that took. Else it begins another recording.
+    #[must_use]
+    pub fn of_live_frames(mut self, live: bool) -> Self {
+        self.desk.live = live;
+        self
     }
 
     /// Reads one frame, emits what it means and says what it was.
@@ -100,7 +109,7 @@ impl Feed {
         let event_ns = self.event_time.advance(meta.recv_ns);
         let before = self.desk.counters.events;
         let outcome = match self.read(meta, event_ns, &mut frame, sink) {
-            Ok(instrument) => Outcome::Market(instrument),
+            Ok(outcome) => outcome,
             Err(reason) => {
                 self.desk.counters.skip(meta.venue, reason);
                 if reason == Reason::Control { Outcome::Control } else { Outcome::Skipped(reason) }
@@ -117,7 +126,7 @@ impl Feed {
 
     /// Reads one frame of a recorded table (one row, or the rows of one instant) and emits what it means.
     pub fn row(&mut self, meta: &FrameMeta, format: Format, rows: &[u8], sink: &mut impl EventSink) {
-        let Desk { counters, clock, books } = &mut self.desk;
+        let Desk { counters, clock, books, live } = &mut self.desk;
         counters.frames += 1;
         counters.bytes += rows.len() as u64;
         let event_ns = self.event_time.advance(meta.recv_ns);
@@ -136,7 +145,7 @@ impl Feed {
             decoded_ticks: clock.ticks(),
             ..Header::new(RecordKind::Heartbeat, meta.hint)
         };
-        let mut emitter = Emitter { header, source: meta.source, counters, sink };
+        let mut emitter = Emitter { header, source: meta.source, live: *live, counters, sink };
         // These tables have one stamp a row: whether the venue's or the recorder's, no latency follows from it.
         let said = |body| Message { instrument: meta.hint, venue_ns: 0, body };
         match row {
@@ -162,7 +171,7 @@ impl Feed {
         event_ns: i64,
         frame: &mut FrameMut<'_>,
         sink: &mut impl EventSink,
-    ) -> Result<InstrumentId, Reason> {
+    ) -> Result<Outcome, Reason> {
         let Self { decoders, desk, .. } = self;
         match meta.venue {
             Venue::BinanceSpot => desk.read(&mut decoders.binance[0], meta, event_ns, frame, sink),
@@ -197,14 +206,14 @@ impl Feed {
     /// Takes one book out of service until its next snapshot, because somebody knows it to be wrong. Other books are
     /// not touched.
     pub fn resync(&mut self, instrument: InstrumentId, sink: &mut impl EventSink) {
-        let Desk { counters, books, .. } = &mut self.desk;
+        let Desk { counters, books, live, .. } = &mut self.desk;
         let Some(book) = books.get_mut(instrument.index()) else { return };
         let header = Header {
             frame: counters.frames,
             event_ns: self.event_time.now_ns(),
             ..Header::new(RecordKind::Status, instrument)
         };
-        Emitter { header, source: book.source(), counters, sink }.resync(book);
+        Emitter { header, source: book.source(), live: *live, counters, sink }.resync(book);
     }
 
     /// Books that need a snapshot: what a session must ask the venue for, by a request or by subscribing anew.
@@ -243,7 +252,7 @@ impl Desk {
         event_ns: i64,
         frame: &mut FrameMut<'_>,
         sink: &mut impl EventSink,
-    ) -> Result<InstrumentId, Reason> {
+    ) -> Result<Outcome, Reason> {
         let decoder = decoder.as_deref_mut().ok_or(Reason::UnknownSymbol)?;
         let message = decoder.decode(frame, meta.hint)?;
         let mut emitter = Emitter {
@@ -256,6 +265,7 @@ impl Desk {
                 ..Header::new(RecordKind::Heartbeat, message.instrument)
             },
             source: meta.source,
+            live: self.live,
             counters: &mut self.counters,
             sink,
         };
@@ -267,11 +277,11 @@ impl Desk {
                 (emitter.header.instrument, emitter.header.venue_ns) = (said.instrument, said.venue_ns);
                 emitter.option(&said.option);
             }
-            return Ok(emitter.header.instrument);
-        } else {
-            let book = &mut self.books[message.instrument.index()];
-            emitter.message(&message, book, decoder.levels_mut());
+            return Ok(Outcome::Market(emitter.header.instrument));
         }
-        Ok(message.instrument)
+        let book = &mut self.books[message.instrument.index()];
+        emitter.message(&message, book, decoder.levels_mut());
+        let depth = matches!(message.body, Body::Delta(_) | Body::Snapshot(_) | Body::Stream(_));
+        Ok(if depth { Outcome::Depth(message.instrument) } else { Outcome::Market(message.instrument) })
     }
 }

@@ -57,7 +57,9 @@ impl<'a> FrameMut<'a> {
 /// What a frame was: whoever runs the connection answers for control frames and counts on market frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Market data of an instrument (the first of several), read and judged.
+    /// Levels of an instrument's book, read and judged.
+    Depth(tidegate_wire::InstrumentId),
+    /// Other market data of an instrument (the first of several).
     Market(tidegate_wire::InstrumentId),
     /// An acknowledgement, an error, a heartbeat or another answer: for the session.
     Control,

@@ -44,6 +44,8 @@ pub enum State {
 pub struct Lane {
     /// It is not the one whose frame the book has last.
     pub other: bool,
+    /// Nor can it tell that the venue counts anew: the one that carries the book lives. What it brings late is old.
+    pub lags: bool,
     /// Another connection may still bring what is missing before it.
     pub may_heal: bool,
 }
@@ -153,7 +155,7 @@ impl Synchroniser {
     /// Judges a depth frame. After [`Verdict::Held`] and [`Verdict::Gap`] hold its levels with [`Self::hold`].
     #[inline]
     pub fn delta(&mut self, ids: &DepthIds) -> Verdict {
-        self.delta_of(ids, Lane { other: false, may_heal: false })
+        self.delta_of(ids, Lane::default())
     }
 
     /// As [`Self::delta`], of one of several connections.
@@ -164,6 +166,7 @@ impl Synchroniser {
         }
         let most = if self.state == State::Joining { JOINING_BEHIND_MAX } else { BEHIND_MAX };
         match self.judge(ids, lane) {
+            Verdict::Outdated if lane.lags => Verdict::Outdated,
             Verdict::Outdated if self.behind == most => {
                 (self.behind, self.state) = (0, State::Waiting);
                 Verdict::Gap { expected: self.last, received: ids.last }

@@ -9,17 +9,13 @@ use common::random::Random;
 use common::{Rig, Side};
 use tidegate_feed::FrameMeta;
 use tidegate_wire::event::BookQuality;
-use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Registry, Venue};
 
 const MS: i64 = 1_000_000;
 
 fn rig(venue: Venue, symbol: &str) -> Rig {
-    let (scale, tick, lot) = (Scale::saturating(0), Price::from_raw(1), Qty::from_raw(1));
-    let (symbol, contract) = (symbol.into(), Contract::Linear);
     let mut registry = Registry::new();
-    let instrument = Instrument { venue, symbol, price_scale: scale, qty_scale: scale, tick, lot, contract };
-    registry.add(instrument).expect("a good instrument");
+    registry.add(Instrument::linear(venue, symbol, 0, 0)).expect("a good instrument");
     Rig::new(&registry)
 }
 
@@ -231,6 +227,48 @@ fn a_hole_of_both_is_a_gap_at_once() {
         wire.frame(2, &text);
         assert_eq!(wire.rig.book().quality, BookQuality::Gapped, "{venue}");
         assert_eq!(wire.rig.counters().gaps, 1, "{venue}");
+    }
+}
+
+/// A connection that stood still for seconds brings everything at once, when all of it is old.
+#[test]
+fn a_connection_far_behind_harms_nothing() {
+    for venue in VENUES {
+        let (mut wire, mut exchange, mut random) = joined(venue, 13);
+        let missed: Vec<_> = (0..300).map(|_| exchange.next(&mut random)).collect();
+        for text in &missed {
+            wire.frame(1, text);
+        }
+        for text in &missed {
+            wire.frame(2, text);
+            wire.check(&exchange, &format!("{venue}"));
+        }
+        let next = exchange.next(&mut random);
+        wire.frame(1, &next);
+        assert_eq!((wire.rig.book().quality, wire.rig.book().last), (BookQuality::Good, exchange.id), "{venue}");
+        assert_eq!((wire.rig.counters().gaps, wire.rig.counters().resyncs), (0, 0), "{venue}");
+    }
+}
+
+/// A book that comes back over another connection is the same book, however long that took.
+#[test]
+fn a_long_outage_is_a_resync_and_no_other_recording() {
+    for (venue, live) in VENUES.iter().flat_map(|venue| [(*venue, true), (*venue, false)]) {
+        let (mut wire, mut exchange) = (Wire::new(venue), Exchange::new(venue));
+        let mut random = Random(17);
+        wire.rig.feed = wire.rig.feed.of_live_frames(live);
+        wire.frame(1, &exchange.snapshot());
+        let text = exchange.next(&mut random);
+        wire.frame(1, &text);
+        wire.rig.resync(InstrumentId(0));
+        wire.now_ns += 20_000 * MS;
+        wire.frame(2, &exchange.snapshot());
+        let text = exchange.next(&mut random);
+        wire.frame(2, &text);
+        assert_eq!(wire.rig.book().quality, BookQuality::Good, "{venue}");
+        let counters = wire.rig.counters();
+        let expected = if live { (0, 1) } else { (1, 0) };
+        assert_eq!((counters.sessions, counters.resyncs), expected, "{venue} {live}");
     }
 }
 

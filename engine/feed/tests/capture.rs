@@ -289,7 +289,7 @@ fn settings(folder: &Path) -> SeriesSettings {
 /// Captures `frames` frames of `length` bytes each.
 fn capture(settings: SeriesSettings, frames: u64, length: usize, pause: Duration) -> SeriesReport {
     let (mut tap, ends) = tap(settings.flush_after());
-    let series = Series::start(settings, &registry(), ends).expect("begun");
+    let series = Series::start(settings, &registry(), ends, |_| {}).expect("begun");
     for number in 0..frames {
         tap.frame(&meta(realtime_ns()), &Owned::frame(number, length).bytes);
         std::thread::sleep(pause);

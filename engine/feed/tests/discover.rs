@@ -144,8 +144,7 @@ fn two_files_of_one_instrument_share_the_finer_grid_and_the_id() {
         let (registry, discovery) = found(&specs);
         assert_eq!((registry.len(), registry.get(InstrumentId(0)).map(grid)), (1, Some((2, 25, 3, 1))));
         assert!(discovery.sources.iter().all(|source| source.only == InstrumentId(0)));
-        let (id, price) = discovery.prices[0];
-        assert_eq!(id, InstrumentId(0));
+        let price = registry.price(InstrumentId(0)).expect("a price");
         assert!([10_050, 10_025].contains(&price.raw()), "{price:?}");
     }
 }
@@ -157,9 +156,9 @@ fn an_instrument_that_is_registered_keeps_its_definition() {
     let ours = Instrument { tick: Price::from_raw(100), ..Instrument::linear(Venue::BinanceSpot, "ABCUSDT", 4, 2) };
     let mut registry = Registry::new();
     registry.add(ours.clone()).expect("a good instrument");
-    let discovery = discover(&[spec], &mut registry).expect("a capture");
+    discover(&[spec], &mut registry).expect("a capture");
     assert_eq!((registry.len(), registry.get(InstrumentId(0))), (1, Some(&ours)));
-    assert_eq!(discovery.prices, [(InstrumentId(0), Price::from_raw(1_005_000))]);
+    assert_eq!(registry.price(InstrumentId(0)), Some(Price::from_raw(1_005_000)));
 }
 
 #[test]
@@ -167,9 +166,9 @@ fn an_unnamed_snapshot_belongs_to_the_only_instrument_and_shapes_its_grid() {
     let captures = Captures::new();
     let snapshot = r#"{"lastUpdateId":1,"bids":[["100.25","1.5"]],"asks":[["100.75","1"]]}"#;
     let spec = captures.write("a", &[snapshot, &depth("ABCUSDT", 2, 3, "100.5")]);
-    let (registry, discovery) = found(std::slice::from_ref(&spec));
+    let (registry, _) = found(std::slice::from_ref(&spec));
     assert_eq!(registry.get(InstrumentId(0)).map(grid), Some((2, 25, 1, 5)));
-    assert_eq!(discovery.prices, [(InstrumentId(0), Price::from_raw(10_025))]);
+    assert_eq!(registry.price(InstrumentId(0)), Some(Price::from_raw(10_025)));
     let replayed = replay(&[spec]).expect("an instrument");
     assert_eq!(replayed.rig.counters().decode_errors(), 0);
     assert_eq!(replayed.rig.book().quality, BookQuality::Good);
@@ -245,9 +244,8 @@ fn a_configured_tick_may_be_finer_than_what_the_venue_prints() {
         let (venue, symbol) = (Venue::BinanceSpot, "ABCUSDT".into());
         let instrument = Instrument { venue, symbol, price_scale, qty_scale, tick, lot, contract };
         let id = registry.add(instrument).expect("a tick of one unit");
-        let found = discover(std::slice::from_ref(spec), &mut registry).expect("a capture").prices;
-        let expected: Vec<_> = expected.map(|price| (id, Price::from_raw(price))).into_iter().collect();
-        assert_eq!(found, expected, "{decimals} decimals");
+        discover(std::slice::from_ref(spec), &mut registry).expect("a capture");
+        assert_eq!(registry.price(id), expected.map(Price::from_raw), "{decimals} decimals");
     }
 }
 

@@ -58,11 +58,11 @@ fn refused(name: &str) -> &'static [Reason] {
     use Reason::{Control, UnknownMessage, UnusedStream};
     match name {
         // Request and answer, both with an id; errors carry a code.
-        "binance_spot_control" | "binance_spot_errors" => &[Control],
+        "binance_spot_control" | "binance_spot_errors" | "binance_spot_serverShutdown" => &[Control],
         // Streams the engine has no use for.
         "binance_spot_24hrTicker" | "binance_usdm_24hrTicker" | "binance_spot_avgPrice" => &[UnusedStream],
         "binance_spot_blockTrade" | "binance_spot_referencePrice" | "binance_spot_kline" => &[UnusedStream],
-        "binance_spot_serverShutdown" | "binance_usdm_forceOrder" | "binance_usdm_kline" => &[UnusedStream],
+        "binance_usdm_forceOrder" | "binance_usdm_kline" => &[UnusedStream],
         "binance_spot_combined_capture" | "binance_usdm_combined_capture" => &[UnusedStream],
         // Orders and accounts of a user: another connection, which the feed does not open.
         "binance_spot_user_data" | "binance_usdm_user_data" => &[UnknownMessage],

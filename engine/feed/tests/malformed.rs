@@ -62,7 +62,7 @@ fn every_reason_has_a_frame() {
         (Reason::Control, r#"{"error":{"code":2,"msg":"no"},"id":4}"#.into()),
         (Reason::UnusedStream, r#"{"e":"kline","E":1,"s":"ABCUSDT","k":{"t":1}}"#.into()),
         (Reason::UnusedStream, r#"{"e":"forceOrder","E":1,"o":{"s":"ABCUSDT"}}"#.into()),
-        (Reason::UnusedStream, r#"{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}"#.into()),
+        (Reason::Control, r#"{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}"#.into()),
     ];
     for (reason, frame) in &frames {
         assert_eq!(usdm(frame).map(|read| read.message), Err(*reason), "{}", &frame[..frame.len().min(200)]);

@@ -4,9 +4,9 @@
 
 use tidegate_feed::replay::{SourceReport, SourceSpec};
 use tidegate_feed::{Feed, discover};
+use tidegate_wire::Registry;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::EventSink;
-use tidegate_wire::{InstrumentId, Price, Registry};
 
 use crate::replay::RunError;
 
@@ -31,13 +31,13 @@ pub struct Extracted<S> {
 pub fn extract<S: EventSink>(
     sources: &[SourceSpec],
     mut registry: Registry,
-    make: impl FnOnce(&Registry, &[(InstrumentId, Price)], Clock) -> S,
+    make: impl FnOnce(&Registry, Clock) -> S,
     mut progress: impl FnMut(u64),
 ) -> Result<Extracted<S>, RunError> {
     let discovery = discover::discover(sources, &mut registry)?;
     let clock = Clock::monotonic();
-    let mut feed = Feed::new(&registry, clock)?;
-    let mut sink = make(&registry, &discovery.prices, clock);
+    let mut feed = Feed::new(&registry, clock)?.of_live_frames(discovery.is_own);
+    let mut sink = make(&registry, clock);
     let reader = tidegate_feed::replay::start(discovery.sources, READ_AHEAD)?;
     let mut frames = 0;
     while let Some(mut block) = reader.wait_next() {

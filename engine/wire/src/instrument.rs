@@ -204,12 +204,13 @@ impl Instrument {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Registry {
     instruments: Vec<Instrument>,
+    prices: Vec<Option<Price>>,
 }
 
 impl Registry {
     /// An empty registry.
     pub const fn new() -> Self {
-        Self { instruments: Vec::new() }
+        Self { instruments: Vec::new(), prices: Vec::new() }
     }
 
     /// Adds an instrument and gives its id.
@@ -223,12 +224,25 @@ impl Registry {
         }
         let id = u16::try_from(self.instruments.len()).ok().filter(|id| *id < u16::MAX).ok_or(RegistryError::Full)?;
         self.instruments.push(instrument);
+        self.prices.push(None);
         Ok(InstrumentId(id))
     }
 
     /// The instrument of an id.
     pub fn get(&self, id: InstrumentId) -> Option<&Instrument> {
         self.instruments.get(id.index())
+    }
+
+    /// Notes about where an instrument trades, > 0. Nothing is decided by it: it says how much room its book takes.
+    pub fn set_price(&mut self, id: InstrumentId, price: Price) {
+        if let Some(known) = self.prices.get_mut(id.index()).filter(|_| price.raw() > 0) {
+            *known = Some(price);
+        }
+    }
+
+    /// About where an instrument trades, where that is known.
+    pub fn price(&self, id: InstrumentId) -> Option<Price> {
+        self.prices.get(id.index()).copied().flatten()
     }
 
     /// The id of a venue's symbol; cold path (linear).

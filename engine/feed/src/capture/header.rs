@@ -16,6 +16,9 @@ struct Listed {
     qty_decimals: u8,
     tick: i64,
     lot: i64,
+    /// About where it traded when the capture was begun, where that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    price: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quote_per_contract: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,7 +26,7 @@ struct Listed {
 }
 
 impl Listed {
-    fn of(instrument: &Instrument) -> Self {
+    fn of(instrument: &Instrument, price: Option<Price>) -> Self {
         let (quote_per_contract, base_per_contract) = match instrument.contract {
             Contract::Linear => (None, None),
             Contract::Inverse { quote_per_contract } => (Some(quote_per_contract), None),
@@ -36,6 +39,7 @@ impl Listed {
             qty_decimals: instrument.qty_scale.decimals(),
             tick: instrument.tick.raw(),
             lot: instrument.lot.raw(),
+            price: price.map(Price::raw),
             quote_per_contract,
             base_per_contract,
         }
@@ -83,6 +87,8 @@ pub struct CaptureHeader {
     pub writer: String,
     /// The instruments in the order of the numbers that entries name.
     pub instruments: Vec<Instrument>,
+    /// About where each traded when the capture was begun.
+    pub prices: Vec<Option<Price>>,
 }
 
 impl CaptureHeader {
@@ -92,8 +98,9 @@ impl CaptureHeader {
     /// Which instrument cannot be one, in words.
     pub fn registry(&self) -> Result<Registry, String> {
         let mut registry = Registry::new();
-        for instrument in &self.instruments {
-            registry.add(instrument.clone()).map_err(|error| error.to_string())?;
+        for (instrument, price) in self.instruments.iter().zip(&self.prices) {
+            let id = registry.add(instrument.clone()).map_err(|error| error.to_string())?;
+            price.iter().for_each(|price| registry.set_price(id, *price));
         }
         Ok(registry)
     }
@@ -105,7 +112,7 @@ pub(super) fn write(registry: &Registry, part: u32, begun_ns: i64) -> serde_json
         begun_ns,
         part,
         writer: concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned(),
-        instruments: registry.iter().map(|(_, instrument)| Listed::of(instrument)).collect(),
+        instruments: registry.iter().map(|(id, instrument)| Listed::of(instrument, registry.price(id))).collect(),
     };
     let text = serde_json::to_vec(&header)?;
     let mut bytes = MAGIC.to_vec();
@@ -127,6 +134,7 @@ pub(super) fn read(text: &[u8], sum: [u8; 8]) -> Result<CaptureHeader, String> {
         serde_json::from_slice(text).map_err(|error| format!("its header cannot be read: {error}"))?;
     let instruments: Option<Vec<_>> = header.instruments.iter().map(Listed::instrument).collect();
     let instruments = instruments.ok_or("an instrument has more decimals than this version knows")?;
+    let prices = header.instruments.iter().map(|listed| listed.price.map(Price::from_raw)).collect();
     let HeaderText { begun_ns, part, writer, .. } = header;
-    Ok(CaptureHeader { begun_ns, part, writer, instruments })
+    Ok(CaptureHeader { begun_ns, part, writer, instruments, prices })
 }

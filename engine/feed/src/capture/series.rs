@@ -57,7 +57,7 @@ pub struct SeriesReport {
     pub bytes: u64,
     /// Frames that could not be kept because the disk was behind, or after it refused.
     pub lost: u64,
-    /// Why writing stopped before the end, if it did.
+    /// Why writing stopped for the first time, if it did.
     pub error: Option<String>,
 }
 
@@ -69,11 +69,17 @@ pub struct Series {
 }
 
 impl Series {
-    /// Begins the first file and the thread that writes.
+    /// Begins the first file and the thread that writes. `tell` hears of an error when it happens, and when a new file
+    /// could be begun after one.
     ///
     /// # Errors
     /// The directory or the file cannot be made.
-    pub fn start(settings: SeriesSettings, registry: &Registry, ends: TapEnds) -> Result<Self, CaptureError> {
+    pub fn start(
+        settings: SeriesSettings,
+        registry: &Registry,
+        ends: TapEnds,
+        tell: impl Fn(Result<(), &CaptureError>) + Send + 'static,
+    ) -> Result<Self, CaptureError> {
         std::fs::create_dir_all(&settings.directory).map_err(|source| CaptureError::io(&settings.directory, source))?;
         let mut writing = Writing {
             registry: registry.clone(),
@@ -82,6 +88,7 @@ impl Series {
             begun: Instant::now(),
             synced: Instant::now(),
             report: SeriesReport::default(),
+            tell: Box::new(tell),
             settings,
         };
         writing.begin()?;
@@ -115,7 +122,11 @@ struct Writing {
     begun: Instant,
     synced: Instant,
     report: SeriesReport,
+    tell: Box<dyn Fn(Result<(), &CaptureError>) + Send>,
 }
+
+/// After an error a new file is tried this often.
+const RETRY: Duration = Duration::from_secs(10);
 
 impl Writing {
     fn begin(&mut self) -> Result<(), CaptureError> {
@@ -131,10 +142,11 @@ impl Writing {
     fn run(mut self, ends: &TapEnds) -> SeriesReport {
         let every = self.settings.sync_every / 2;
         loop {
+            self.retry();
             match ends.full.recv_timeout(every) {
                 Ok(mut block) => {
                     self.keep(|writing| writing.write(&block));
-                    if self.report.error.is_some() {
+                    if self.writer.is_none() {
                         self.report.lost += frames(&block);
                     }
                     // What one fat frame needed is not kept for ever, in as many blocks as there are.
@@ -173,14 +185,24 @@ impl Writing {
         self.writer.take().map_or(Ok(()), |writer| writer.close().map(|_| ()))
     }
 
-    /// After an error nothing more is written: the file stays as it is, readable up to its last whole block, what comes
-    /// is counted as lost, and the report says why.
+    /// After an error the file stays as it is, readable up to its last whole block. What comes is counted as lost until
+    /// a new one can be begun, and the report says why.
     fn keep(&mut self, act: impl FnOnce(&mut Self) -> Result<(), CaptureError>) {
-        if self.report.error.is_none()
+        if self.writer.is_some()
             && let Err(error) = act(self)
         {
-            self.report.error = Some(error.to_string());
-            self.writer = None;
+            (self.tell)(Err(&error));
+            self.report.error.get_or_insert(error.to_string());
+            (self.writer, self.begun) = (None, Instant::now());
+        }
+    }
+
+    fn retry(&mut self) {
+        if self.writer.is_none() && self.begun.elapsed() >= RETRY {
+            self.begun = Instant::now();
+            if self.begin().is_ok() {
+                (self.tell)(Ok(()));
+            }
         }
     }
 }

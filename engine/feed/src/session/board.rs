@@ -28,6 +28,7 @@ struct Book {
 pub struct Board {
     slots: Box<[Slot]>,
     books: Box<[Book]>,
+    texts_lost: AtomicU64,
 }
 
 impl Board {
@@ -36,6 +37,7 @@ impl Board {
         let board = Self {
             slots: (0..SLOTS).map(|_| Slot::default()).collect(),
             books: (0..instruments).map(|_| Book::default()).collect(),
+            texts_lost: AtomicU64::new(0),
         };
         board.books.iter().for_each(|book| book.waiting_since.store(now_ticks, Ordering::Relaxed));
         board
@@ -62,7 +64,7 @@ impl Board {
         self.slots[slot].frames.store(0, Ordering::Relaxed);
     }
 
-    /// A frame of an instrument has come.
+    /// A depth frame of an instrument has come.
     #[inline(always)]
     pub(super) fn hear_book(&self, instrument: InstrumentId, ticks: u64) {
         if let Some(book) = self.books.get(instrument.index()) {
@@ -80,6 +82,17 @@ impl Board {
         }
     }
 
+    /// A text for the session thread was lost.
+    #[cold]
+    pub(super) fn lose_text(&self) {
+        self.texts_lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Texts that were lost because the session thread did not take them in time.
+    pub fn texts_lost(&self) -> u64 {
+        self.texts_lost.load(Ordering::Relaxed)
+    }
+
     /// When a connection was last heard of, ticks.
     pub fn heard(&self, slot: usize) -> u64 {
         self.slots[slot].heard.load(Ordering::Relaxed)
@@ -91,7 +104,7 @@ impl Board {
         (slot.frames.load(Ordering::Relaxed), slot.bytes.load(Ordering::Relaxed))
     }
 
-    /// When an instrument was last heard of, ticks; 0 before its first frame.
+    /// When a depth frame of an instrument came last, ticks; 0 before its first.
     pub fn book_heard(&self, instrument: InstrumentId) -> u64 {
         self.books.get(instrument.index()).map_or(0, |book| book.heard.load(Ordering::Relaxed))
     }

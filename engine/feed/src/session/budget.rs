@@ -51,12 +51,21 @@ impl Budget {
         self.take_of(now, weight, 0.0)
     }
 
-    /// Takes one if half a burst stays for what matters more.
+    /// Takes one if a tenth of a burst stays for what matters more.
     ///
     /// # Errors
     /// How long until there is so much.
     pub fn take_spare(&mut self, now: Duration) -> Result<(), Duration> {
-        self.take_of(now, 1, self.burst / 2.0)
+        self.take_of(now, 1, self.burst / 10.0)
+    }
+
+    /// Takes one, now or later: gives how long to wait for it. Whoever comes next waits longer.
+    pub fn reserve(&mut self, now: Duration) -> Duration {
+        let wait = self.take(now).err().unwrap_or_default();
+        if !wait.is_zero() {
+            self.left -= 1.0;
+        }
+        wait
     }
 
     fn take_of(&mut self, now: Duration, weight: u32, keep: f64) -> Result<(), Duration> {
@@ -91,17 +100,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heavy_waits_longer_and_what_can_wait_leaves_half() {
+    fn what_is_heavy_waits_longer_and_what_can_wait_leaves_some() {
         let (mut budget, now) = (Budget::new(Rate::new(100, 50)), Duration::ZERO);
         assert_eq!(budget.take_heavy(now, 20), Ok(()));
-        assert_eq!((0..100).filter(|_| budget.take_spare(now).is_ok()).count(), 5, "down to 25 of 50");
-        assert_eq!(budget.take_heavy(now, 25), Ok(()));
+        assert_eq!((0..100).filter(|_| budget.take_spare(now).is_ok()).count(), 25, "down to 5 of 50");
+        assert_eq!(budget.take_heavy(now, 5), Ok(()));
         assert_eq!(budget.take_heavy(now, 10), Err(Duration::from_secs(10)));
-        assert_eq!(budget.take_spare(now), Err(Duration::from_secs(26)));
+        assert_eq!(budget.take_spare(now), Err(Duration::from_secs(6)));
         assert_eq!(budget.take_heavy(now + Duration::from_secs(10), 10), Ok(()));
         let later = now + Duration::from_secs(1000);
         assert_eq!(budget.take_heavy(later, 1000), Ok(()), "more than there ever is");
         assert_eq!(budget.take(later), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn who_comes_together_waits_one_behind_the_other() {
+        let mut budget = Budget::new(Rate::new(4, 4));
+        let waits: Vec<_> = (0..5).map(|_| budget.reserve(Duration::ZERO).as_secs()).collect();
+        assert_eq!(waits, [0, 0, 2, 4, 6]);
+        assert_eq!(budget.reserve(Duration::from_secs(100)), Duration::ZERO);
     }
 
     #[test]

@@ -65,6 +65,25 @@ pub fn number(row: &Value, key: &str) -> Option<f64> {
     text(row, key).ok()?.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0)
 }
 
+/// A price out of a short book: the first of any side, wherever the venue puts it.
+pub fn price(body: &[u8]) -> Option<f64> {
+    fn search(value: &Value) -> Option<f64> {
+        match value {
+            Value::Object(members) => {
+                let side = |key: &&str| members.get(*key)?.get(0)?.get(0);
+                let first = ["bids", "asks", "b", "a"].iter().find_map(side).and_then(|price| match price {
+                    Value::String(text) => text.parse().ok(),
+                    price => price.as_f64(),
+                });
+                first.or_else(|| members.values().find_map(search))
+            }
+            Value::Array(elements) => elements.iter().find_map(search),
+            _ => None,
+        }
+    }
+    search(&json(body).ok()?).filter(|price: &f64| price.is_finite() && *price > 0.0)
+}
+
 /// The rows of an array whose `key` is one of `symbols`.
 pub fn rows<'v>(array: Option<&'v Value>, key: &str, symbols: &[String]) -> Result<Vec<(&'v str, &'v Value)>, String> {
     let array = array.and_then(Value::as_array).ok_or("the answer has no list of instruments")?;
@@ -75,6 +94,21 @@ pub fn rows<'v>(array: Option<&'v Value>, key: &str, symbols: &[String]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_book_of_any_venue_has_a_price() {
+        for (book, expected) in [
+            (r#"{"lastUpdateId":7,"bids":[["61.5","1"]],"asks":[["61.6","2"]]}"#, Some(61.5)),
+            (r#"{"code":"0","data":[{"asks":[["61.6","2","0","1"]],"bids":[],"ts":"1"}]}"#, Some(61.6)),
+            (r#"{"retCode":0,"result":{"s":"A","b":[["61.5","1"]],"a":[],"u":1}}"#, Some(61.5)),
+            (r#"{"result":{"bids":[[61.5,1]],"best_bid_price":61.5}}"#, Some(61.5)),
+            (r#"{"result":{"bids":[],"asks":[]}}"#, None),
+            (r#"{"bids":[["-1","1"]]}"#, None),
+            ("<html>", None),
+        ] {
+            assert_eq!(price(book.as_bytes()), expected, "{book}");
+        }
+    }
 
     #[test]
     fn numbers_become_plain_text() {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use tidegate_wire::clock::{Clock, realtime_ns};
 use tidegate_wire::{InstrumentId, Registry, Venue};
+use zeroize::Zeroize;
 
 use super::board::{Board, SLOTS};
 use super::budget::Budget;
@@ -21,7 +22,6 @@ use super::link::{Act, Link, LinkSettings};
 use super::plan::{LinkPlan, MarketPlan, SessionSettings, links};
 use super::rest_desk::{Done, Job, RestDesk};
 use super::status::{AccountStatus, SessionEvent, SessionStatus};
-use crate::frame::PADDING;
 use crate::transport::tls::client_config;
 use crate::transport::{Address, Connection, DialError, DialOptions, Limits, dial};
 use told::words;
@@ -59,7 +59,6 @@ struct Market {
     plan: MarketPlan,
     dial: DialOptions,
     rest: RestDesk,
-    connects: Budget,
     skew: SkewMeter,
     clock_at: Duration,
     /// How often its clock was asked.
@@ -109,6 +108,10 @@ pub struct Desk {
     next_source: u16,
     next_id: u64,
     snapshots: BTreeMap<InstrumentId, Asked>,
+    /// What may be dialled, by base URL.
+    connects: BTreeMap<String, Budget>,
+    /// When books that bring nothing may be subscribed anew, and the pause before the time after.
+    idle: BTreeMap<InstrumentId, (Duration, Duration)>,
     accounts: BTreeMap<(Venue, AccountChannel), (AccountStatus, Duration, Duration)>,
     status: Arc<Mutex<SessionStatus>>,
     events: BTreeMap<&'static str, u64>,
@@ -142,7 +145,7 @@ impl DeskHandle {
 /// Orders and reports that may wait.
 const MAIL: usize = 4096;
 /// Buffers for texts.
-const SLIPS: usize = 64;
+const SLIPS: usize = 512;
 /// A venue's clock is asked so often soon after the beginning.
 const CLOCK_BEGINS: u32 = 3;
 const CLOCK_SOON: Duration = Duration::from_secs(1);
@@ -189,6 +192,8 @@ pub fn start(
         next_source: 0,
         next_id: 0,
         snapshots: BTreeMap::new(),
+        connects: BTreeMap::new(),
+        idle: BTreeMap::new(),
         accounts: BTreeMap::new(),
         status: status.clone(),
         events: BTreeMap::new(),
@@ -219,9 +224,9 @@ fn market(index: usize, plan: MarketPlan, settings: &SessionSettings, outbox: &S
     };
     let outbox = outbox.clone();
     let rest = RestDesk::start(&plan, settings.patience, move |done| outbox.send(Cold::Answered(index, done)).is_ok());
-    let (rest, connects) = (rest.map_err(wrong)?, Budget::new(plan.limits.connects));
+    let rest = rest.map_err(wrong)?;
     let (skew, clock_at) = (SkewMeter::default(), Duration::ZERO);
-    Ok(Market { plan, dial, rest, connects, skew, clock_at, asked: 0, clock_told: false, told_ns: 0 })
+    Ok(Market { plan, dial, rest, skew, clock_at, asked: 0, clock_told: false, told_ns: 0 })
 }
 
 impl Desk {
@@ -303,8 +308,11 @@ impl Desk {
     }
 
     /// Buffers for texts go round; the others are freed here, where it costs nobody anything.
-    fn give_back(&self, buffer: Vec<u8>) {
-        if buffer.capacity() == SLIP {
+    fn give_back(&self, mut buffer: Vec<u8>) {
+        // It may be a login that was sent.
+        if buffer.capacity() != SLIP {
+            buffer.zeroize();
+        } else {
             let _ = self.slips.try_send(buffer);
         }
     }
@@ -377,6 +385,8 @@ impl Desk {
         let books = books.map(|topic| topic.instrument).collect();
         let adopted = Adopted { connection, venue: plan.venue, source, private, books };
         let login = if private { login(plan) } else { None };
+        // Before the loop knows of it: what the slot's last connection left would look like silence of this one.
+        self.board.begin(slot, self.clock.ticks());
         // A loop that has ended reads nothing any more; the stop flag follows.
         let _ = self.orders.send(Order::Adopt(slot, Box::new(adopted)));
         entry.link.opened(now, login);
@@ -421,47 +431,21 @@ impl Desk {
         let now = self.now();
         let entry = &mut self.entries[index];
         let market = &mut self.markets[entry.plan.market];
-        let wait = market.connects.take(now).err();
+        // Limits are those of an address: markets of one host share them.
+        let connects = self.connects.entry(market.plan.stream.clone());
+        let wait = connects.or_insert_with(|| Budget::new(market.plan.limits.connects)).reserve(now);
         let base = market.plan.stream.trim_end_matches('/');
         let address = format!("{base}{}", market.plan.dialect.path(entry.plan.route));
         let (options, id, outbox) = (market.dial.clone(), entry.id, self.outbox.clone());
         entry.dialling = true;
         let connect = move || {
-            if let Some(wait) = wait {
-                std::thread::sleep(wait);
-            }
+            std::thread::sleep(wait);
             let result = address.parse().map_err(|_| DialError::Handshake("the URL")).and_then(|a| dial(&a, &options));
             let _ = outbox.send(Cold::Dialled(id, result.map(Box::new)));
         };
         if let Err(error) = std::thread::Builder::new().name("tide-dial".into()).spawn(connect) {
             entry.dialling = false;
             entry.link.lost(now, format!("a thread cannot be started: {error}"), None);
-        }
-    }
-
-    fn answered(&mut self, market: usize, done: Done) {
-        match done {
-            Done::Time { sent_ns, answered_ns, venue_ns } => {
-                self.markets[market].skew.add(sent_ns, answered_ns, venue_ns);
-                self.check_clock(market);
-            }
-            Done::Snapshot(instrument, mut body) => {
-                let now = self.now();
-                if let Some(asked) = self.snapshots.get_mut(&instrument) {
-                    (asked.under_way, asked.not_before) = (false, now + asked.pause);
-                }
-                self.market_event(market, "snapshot", format!("{} bytes", body.len()));
-                body.resize(body.len() + PADDING, 0);
-                let _ = self.orders.send(Order::Frame(self.markets[market].plan.venue, instrument, body));
-            }
-            Done::Failed(Job::Time, reason) => self.market_event(market, "clock_failed", reason),
-            Done::Failed(Job::Snapshot(instrument, _), reason) => {
-                let now = self.now();
-                if let Some(asked) = self.snapshots.get_mut(&instrument) {
-                    (asked.under_way, asked.not_before) = (false, now + asked.pause);
-                }
-                self.market_event(market, "snapshot_failed", reason);
-            }
         }
     }
 

@@ -236,6 +236,9 @@ pub trait Dialect: Send + Sync + core::fmt::Debug {
     fn snapshots(&self, _symbol: &str) -> Vec<Request> {
         Vec::new()
     }
+    /// A book of few levels, as cheap as the venue has one: it tells where prices are (`definitions::price`). `None`
+    /// for what has no book.
+    fn touch(&self, symbol: &str) -> Option<Request>;
     /// The venue's time.
     fn time(&self) -> Request;
     /// The venue's time out of the answer, ns since the Unix epoch.

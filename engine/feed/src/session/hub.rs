@@ -6,7 +6,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender};
@@ -64,13 +63,6 @@ pub enum Report {
     Spent(Vec<u8>),
 }
 
-/// What the hub counted.
-#[derive(Debug, Default)]
-pub struct HubCounters {
-    /// Texts for the session thread that were lost because it did not take them.
-    pub texts_lost: AtomicU64,
-}
-
 /// All connections of a loop.
 pub struct Hub {
     poll: Poll,
@@ -83,7 +75,6 @@ pub struct Hub {
     /// Empty buffers for texts.
     slips: Receiver<Vec<u8>>,
     board: Arc<Board>,
-    counters: Arc<HubCounters>,
     clock: Clock,
     /// Who records frames as they come.
     tap: Option<crate::capture::Tap>,
@@ -100,7 +91,7 @@ impl core::fmt::Debug for Hub {
     }
 }
 
-/// Bytes of a slip; longer texts than any venue's acknowledgement are lost, and counted.
+/// Bytes of a slip; texts longer than any venue's acknowledgement are lost, and counted.
 pub const SLIP: usize = 64 * 1024;
 /// Without frames, time passes for the books in steps of this.
 const BEAT: Duration = Duration::from_millis(10);
@@ -132,7 +123,6 @@ impl Hub {
             reports,
             slips,
             board,
-            counters: Arc::default(),
             clock,
             tap: None,
             waiting_changes: 0,
@@ -145,11 +135,6 @@ impl Hub {
     /// Records every frame before it is decoded.
     pub fn record(&mut self, tap: crate::capture::Tap) {
         self.tap = Some(tap);
-    }
-
-    /// What it counts.
-    pub fn counters(&self) -> Arc<HubCounters> {
-        self.counters.clone()
     }
 
     /// Looks at every socket once and reads those that have something. True when frames were fed.
@@ -169,8 +154,13 @@ impl Hub {
         for event in &events {
             let Token(index) = event.token();
             // What has come goes first. Edges tell that a socket is writable with every arrival.
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
+            let ended = event.is_read_closed() || event.is_error();
+            if event.is_readable() || ended {
                 busy |= self.read(index, feed, sink);
+            }
+            if ended {
+                // Its last bytes and its end came as one edge: there will be no other.
+                self.read_again(index);
             }
             if event.is_writable() && self.is_unsent(index) {
                 self.flush(index, feed, sink);
@@ -255,7 +245,6 @@ impl Hub {
                 reports: &self.reports,
                 slips: &self.slips,
                 board: &self.board,
-                counters: &self.counters,
                 tap: self.tap.as_mut(),
             };
             let ended = frames.take_all(&mut adopted.connection, feed, sink);
@@ -333,7 +322,6 @@ impl Hub {
         if index >= self.slots.len() {
             return;
         }
-        self.board.begin(index, self.clock.ticks());
         adopted.connection.acknowledge();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(adopted.connection.socket(), Token(index), interest);
@@ -388,7 +376,6 @@ struct Frames<'h> {
     reports: &'h Sender<Report>,
     slips: &'h Receiver<Vec<u8>>,
     board: &'h Board,
-    counters: &'h HubCounters,
     tap: Option<&'h mut crate::capture::Tap>,
 }
 
@@ -416,7 +403,8 @@ impl Frames<'_> {
             let copy = if escaped { self.copy(&message.padded[..length]) } else { None };
             let Some(frame) = FrameMut::new(&mut *message.padded, length) else { continue };
             match (feed.frame(&self.meta, frame, sink), copy) {
-                (Outcome::Market(instrument), _) => self.board.hear_book(instrument, self.now),
+                (Outcome::Depth(instrument), _) => self.board.hear_book(instrument, self.now),
+                (Outcome::Market(_), _) => {}
                 (Outcome::Control, Some(copy)) => self.send(copy),
                 (Outcome::Control, None) => self.hand_over(&message.padded[..length]),
                 (Outcome::Skipped(_), Some(copy)) => _ = self.reports.try_send(Report::Spent(copy)),
@@ -431,13 +419,17 @@ impl Frames<'_> {
     fn hand_over(&self, text: &[u8]) {
         match self.copy(text) {
             Some(copy) => self.send(copy),
-            None => _ = self.counters.texts_lost.fetch_add(1, Ordering::Relaxed),
+            None => self.board.lose_text(),
         }
     }
 
     /// A text in one of the session thread's buffers, if one is free and large enough.
     #[cold]
     fn copy(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if self.private && text.len() > SLIP {
+            // An account of many positions: rare, and not to be lost.
+            return Some(text.to_vec());
+        }
         let mut slip = self.slips.try_recv().ok().filter(|slip| slip.capacity() >= text.len())?;
         slip.clear();
         slip.extend_from_slice(text);
@@ -449,7 +441,7 @@ impl Frames<'_> {
         // Texts leave room for what matters more: that a connection has ended.
         let room = self.reports.len() < self.reports.capacity().unwrap_or(usize::MAX) / 2;
         if !room || self.reports.try_send(Report::Text(self.index, self.meta.source, copy)).is_err() {
-            self.counters.texts_lost.fetch_add(1, Ordering::Relaxed);
+            self.board.lose_text();
         }
     }
 }

@@ -136,11 +136,10 @@ impl Link {
 
     /// A connection was made. `login` is the login's text where one is needed.
     pub fn opened(&mut self, now: Duration, login: Option<String>) {
-        self.standing.iter_mut().for_each(|standing| {
-            if *standing != Standing::Refused {
-                *standing = Standing::Wanted;
-            }
-        });
+        // What the venue refused it may have by now, or was too slow to acknowledge.
+        self.standing.fill(Standing::Wanted);
+        self.misses.fill(0);
+        self.next_id &= !ALONE;
         self.messages = Budget::new(self.settings.limits.messages);
         self.subscriptions = Budget::new(self.settings.limits.subscriptions);
         self.queue.clear();
@@ -190,6 +189,11 @@ impl Link {
             self.phase = Phase::Waiting(now);
             self.enter(LinkState::Disconnected);
         }
+    }
+
+    /// The connection that should have replaced this one could not be made: another is tried.
+    pub fn not_replaced(&mut self) {
+        self.rotating = false;
     }
 
     /// A text came that is no market data. `login` makes a new login where the venue asks for one.

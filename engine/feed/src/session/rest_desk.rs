@@ -36,7 +36,7 @@ pub(super) enum Done {
 pub(super) struct RestDesk {
     /// Books go first.
     books: Sender<Job>,
-    /// The time is asked for when half the budget is left, and once however often that was wanted meanwhile.
+    /// The time is asked for when some of the budget is left, and once however often that was wanted meanwhile.
     times: Sender<Job>,
 }
 

@@ -73,6 +73,8 @@ pub struct SessionStatus {
     pub accounts: BTreeMap<Venue, BTreeMap<AccountChannel, AccountStatus>>,
     /// Events by kind.
     pub events: BTreeMap<&'static str, u64>,
+    /// Acknowledgements, errors and account pushes that the session thread was too slow to take.
+    pub texts_lost: u64,
 }
 
 /// How old each of the account's channels may be before it is reported anew, s: positions, orders, account.

@@ -132,6 +132,9 @@ impl StreamSync {
             return StreamVerdict::Ahead;
         }
         // A connection that lags brings what the book has; only the one that carries it can begin to count anew.
+        if lane.lags && self.live && ids.last.is_some_and(|last| last <= self.last) {
+            return StreamVerdict::Outdated;
+        }
         if lane.other && self.live && ids.last.is_some_and(|last| last < self.last) && self.behind < BEHIND_MAX {
             self.behind += 1;
             return StreamVerdict::Outdated;
@@ -198,6 +201,8 @@ impl StreamSync {
                 if keeps_alive { StreamVerdict::KeepAlive(ids) } else { StreamVerdict::Apply(ids) }
             }
             Previous::Id(id) if last <= self.last && id < self.last => StreamVerdict::Outdated,
+            // A second copy of the frame with which the venue began to count anew.
+            Previous::Id(_) if last == self.last => StreamVerdict::Outdated,
             Previous::Id(id) => self.gap(self.last, id),
             // A frame that says nothing of the one before can only be held to the order.
             Previous::Absent if last > self.last => StreamVerdict::Apply(self.advance(last)),

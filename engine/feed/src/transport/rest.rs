@@ -32,6 +32,11 @@ impl Request {
     }
 }
 
+/// Seconds to stay away. The longest ban of any venue is three days: what says more is not believed.
+pub(super) fn retry_after(text: &str) -> Option<u64> {
+    text.parse().ok().map(|seconds: u64| seconds.min(3 * 24 * 3600))
+}
+
 /// What came back.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -112,7 +117,7 @@ impl Client {
         let mut response = call.call().map_err(wrong)?;
         let answered = Instant::now();
         let retry_after = response.headers().get("retry-after");
-        let retry_after = retry_after.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()).and_then(self::retry_after);
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(wrong)?;
         Ok(Answer { status, retry_after, body, sent, answered })

@@ -109,10 +109,13 @@ pub struct MarketStage<S> {
 }
 
 impl<S: FeatureSink> MarketStage<S> {
-    /// A stage for all instruments of a registry.
+    /// A stage for all instruments of a registry. Ladders are as large as their prices ask for, where the registry
+    /// knows them: else the first snapshot has to make them.
     pub fn new(registry: &Registry, config: MarketConfig, clock: Clock, sink: S) -> Self {
         let market = |(id, instrument): (InstrumentId, &Instrument)| Market {
-            book: Book::with_window(instrument, 0),
+            book: registry
+                .price(id)
+                .map_or_else(|| Book::with_window(instrument, 0), |p| Book::new(instrument, Some(p))),
             engine: FeatureEngine::new(instrument),
             check: config.check_bbo.then(CrossCheck::default),
             feed_quality: BookQuality::Building,
@@ -124,7 +127,7 @@ impl<S: FeatureSink> MarketStage<S> {
             deadline: i64::MAX,
             reference: reference(registry, id),
             correlated: 0,
-            placed: false,
+            placed: registry.price(id).is_some(),
         };
         let markets = registry.iter().map(market).collect();
         let (minutes, next_deadline) = (BarMarkets::new(registry), i64::MAX);
@@ -132,8 +135,9 @@ impl<S: FeatureSink> MarketStage<S> {
         Self { registry, clock, markets, counters, minutes, next_deadline, digest: 0, sink }
     }
 
-    /// Places the ladder of an instrument around a price, so that the first snapshot does not have to on the hot path.
-    pub fn place(&mut self, id: InstrumentId, price: Price) {
+    /// Makes the ladder of an instrument whose price nobody knew (`Registry::price`): it allocates, once, before the
+    /// book is good for the first time.
+    fn place(&mut self, id: InstrumentId, price: Price) {
         if let (Some(market), Some(instrument)) = (self.markets.get_mut(id.index()), self.registry.get(id)) {
             market.book = Book::new(instrument, Some(price));
             market.placed = true;

@@ -1,11 +1,11 @@
 //! A pipeline driven by live venues.
 
+mod opening;
 mod source;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tidegate_feed::capture::{self, CaptureError, Series, SeriesReport, SeriesSettings};
 use tidegate_feed::session::board::Board;
@@ -13,12 +13,12 @@ use tidegate_feed::session::desk::{self, DeskHandle};
 use tidegate_feed::session::hub::Hub;
 use tidegate_feed::session::plan::{MarketPlan, SessionSettings};
 use tidegate_feed::session::status::{SessionEvent, SessionStatus};
-use tidegate_feed::transport::rest::Client;
+use tidegate_wire::Registry;
 use tidegate_wire::clock::Clock;
-use tidegate_wire::{Instrument, Registry};
 
 use crate::control::Feeds;
 
+pub(crate) use opening::learn_instruments;
 pub(crate) use source::LiveSource;
 
 /// Venues to be read live.
@@ -66,63 +66,6 @@ pub enum LiveError {
     Poller(std::io::Error),
 }
 
-/// Attempts to learn instruments before a run is given up.
-const ATTEMPTS: u32 = 5;
-
-/// Asks the venues for every wanted instrument that `registry` does not have yet.
-///
-/// # Errors
-/// [`LiveError::Instruments`] with the last reason, or which symbols a venue does not list.
-pub(crate) fn learn_instruments(plan: &LivePlan, registry: &mut Registry) -> Result<(), LiveError> {
-    for market in &plan.markets {
-        let wanted: Vec<String> =
-            market.symbols.iter().filter(|symbol| registry.find(market.venue, symbol).is_none()).cloned().collect();
-        let wrong = |reason: String| LiveError::Instruments { venue: market.venue.name(), reason };
-        if wanted.is_empty() {
-            continue;
-        }
-        let mut wait = Duration::from_millis(250);
-        let mut attempt = 1;
-        let found = loop {
-            match ask(market, &wanted, plan.settings.patience) {
-                Ok(found) => break found,
-                Err(reason) if attempt >= ATTEMPTS => return Err(wrong(reason)),
-                Err(reason) => {
-                    tracing::warn!(venue = market.venue.name(), reason, "instruments could not be asked for");
-                    std::thread::sleep(wait);
-                    (attempt, wait) = (attempt + 1, wait * 2);
-                }
-            }
-        };
-        let missing: Vec<_> =
-            wanted.iter().filter(|symbol| !found.iter().any(|i| i.symbol == **symbol)).map(String::as_str).collect();
-        if !missing.is_empty() {
-            return Err(wrong(format!("the venue does not list {}", missing.join(", "))));
-        }
-        for instrument in found {
-            registry.add(instrument).map_err(|error| wrong(error.to_string()))?;
-        }
-    }
-    Ok(())
-}
-
-fn ask(market: &MarketPlan, wanted: &[String], patience: Duration) -> Result<Vec<Instrument>, String> {
-    let client = Client::new(&market.rest, market.authorities.as_deref(), patience)?;
-    let mut found: Vec<Instrument> = Vec::new();
-    for request in market.dialect.instruments(wanted) {
-        let answer = client.get(&request).map_err(|error| error.to_string())?;
-        if answer.status != 200 {
-            return Err(format!("{}: HTTP status {}", request.path, answer.status));
-        }
-        for instrument in market.dialect.read_instruments(&answer.body, wanted)? {
-            if !found.iter().any(|known| known.symbol == instrument.symbol) {
-                found.push(instrument);
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// The cold side of a live run.
 pub(crate) struct Live {
     desk: DeskHandle,
@@ -150,7 +93,11 @@ impl Live {
         let mut capture = None;
         if let Some(settings) = &plan.capture {
             let (tap, ends) = capture::tap(settings.flush_after());
-            capture = Some(Series::start(settings.clone(), registry, ends)?);
+            let tell = |outcome: Result<(), &CaptureError>| match outcome {
+                Ok(()) => tracing::warn!("capture: a new file was begun after an error"),
+                Err(error) => tracing::error!(%error, "capture: frames are not kept"),
+            };
+            capture = Some(Series::start(settings.clone(), registry, ends, tell)?);
             hub.record(tap);
         }
         Ok((Self { desk, capture }, LiveSource::new(hub)))

@@ -25,7 +25,7 @@ use tidegate_wire::feature::{FeatureBody, FeatureSink};
 use tidegate_wire::latency::recorder;
 use tidegate_wire::relay::{RecordReader, RecordWriter};
 use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
-use tidegate_wire::{InstrumentId, Price, Registry, Venue};
+use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::alloc;
 use crate::control::{Claim, Control, ControlError, Feeds, Operator};
@@ -224,14 +224,12 @@ struct Parts {
 /// What the market stage is built from, whatever takes its vectors.
 struct MarketParts {
     config: MarketConfig,
-    prices: Vec<(InstrumentId, Price)>,
     correlations: Vec<(InstrumentId, InstrumentId)>,
 }
 
 impl MarketParts {
     fn build<S: FeatureSink>(&self, registry: &Registry, clock: Clock, sink: S) -> MarketStage<S> {
         let mut stage = MarketStage::new(registry, self.config, clock, sink);
-        self.prices.iter().for_each(|(id, price)| stage.place(*id, *price));
         self.correlations.iter().for_each(|(id, reference)| stage.correlate_with(*id, *reference));
         stage
     }
@@ -259,13 +257,13 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let discovery = match &plan.live {
         Some(live) => {
             learn_instruments(live, &mut registry)?;
-            Discovery { sources: Vec::new(), prices: Vec::new() }
+            Discovery { sources: Vec::new(), is_own: true }
         }
         None => discover::discover(&plan.sources, &mut registry)?,
     };
     let strategies = strategies(plan, &registry)?;
     let clock = Clock::calibrate();
-    let feed = Feed::new(&registry, clock)?;
+    let feed = Feed::new(&registry, clock)?.of_live_frames(discovery.is_own);
     let (recorder, collector) = recorder(STAGES);
     let (decision_writer, decision_reader) = ring(DECISION_LINES)?;
     let mut guard = GuardStage::new(&registry, plan.profiles.clone(), plan.escalation, &strategies, decision_writer)?;
@@ -287,7 +285,6 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let placement = placement(plan);
     let market = MarketParts {
         config: market_config(&plan.profiles, plan.check_bbo),
-        prices: discovery.prices,
         correlations: correlations(plan, &registry)?,
     };
     let parts = Parts { registry: registry.clone(), clock, feed, market, tail, placement, stop: stop.clone() };

@@ -3,8 +3,7 @@
 use tidegate_feed::capture::{Block, CaptureWriter, Entry, EntryKind};
 use tidegate_feed::session::dialect::{Channel, dialect};
 use tidegate_feed::transport::websocket::{Encoder, Kind, Role};
-use tidegate_wire::instrument::Contract;
-use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Price, Registry, Venue};
 
 /// What venues answer, by a word of their name.
 const TEXTS: [(&str, &str); 16] = [

@@ -118,15 +118,13 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let extracted = extract(
         &inputs,
         Registry::new(),
-        |registry, prices, clock| {
+        |registry, clock| {
             let (minutes, bars) =
                 if bars.as_ref().is_some_and(BarFile::is_minutes) { (bars, None) } else { (None, bars) };
             let mut files = FeatureFiles { vectors, graph, minutes };
             files.name_instruments(registry);
             let config = market_config(&Venue::ALL.map(Profile::builtin), false);
-            let mut stage = MarketStage::new(registry, config, clock, files);
-            prices.iter().for_each(|(id, price)| stage.place(*id, *price));
-            BarTee::new(stage, bars, registry)
+            BarTee::new(MarketStage::new(registry, config, clock, files), bars, registry)
         },
         progress,
     )

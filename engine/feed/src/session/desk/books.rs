@@ -7,13 +7,17 @@ use tidegate_wire::InstrumentId;
 use super::super::dialect::{Bootstrap, Channel};
 use super::super::hub::Order;
 use super::super::link::LinkState;
-use super::super::rest_desk::Job;
+use super::super::rest_desk::{Done, Job};
 use super::{Asked, Desk, Entry};
+use crate::frame::PADDING;
 
 /// A book that was just subscribed gets its snapshot within this; else it is asked for anew.
 const FIRST_SNAPSHOT: Duration = Duration::from_secs(3);
 /// REST snapshots are asked for when the stream has begun, or after this.
 const STREAM_BEGINS: Duration = Duration::from_millis(500);
+
+/// Longest pause between two subscriptions of a book that brings nothing.
+const IDLE_PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 impl Desk {
     pub(super) fn books_good(&self, index: usize) -> bool {
@@ -35,7 +39,7 @@ impl Desk {
             let heard_ticks = self.board.book_heard(what.instrument);
             let heard = if heard_ticks == 0 { Duration::ZERO } else { self.time_of(heard_ticks) };
             if !idle_after.is_zero() && now > heard.max(since) + idle_after {
-                idle.push((topic, what.key.clone()));
+                idle.push((topic, what.instrument, what.key.clone()));
             }
             let Some(waiting) = self.board.waiting_since(what.instrument) else { continue };
             let waiting = self.time_of(waiting);
@@ -50,7 +54,13 @@ impl Desk {
         for instrument in ask {
             self.ask_snapshot(market, instrument, now);
         }
-        for (topic, key) in idle {
+        for (topic, instrument, key) in idle {
+            // Some books are quiet for hours: what was subscribed anew in vain is left alone twice as long.
+            let (not_before, pause) = self.idle.get(&instrument).copied().unwrap_or((Duration::ZERO, idle_after));
+            if now < not_before {
+                continue;
+            }
+            self.idle.insert(instrument, (now + pause, (2 * pause).min(IDLE_PAUSE_MAX)));
             let entry = &mut self.entries[index];
             let before = entry.link.state();
             entry.link.resync(now, topic);
@@ -95,6 +105,33 @@ impl Desk {
         }
     }
 
+    /// An answer of the REST thread.
+    pub(super) fn answered(&mut self, market: usize, done: Done) {
+        match done {
+            Done::Time { sent_ns, answered_ns, venue_ns } => {
+                self.markets[market].skew.add(sent_ns, answered_ns, venue_ns);
+                self.check_clock(market);
+            }
+            Done::Snapshot(instrument, mut body) => {
+                let now = self.now();
+                if let Some(asked) = self.snapshots.get_mut(&instrument) {
+                    (asked.under_way, asked.not_before) = (false, now + asked.pause);
+                }
+                self.market_event(market, "snapshot", format!("{} bytes", body.len()));
+                body.resize(body.len() + PADDING, 0);
+                let _ = self.orders.send(Order::Frame(self.markets[market].plan.venue, instrument, body));
+            }
+            Done::Failed(Job::Time, reason) => self.market_event(market, "clock_failed", reason),
+            Done::Failed(Job::Snapshot(instrument, _), reason) => {
+                let now = self.now();
+                if let Some(asked) = self.snapshots.get_mut(&instrument) {
+                    (asked.under_way, asked.not_before) = (false, now + asked.pause);
+                }
+                self.market_event(market, "snapshot_failed", reason);
+            }
+        }
+    }
+
     /// Closes connections whose replacement is good, and forgets those that ended.
     pub(super) fn replace(&mut self, now: Duration) {
         let done: Vec<(u64, u64)> = (self.entries.iter())
@@ -111,6 +148,16 @@ impl Desk {
                 if let Some((slot, _)) = entry.slot {
                     let _ = self.orders.send(Order::Close(slot, 1000, "replaced"));
                 }
+            }
+        }
+        // One that has used up its attempts replaces nothing: the old one asks for another.
+        while let Some(index) =
+            self.entries.iter().position(|entry| entry.replaces.is_some() && entry.link.state() == LinkState::Error)
+        {
+            self.event(index, "rotation_failed", "the old connection stays and asks for another".into());
+            let failed = self.entries.swap_remove(index);
+            if let Some(old) = self.entries.iter_mut().find(|entry| Some(entry.id) == failed.replaces) {
+                old.link.not_replaced();
             }
         }
         // What was to be replaced and has been lost first needs no attempts of its own.

@@ -56,6 +56,7 @@ impl Desk {
     pub(super) fn renew_status(&mut self) {
         let (now, now_ticks) = (self.now(), self.clock.ticks());
         let mut status = SessionStatus { host: HostClock::read(), events: self.events.clone(), ..Default::default() };
+        status.texts_lost = self.board.texts_lost();
         for entry in &self.entries {
             let slot = entry.slot.map(|(slot, _)| slot);
             let (frames, bytes) = slot.map_or((0, 0), |slot| self.board.traffic(slot));

@@ -140,6 +140,10 @@ impl Dialect for Binance {
         self.depths.map(of).into()
     }
 
+    fn touch(&self, symbol: &str) -> Option<Request> {
+        Some(Request::public(format!("{}/depth?symbol={symbol}&limit=5", self.api)).weighing(5))
+    }
+
     fn time(&self) -> Request {
         Request::public(format!("{}/time", self.api))
     }

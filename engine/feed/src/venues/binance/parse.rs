@@ -111,7 +111,7 @@ impl<'t> Fields<'t> {
 }
 
 /// Events of streams the engine does not use.
-const UNUSED: [&str; 21] = [
+const UNUSED: [&str; 20] = [
     "kline",
     "continuous_kline",
     "indexPrice_kline",
@@ -132,7 +132,6 @@ const UNUSED: [&str; 21] = [
     "tradingSession",
     "EquityUpdate",
     "rpiDepthUpdate",
-    "serverShutdown",
 ];
 
 /// The message inside the combined-stream wrapper, or the whole where there is none.
@@ -157,6 +156,8 @@ pub(super) fn read(
             "trade" => trade(&fields, symbols, "t"),
             "aggTrade" => trade(&fields, symbols, "a"),
             "markPriceUpdate" => mark(&fields, symbols),
+            // The session is to replace the connection.
+            "serverShutdown" => Err(Reason::Control),
             other if UNUSED.contains(&other) => Err(Reason::UnusedStream),
             _ => Err(Reason::UnknownMessage),
         };

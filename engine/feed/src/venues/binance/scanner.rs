@@ -27,7 +27,8 @@ impl Schema for Frames {
     type Symbols = SymbolTable;
     type Head<'a> = (Kind, bool);
 
-    /// The kind of a frame by its stream name, or by its first key where it comes bare. Leaves the cursor at the payload.
+    /// The kind of a frame by its stream name, or by its first key where it comes bare. Leaves the cursor at the
+    /// payload.
     #[inline(always)]
     fn sniff<'a, R: Numbers>(cursor: &mut Cursor<'a>) -> Option<(Kind, bool)> {
         if !cursor.eat(b"{\"stream\":\"") {

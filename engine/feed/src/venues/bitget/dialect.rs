@@ -111,9 +111,7 @@ impl Dialect for Bitget {
         // Seconds, as every client sends them; the documentation's text says milliseconds, its example seconds.
         let timestamp = (now_ms / 1000).to_string();
         let sign = credentials.sign_base64(&format!("{timestamp}GET/user/verify"));
-        let (key, passphrase) = (credentials.key.expose(), credentials.passphrase());
-        let args = json!([{ "apiKey": key, "passphrase": passphrase, "timestamp": timestamp, "sign": sign }]);
-        Some(json!({ "op": "login", "args": args }).to_string())
+        Some(credentials.login_frame(&timestamp, &sign))
     }
 
     fn account(&self) -> Vec<Topic> {
@@ -127,6 +125,13 @@ impl Dialect for Bitget {
             key: format!("{}:{name}:default", self.product),
         };
         ["positions", "orders", "account"].map(topic).into()
+    }
+
+    fn touch(&self, symbol: &str) -> Option<Request> {
+        Some(Request::public(match self.venue {
+            Venue::BitgetSpot => format!("/api/v2/spot/market/orderbook?symbol={symbol}&limit=1"),
+            _ => format!("/api/v2/mix/market/merge-depth?productType={}&symbol={symbol}&limit=1", self.product),
+        }))
     }
 
     fn time(&self) -> Request {

@@ -124,6 +124,10 @@ impl Dialect for Bybit {
         Some(json!({ "op": "auth", "args": [credentials.key.expose(), expires, sign] }).to_string())
     }
 
+    fn touch(&self, symbol: &str) -> Option<Request> {
+        Some(Request::public(format!("/v5/market/orderbook?category={}&symbol={symbol}&limit=1", self.category)))
+    }
+
     fn time(&self) -> Request {
         Request::public("/v5/market/time")
     }

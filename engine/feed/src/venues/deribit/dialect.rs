@@ -42,7 +42,8 @@ impl Dialect for Deribit {
             // A subscription costs 3,000 of 30,000 credits, of which 10,000 come back a second.
             subscriptions: Rate::new(6, 2),
             connects: Rate::new(16, 10),
-            requests: Rate::new(2, 2),
+            // 500 of 50,000 credits each, of which 10,000 come back a second: half of what that allows.
+            requests: Rate::new(10, 1),
             lifetime: None,
         }
     }
@@ -126,6 +127,11 @@ impl Dialect for Deribit {
             "signature": signature,
         });
         Some(rpc("public/auth", LOGIN_ID, params))
+    }
+
+    fn touch(&self, symbol: &str) -> Option<Request> {
+        let path = format!("/api/v2/public/get_order_book?instrument_name={symbol}&depth=1");
+        (!symbol.ends_with("DVOL")).then(|| Request::public(path))
     }
 
     fn time(&self) -> Request {

@@ -105,9 +105,11 @@ impl Dialect for Okx {
     fn login(&self, credentials: &Credentials, now_ms: i64) -> Option<String> {
         let timestamp = (now_ms / 1000).to_string();
         let sign = credentials.sign_base64(&format!("{timestamp}GET/users/self/verify"));
-        let (key, passphrase) = (credentials.key.expose(), credentials.passphrase());
-        let args = json!([{ "apiKey": key, "passphrase": passphrase, "timestamp": timestamp, "sign": sign }]);
-        Some(json!({ "op": "login", "args": args }).to_string())
+        Some(credentials.login_frame(&timestamp, &sign))
+    }
+
+    fn touch(&self, symbol: &str) -> Option<Request> {
+        Some(Request::public(format!("/api/v5/market/books?instId={symbol}&sz=1")))
     }
 
     fn time(&self) -> Request {

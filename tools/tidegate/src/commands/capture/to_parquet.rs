@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
             eprint!("\r{frames} frames");
         }
     };
-    let make = |registry: &Registry, _: &[_], _| {
+    let make = |registry: &Registry, _| {
         files.name_instruments(registry);
         files
     };
