@@ -347,6 +347,12 @@ impl Link {
         self.align();
     }
 
+    /// Whether it has this topic, or is about to.
+    pub fn carries(&self, key: &str) -> bool {
+        let mut topics = self.topics.iter().zip(&self.standing);
+        matches!(self.phase, Phase::Up(_)) && topics.any(|(topic, s)| topic.key == key && *s != Standing::Refused)
+    }
+
     /// When each of its books was subscribed, by topic, for those that are.
     pub fn subscribed(&self) -> impl Iterator<Item = (usize, &Topic, Duration)> + '_ {
         self.topics.iter().enumerate().filter_map(|(index, topic)| match self.standing[index] {

@@ -18,7 +18,7 @@ pub struct SessionEvent {
     /// Which connection: its route and number among all that were made; empty for what belongs to none.
     pub connection: String,
     /// What: `state`, `lost`, `refused`, `dropped`, `unacknowledged`, `silent`, `idle`, `resubscribed`, `rotating`,
-    /// `rotated`, `snapshot`, `snapshot_failed`, `clock`, `clock_failed`.
+    /// `rotated`, `rotation_failed`, `snapshot`, `snapshot_failed`, `clock`, `clock_failed`.
     pub kind: &'static str,
     /// In words.
     pub detail: String,

@@ -77,13 +77,11 @@ impl Desk {
         self.act(index);
     }
 
-    /// Whether no earlier connection has this topic subscribed.
+    /// Whether no earlier connection has this topic, subscribed or about to be.
     fn is_first_copy(&self, index: usize, topic: usize) -> bool {
         let key = &self.entries[index].plan.topics[topic].key;
         let market = self.entries[index].plan.market;
-        let has = |entry: &Entry| {
-            entry.plan.market == market && entry.link.subscribed().any(|(_, other, _)| other.key == *key)
-        };
+        let has = |entry: &Entry| entry.plan.market == market && entry.link.carries(key);
         !self.entries[..index].iter().any(has)
     }
 

@@ -55,6 +55,8 @@ impl Dialect for Bybit {
         Heartbeat { probe: Probe::Request, every, dead_after }
     }
 
+    /// `u` is held to be contiguous along a topic, as it was in all recorded traffic, though nobody promises it: a jump
+    /// costs a subscription, not a wrong book.
     fn bootstrap(&self) -> Bootstrap {
         Bootstrap::Stream
     }

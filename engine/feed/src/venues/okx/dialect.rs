@@ -48,6 +48,8 @@ impl Dialect for Okx {
         Heartbeat { probe: Probe::Text("ping"), every, dead_after }
     }
 
+    /// The end of initial snapshots was announced in February 2026 and not repeated in May; they were still there in
+    /// August. A book whose stream has none is subscribed again and again, and stays out of service.
     fn bootstrap(&self) -> Bootstrap {
         Bootstrap::Stream
     }
