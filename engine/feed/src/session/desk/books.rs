@@ -40,7 +40,8 @@ impl Desk {
             let heard = if heard_ticks == 0 { Duration::ZERO } else { self.time_of(heard_ticks) };
             if !idle_after.is_zero() && now > heard.max(since) + idle_after {
                 idle.push((topic, what.instrument, what.key.clone()));
-            } else if self.idle.get(&what.instrument).is_some_and(|(not_before, pause)| now > *not_before + 4 * *pause) {
+            } else if self.idle.get(&what.instrument).is_some_and(|(not_before, pause)| now > *not_before + 4 * *pause)
+            {
                 // It has come for long: the next silence is taken seriously at once.
                 self.idle.remove(&what.instrument);
             }
