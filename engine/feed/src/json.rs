@@ -8,8 +8,8 @@ use tidegate_wire::decimal::{MANTISSA_MAX, quoted_scalar};
 use tidegate_wire::{Level, Price, Qty, Scale};
 
 use crate::frame::{FrameMut, PADDING};
+use crate::numbers::ms_ns;
 use crate::symbols::{Entry, SymbolTable};
-use crate::venues::tape::ms_ns;
 
 /// How numbers and strings are read: by vectors where the CPU has them, else byte by byte.
 pub(crate) trait Numbers {

@@ -29,6 +29,7 @@ mod feed;
 pub mod frame;
 mod json;
 mod ladder;
+mod numbers;
 pub mod replay;
 pub mod session;
 pub mod symbols;

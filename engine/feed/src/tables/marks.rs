@@ -4,7 +4,8 @@ use tidegate_wire::event::{MARK_DECIMALS, Mark, RATE_DECIMALS};
 use tidegate_wire::instrument::FUNDING_PERIOD_NS;
 
 use crate::counters::Reason;
-use crate::tables::fields::{columns, rounded, stamp_ns, time_ns};
+use crate::numbers::rounded;
+use crate::tables::fields::{columns, stamp_ns, time_ns};
 
 /// Hours these funding series are ahead of UTC: the script that wrote them ran in Moscow time (checked against the
 /// venue's own stamps, and every stamp less three hours is a funding time).

@@ -19,8 +19,6 @@ pub(crate) mod names;
 pub(crate) mod stamps;
 pub(crate) mod survey;
 
-pub(crate) use fields::rounded;
-
 use tidegate_wire::event::{Bar, DepthIds};
 use tidegate_wire::{InstrumentId, Registry};
 

@@ -1,8 +1,9 @@
 //! Looks at rows of unknown instruments: on which grid their numbers lie.
 
+use crate::numbers::rounded;
 use crate::replay::Format;
 use crate::tables::bitstamp;
-use crate::tables::fields::{DECIMALS, columns, rounded};
+use crate::tables::fields::{DECIMALS, columns};
 use crate::venues::survey::Survey;
 
 /// Adds the rows of one frame; what cannot be read is counted when it is replayed.

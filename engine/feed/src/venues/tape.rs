@@ -6,9 +6,9 @@ use tidegate_wire::{Level, Price, Qty, Scale};
 
 use crate::counters::Reason;
 use crate::frame::FrameMut;
+use crate::numbers::{ms_ns, rounded};
 use crate::symbols::Entry;
 use crate::sync::Previous;
-use crate::tables::rounded;
 use crate::venues::Levels;
 
 /// Room for the tape of the largest frame expected (a snapshot of 5,000 levels a side); larger ones grow it once.
@@ -298,11 +298,6 @@ pub(crate) fn book(bids: Value<'_>, asks: Value<'_>, entry: &Entry, levels: &mut
         })?;
     }
     Ok(())
-}
-
-/// Milliseconds since the Unix epoch in ns.
-pub(crate) fn ms_ns(ms: i64) -> Result<i64, Reason> {
-    ms.checked_mul(1_000_000).filter(|ns| *ns >= 0).ok_or(Reason::Overflow)
 }
 
 /// A JSON number on a grid, exactly.
