@@ -122,8 +122,11 @@ struct Writing {
     begun: Instant,
     synced: Instant,
     report: SeriesReport,
-    tell: Box<dyn Fn(Result<(), &CaptureError>) + Send>,
+    tell: Box<Tell>,
 }
+
+/// Hears of an error, and of a new file after one.
+type Tell = dyn Fn(Result<(), &CaptureError>) + Send;
 
 /// After an error a new file is tried this often.
 const RETRY: Duration = Duration::from_secs(10);

@@ -255,7 +255,7 @@ fn answer(bytes: &[u8], key: &str) -> Result<Option<usize>, DialError> {
     if status != 101 {
         return Err(DialError::Refused {
             status,
-            retry_after: header("retry-after").and_then(|text| super::rest::retry_after(&text)),
+            retry_after: header("retry-after").and_then(super::rest::retry_after),
         });
     }
     let says = |name: &str, token: &str| {
