@@ -5,7 +5,7 @@
 //! core B   the engine's loop, or the plain client: in turns, each on the day from its beginning
 //! ```
 //!
-//! Before that, on one core and without other processes: from a readable socket to the decision ([`live_readable`]).
+//! Before that, on one core and without other processes: from a readable socket to the decision (`live_readable`).
 //! Between processes times begin with the kernel's stamp of the last bytes of a read, for both: what the sender's core
 //! still has to do before the socket is readable is in them, and what the host's scheduler does. Ours end with the
 //! decision: book, 64 features, breakers; the plain client's with its book.

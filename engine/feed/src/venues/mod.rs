@@ -320,25 +320,16 @@ pub trait Decode {
 
 /// The last mark of each instrument, for venues that send only what changed, or price and funding apart.
 #[derive(Clone, Debug)]
-pub(crate) struct Marks(Box<[(Mark, [i64; 2])]>);
-
-/// What is older than this is no late copy but another recording, ns.
-const COPY_LATE_NS: i64 = 10_000_000_000;
+pub(crate) struct Marks(Box<[Mark]>);
 
 impl Marks {
     pub(crate) fn new(registry: &Registry) -> Self {
-        Self(vec![(Mark::default(), [0; 2]); registry.len()].into_boxed_slice())
+        Self(vec![Mark::default(); registry.len()].into_boxed_slice())
     }
 
-    /// The mark of an instrument of the registry it was made for, to be changed by a message of this venue time about
-    /// one of its two parts (0 and 1). `None` when a newer one was there: it is another connection's copy, come late.
-    pub(crate) fn of(&mut self, instrument: InstrumentId, part: usize, venue_ns: i64) -> Option<&mut Mark> {
-        let (mark, newest) = &mut self.0[instrument.index()];
-        if (1..COPY_LATE_NS).contains(&(newest[part] - venue_ns)) {
-            return None;
-        }
-        newest[part] = venue_ns;
-        Some(mark)
+    /// The mark of an instrument of the registry it was made for.
+    pub(crate) fn of(&mut self, instrument: InstrumentId) -> &mut Mark {
+        &mut self.0[instrument.index()]
     }
 }
 

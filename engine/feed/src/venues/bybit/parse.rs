@@ -95,7 +95,7 @@ impl Reader<'_> {
         let (mark, index) = (price(mark)?, price(index)?);
         let rate = rate.told(|value| value.rounded(RATE_DECIMALS))?;
         let time = time.told(Value::ms)?;
-        let kept = self.marks.of(entry.id, 0, venue_ns).ok_or(Reason::UnusedStream)?;
+        let kept = self.marks.of(entry.id);
         if snapshot {
             *kept = Default::default();
         }

@@ -10,7 +10,7 @@
 //! | `deribit_volatility_index.btc_usd` | the index of `BTCDVOL`, percentage points |
 //!
 //! Prices and amounts are JSON numbers. simd-json holds those with a fraction as doubles, from which the decimal is
-//! recovered exactly (see [`tape`](crate::venues::tape)); the scanner of books reads the digits themselves, and both
+//! recovered exactly (see `tape`); the scanner of books reads the digits themselves, and both
 //! must agree.
 //!
 //! Sources: the Deribit API documentation; field sets and chains were checked against recorded traffic.

@@ -121,8 +121,7 @@ impl<'a> Reader<'a> {
         for row in data.elements()? {
             let [own, mark, rate, time, ts] = pick(row, &["instId", "markPx", "fundingRate", "fundingTime", "ts"])?;
             let Ok(entry) = self.entry(own, symbol) else { continue };
-            let venue_ns = ts.ms_or_zero()?;
-            let Some(kept) = self.marks.of(entry.id, usize::from(rate.says()), venue_ns) else { continue };
+            let kept = self.marks.of(entry.id);
             if let Some(mark) = mark.told(|value| value.rounded(MARK_DECIMALS))? {
                 kept.mark = mark;
             }
@@ -131,7 +130,7 @@ impl<'a> Reader<'a> {
                 (kept.funding, kept.next_funding_ns) = (rate, time.ms_or_zero()?);
             }
             let body = Body::Mark(*kept);
-            self.batch.messages.push(Message { instrument: entry.id, venue_ns, body });
+            self.batch.messages.push(Message { instrument: entry.id, venue_ns: ts.ms_or_zero()?, body });
         }
         self.batch.message(Reason::UnknownSymbol)
     }

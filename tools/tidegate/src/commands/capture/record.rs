@@ -14,8 +14,9 @@ use crate::output::Format;
 
 /// Reads the configured venues and keeps every frame as it comes.
 ///
-/// Files are rotated, and synced each second, as [capture] in the configuration says. Beside them sessions.jsonl tells
-/// what became of connections. Accounts are left alone: no login is made. The first SIGINT or SIGTERM ends it cleanly.
+/// Files are rotated, and synced each second, as the section `capture` of the configuration says. Beside them
+/// sessions.jsonl tells what became of connections. Accounts are left alone: no login is made. The first SIGINT or
+/// SIGTERM ends it cleanly.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
   tidegate capture record --config tidegate.toml --out captures
