@@ -2,21 +2,13 @@
 
 use std::time::Duration;
 
-use tidegate_feed::session::backoff::BackoffSettings;
 use tidegate_feed::session::dialect::{Channel, Dialect, dialect};
 use tidegate_feed::session::link::{Act, Link, LinkSettings, LinkState, Note};
+use tidegate_feed::session::plan::SessionSettings;
 use tidegate_wire::{InstrumentId, Venue};
 
 fn settings(dialect: &dyn Dialect) -> LinkSettings {
-    LinkSettings {
-        backoff: BackoffSettings::default(),
-        heartbeat: dialect.heartbeat(),
-        limits: dialect.limits(),
-        patience: Duration::from_secs(10),
-        stable_after: Duration::from_secs(30),
-        rotate_before: Duration::from_secs(3600),
-        idle_after: Duration::from_secs(60),
-    }
+    SessionSettings::default().link(dialect.heartbeat(), dialect.limits())
 }
 
 /// A link with what it did.

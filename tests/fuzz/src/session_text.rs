@@ -6,21 +6,13 @@
 use std::time::Duration;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use tidegate_feed::session::backoff::BackoffSettings;
 use tidegate_feed::session::dialect::{Channel, Dialect, dialect};
-use tidegate_feed::session::link::{Act, Link, LinkSettings};
+use tidegate_feed::session::link::{Act, Link};
+use tidegate_feed::session::plan::SessionSettings;
 use tidegate_wire::{InstrumentId, Venue};
 
 fn link(dialect: &'static dyn Dialect) -> Link {
-    let settings = LinkSettings {
-        backoff: BackoffSettings::default(),
-        heartbeat: dialect.heartbeat(),
-        limits: dialect.limits(),
-        patience: Duration::from_secs(10),
-        stable_after: Duration::from_secs(30),
-        rotate_before: Duration::from_secs(3600),
-        idle_after: Duration::from_secs(60),
-    };
+    let settings = SessionSettings::default().link(dialect.heartbeat(), dialect.limits());
     let symbols = ["BTCUSDT", "BTC-USDT-SWAP", "BTC-PERPETUAL"].into_iter().zip(0..);
     let topics = symbols.flat_map(|(symbol, id)| {
         [Channel::Book, Channel::Trades].into_iter().filter_map(move |c| dialect.topic(InstrumentId(id), symbol, c))

@@ -18,7 +18,7 @@ use super::budget::Budget;
 use super::clock::SkewMeter;
 use super::dialect::{AccountChannel, Channel};
 use super::hub::{Adopted, HubEnds, Order, Report, SLIP};
-use super::link::{Act, Link, LinkSettings};
+use super::link::{Act, Link};
 use super::plan::{LinkPlan, MarketPlan, SessionSettings, links};
 use super::rest_desk::{Done, Job, RestDesk};
 use super::status::{AccountStatus, SessionEvent, SessionStatus};
@@ -258,15 +258,7 @@ impl Desk {
     fn add(&mut self, plan: LinkPlan, replaces: Option<u64>) {
         self.next_id += 1;
         let market = &self.markets[plan.market].plan;
-        let settings = LinkSettings {
-            backoff: self.settings.backoff,
-            heartbeat: market.heartbeat,
-            limits: market.limits,
-            patience: self.settings.patience,
-            stable_after: self.settings.stable_after,
-            rotate_before: self.settings.rotate_before,
-            idle_after: self.settings.idle_after,
-        };
+        let settings = self.settings.link(market.heartbeat, market.limits);
         let seed = self.next_id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
         let link = Link::new(market.dialect, settings, plan.topics.clone(), seed);
         let (id, closing) = (self.next_id, None);

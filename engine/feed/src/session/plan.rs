@@ -7,6 +7,7 @@ use tidegate_wire::{Registry, Venue};
 
 use super::credentials::Credentials;
 use super::dialect::{Channel, ClientLimits, Dialect, Heartbeat, Route, Topic};
+use super::link::LinkSettings;
 
 /// What is wanted of one market.
 #[derive(Clone, Debug)]
@@ -96,6 +97,14 @@ pub struct SessionSettings {
     pub message: usize,
     /// Poll the device's queue for up to this long at each read, us; 0 leaves it.
     pub busy_poll_us: u32,
+}
+
+impl SessionSettings {
+    /// What they say of one connection that is kept alive so, within these limits.
+    pub const fn link(&self, heartbeat: Heartbeat, limits: ClientLimits) -> LinkSettings {
+        let Self { backoff, patience, stable_after, rotate_before, idle_after, .. } = *self;
+        LinkSettings { backoff, heartbeat, limits, patience, stable_after, rotate_before, idle_after }
+    }
 }
 
 impl Default for SessionSettings {
