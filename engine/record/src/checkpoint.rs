@@ -67,8 +67,8 @@ impl Checkpoint {
     }
 }
 
-/// The notes in a file that has one after the other, each with where it begins and ends. What follows the last whole one
-/// is left out.
+/// The notes in a file that has one after the other, each with where it begins and ends. What follows the last whole
+/// one is left out.
 pub fn notes(text: &str) -> Vec<core::ops::Range<usize>> {
     let (mut notes, mut start, mut at, mut signed) = (Vec::new(), 0, 0, false);
     for line in text.split_inclusive('\n') {

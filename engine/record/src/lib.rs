@@ -2,11 +2,12 @@
 //!
 //! # The model
 //!
-//! Everything worth keeping is an **entry** ([`entry`]): a fixed header and a canonical body. Entries are the leaves of an
-//! append-only Merkle tree ([`tree`], RFC 6962). A [`journal`] makes them durable in batches; about once a second the log
-//! writes the tree's new **tiles** ([`tiles`], C2SP `tlog-tiles`) and signs a **checkpoint** ([`checkpoint`]): name, size
-//! and root. Whoever holds a checkpoint can tell any later change of what it covers; **proofs** ([`proof`]) show single
-//! entries, or that one checkpoint's tree begins with another's, to somebody who has nothing else.
+//! Everything worth keeping is an **entry** ([`entry`]): a fixed header and a canonical body. Entries are the leaves
+//! of an append-only Merkle tree ([`tree`], RFC 6962). A [`journal`] makes them durable in batches; about once a
+//! second the log writes the tree's new **tiles** ([`tiles`], C2SP `tlog-tiles`) and signs a **checkpoint**
+//! ([`checkpoint`]): name, size and root. Whoever holds a checkpoint can tell any later change of what it covers;
+//! **proofs** ([`proof`]) show single entries, or that one checkpoint's tree begins with another's, to somebody who
+//! has nothing else.
 //!
 //! [`log::Log`] writes, [`log::Archive`] reads and proves, [`log::verify`] recomputes everything.
 //!

@@ -35,8 +35,8 @@ fn journal(folder: &Path, batches: u64) {
     }
 }
 
-/// Cuts the last two batches at every byte, and tears them at every 512 bytes: what comes back is a prefix, and never less
-/// than the batches before.
+/// Cuts the last two batches at every byte, and tears them at every 512 bytes: what comes back is a prefix, and never
+/// less than the batches before.
 #[test]
 fn every_torn_write_gives_a_prefix() {
     let folder = tempfile::tempdir().expect("a folder");

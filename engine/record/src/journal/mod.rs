@@ -1,16 +1,16 @@
 //! A journal: batches of frames in files of their own size, each durable before it is acknowledged.
 //!
-//! A **batch** is a header of 64 bytes and a body of whole **frames** (`u16` length, big-endian, then so many bytes), and
-//! begins on a page of its own, so that writing one never rewrites a page that holds another. Headers carry the number
-//! of their first frame, checksums of body and header, and a chain over all headers before: a batch that is missing, out
-//! of place or left over from another journal is known. Batches fill **segments** of fixed size, named after their first
-//! frame.
+//! A **batch** is a header of 64 bytes and a body of whole **frames** (`u16` length, big-endian, then so many bytes),
+//! and begins on a page of its own, so that writing one never rewrites a page that holds another. Headers carry the
+//! number of their first frame, checksums of body and header, and a chain over all headers before: a batch that is
+//! missing, out of place or left over from another journal is known. Batches fill **segments** of fixed size, named
+//! after their first frame.
 //!
 //! A batch that was being written when the power went is the last one, and no valid one follows it: such a tail is put
 //! aside and the journal ends before it. Damage anywhere else is an error that names the place.
 //!
-//! A failed write or sync is final: after it nobody knows what the kernel still holds, so the journal refuses everything
-//! from then on, and whoever goes on must open it anew and see what is there.
+//! A failed write or sync is final: after it nobody knows what the kernel still holds, so the journal refuses
+//! everything from then on, and whoever goes on must open it anew and see what is there.
 
 mod commit;
 mod recover;

@@ -20,8 +20,8 @@ pub struct Recovered {
 }
 
 impl Journal {
-    /// Opens the journal `id` in a folder, which is made if it is not there, and hands every batch to `visit`: number of
-    /// its first frame and its body. `next` is the number of the next frame should there be none.
+    /// Opens the journal `id` in a folder, which is made if it is not there, and hands every batch to `visit`: number
+    /// of its first frame and its body. `next` is the number of the next frame should there be none.
     ///
     /// A torn batch at the end is put aside in a file beside the segment. Doing it again gives the same.
     ///

@@ -12,8 +12,8 @@
 //! DIR/fresh             a file that was not whole yet when its writer died; never read
 //! ```
 //!
-//! The order of things is what makes it hold: entries are durable in the journal before they are acknowledged, tiles are
-//! durable before a checkpoint over them is signed, and only what a checkpoint covers leaves the journal.
+//! The order of things is what makes it hold: entries are durable in the journal before they are acknowledged, tiles
+//! are durable before a checkpoint over them is signed, and only what a checkpoint covers leaves the journal.
 
 mod archive;
 mod history;

@@ -1,7 +1,7 @@
 //! Retention: entries that need not be kept any longer leave, their hashes stay.
 //!
-//! The tree stays whole: every proof of what remains, and the consistency of all checkpoints, can still be made. That and
-//! by whom entries were removed is itself an entry.
+//! The tree stays whole: every proof of what remains, and the consistency of all checkpoints, can still be made. That
+//! and by whom entries were removed is itself an entry.
 
 use std::path::Path;
 

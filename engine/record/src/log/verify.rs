@@ -266,7 +266,8 @@ fn upper_levels(
     Ok(())
 }
 
-/// Looks at every file below `tile`: older partial tiles must be beginnings of what was verified, others must not be there.
+/// Looks at every file below `tile`: older partial tiles must be beginnings of what was verified, others must not be
+/// there.
 fn strays(folder: &Path, size: u64, report: &mut Report) -> Result<(), LogError> {
     let mut folders = vec![folder.join("tile")];
     while let Some(next) = folders.pop() {

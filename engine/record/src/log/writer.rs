@@ -77,8 +77,8 @@ pub(crate) fn now_ns() -> i64 {
 }
 
 impl Log {
-    /// Opens the log in a folder, which is made if there is none, and brings it to where it was: what was acknowledged is
-    /// there, what was being written when the writer died is not. The signer's name is the log's.
+    /// Opens the log in a folder, which is made if there is none, and brings it to where it was: what was
+    /// acknowledged is there, what was being written when the writer died is not. The signer's name is the log's.
     ///
     /// # Errors
     /// [`LogError`]: the system refuses, somebody else writes it, another key signed it, or it was damaged.
@@ -314,7 +314,8 @@ impl Log {
         self.write_tiles()?;
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root: self.tree.root() };
         let note = checkpoint.sign(&self.signer);
-        // A log must never sign what contradicts what it signed before: what lies on disk must lead from one to the other.
+        // A log must never sign what contradicts what it signed before: what lies on disk must lead from one to the
+        // other.
         if let Some(last) = self.last.as_ref().filter(|last| last.size > 0) {
             let archive = Archive::at(&self.folder, checkpoint.clone(), String::new(), 0);
             let proof = archive.consistency(last.size)?;
