@@ -16,6 +16,7 @@
 
 pub mod checkpoint;
 pub mod entry;
+mod file_error;
 pub mod hash;
 pub mod journal;
 pub mod log;
@@ -27,4 +28,5 @@ pub mod tiles;
 pub mod tree;
 
 pub use checkpoint::Checkpoint;
+pub use file_error::FileError;
 pub use hash::Hash;

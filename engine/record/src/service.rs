@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use tidegate_wire::advice::Adjustment;
+use tidegate_wire::clock::realtime_ns;
 use tidegate_wire::decision::{Decision, Scope};
 
 use crate::checkpoint::Checkpoint;
@@ -239,8 +240,11 @@ impl Writer {
                         self.log.append_bytes(&entry)?;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.tell_dropped()?,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.tell_dropped(),
+            }
+            if entries.len() < self.shared.queue / 2 {
+                self.tell_dropped()?;
             }
             self.log.flush()?;
             let covered = self.log.last().map_or(0, |last| last.size);
@@ -259,8 +263,7 @@ impl Writer {
             return Ok(());
         }
         let body = serde_json::json!({ "entries": untold, "kinds": ["book", "connection"] }).to_string();
-        let now = crate::log::now_ns();
-        self.log.append(&Entry::new(Kind::Dropped, now, body.as_bytes())).map(drop)
+        self.log.append(&Entry::new(Kind::Dropped, realtime_ns(), body.as_bytes())).map(drop)
     }
 }
 

@@ -103,6 +103,19 @@ pub fn entries_of(bytes: &[u8], width: u16) -> Option<Vec<&[u8]>> {
 /// Name of the file that becomes another one when it is whole; whoever dies leaves no more than it.
 pub(crate) const FRESH: &str = "fresh";
 
+/// Bytes of the first `width` hashes or entries of a wider tile.
+pub(crate) fn beginning(bytes: &[u8], kind: Kind, width: u16) -> &[u8] {
+    let length = match kind {
+        Kind::Hashes(_) => usize::from(width) * 32,
+        Kind::Entries => {
+            let mut frames = Frames::new(bytes);
+            frames.by_ref().take(usize::from(width)).for_each(drop);
+            bytes.len() - frames.rest().len()
+        }
+    };
+    &bytes[..length.min(bytes.len())]
+}
+
 /// Writes a file below a log's folder as a whole: under another name first, so that nobody ever reads half of it.
 pub(crate) fn write_whole(folder: &Path, name: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
     use std::io::Write;

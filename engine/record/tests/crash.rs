@@ -211,7 +211,7 @@ fn a_log_that_was_never_closed_is_recovered() {
     let (log, _) = open(folder.path());
     log.close().expect("closed");
     std::fs::remove_dir_all(folder.path().join("tile/0")).expect("removed");
-    assert!(matches!(Log::open(folder.path(), signer(), Settings::default()), Err(LogError::Io { .. })));
+    assert!(matches!(Log::open(folder.path(), signer(), Settings::default()), Err(LogError::File(_))));
 }
 
 /// A disk without room says so before anything is acknowledged that is not there, and the log is whole afterwards. File

@@ -202,6 +202,23 @@ fn no_entry_can_be_replaced_moved_or_left_out() {
     });
 }
 
+/// A log vouches for itself to those who have no key: a size out of this world must cost no memory.
+#[test]
+fn a_forged_size_is_a_finding() {
+    for size in [300, 1 << 40, u64::MAX] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, _) = open(folder.path());
+        append(&mut log, 200);
+        log.close().expect("closed");
+        let note = Checkpoint { origin: ORIGIN.into(), size, root: [1; 32] }.sign(&signer());
+        std::fs::write(folder.path().join("checkpoint"), &note).expect("written");
+        assert_eq!(recompute(folder.path()).severity(), Some(Severity::Tampered), "{size}");
+        let archive = Archive::open(folder.path(), &keys()).expect("its own key signed it");
+        assert!(archive.entry(size - 1).is_err() && archive.prove(0).is_err() && archive.entries(u64::MAX).is_err());
+        assert!(archive.consistency(200).is_err());
+    }
+}
+
 #[test]
 fn retention_removes_entries_and_leaves_proofs() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -221,7 +238,15 @@ fn retention_removes_entries_and_leaves_proofs() {
     let mut kept = Vec::new();
     Entry::new(Kind::Session, 5, body(5).as_bytes()).write(&mut kept);
     assert!(proof.check(&kept, &keys()).is_ok(), "who kept a copy can still prove it");
-    // Removing more than was recorded is damage.
+    // Saying that more was removed than an entry tells of is damage, and so is removing more than was said.
+    let minimum = folder.path().join("minimum");
+    std::fs::write(&minimum, "1536\n").expect("written");
+    std::fs::rename(folder.path().join("tile/entries/005"), folder.path().join("kept")).expect("moved");
+    let report = recompute(folder.path());
+    assert_eq!(report.severity(), Some(Severity::Tampered), "{:?}", report.findings);
+    std::fs::rename(folder.path().join("kept"), folder.path().join("tile/entries/005")).expect("moved");
+    std::fs::write(&minimum, "1280\n").expect("written");
+    assert_eq!(recompute(folder.path()).findings, []);
     std::fs::remove_file(folder.path().join("tile/entries/006")).expect("removed");
     assert_eq!(recompute(folder.path()).severity(), Some(Severity::Tampered));
 }

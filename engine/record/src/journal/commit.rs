@@ -17,7 +17,7 @@ pub struct Settings {
     pub batch: u32,
     /// Or when the oldest has waited so long: zero begins one as soon as the one before it is done.
     pub age: Duration,
-    /// Bytes that may wait. When there are more, appending waits for the disk.
+    /// Bytes that may wait, at most half a batch's largest body. When there are more, appending waits for the disk.
     pub backlog: usize,
 }
 
@@ -76,6 +76,7 @@ impl Committer {
     /// # Errors
     /// The system gives no thread.
     pub fn start(journal: Journal, settings: Settings) -> std::io::Result<Self> {
+        let settings = Settings { backlog: settings.backlog.min(BATCH_MAX / 2), ..settings };
         let next = journal.next();
         let waiting = Waiting {
             body: Vec::new(),

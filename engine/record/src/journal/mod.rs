@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use bytemuck::{Pod, Zeroable};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::file_error::FileError;
 pub use commit::{Committer, Settings};
 pub use recover::Recovered;
 
@@ -101,15 +102,8 @@ impl Header {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum JournalError {
     /// The system refused.
-    #[error("{path}: {doing}: {source}", path = .path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What was being done.
-        doing: &'static str,
-        /// What the system said.
-        source: std::sync::Arc<io::Error>,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Something was changed or lost that was durable.
     #[error("{path}: damaged at byte {at}: {reason}", path = .path.display())]
     Damaged {
@@ -135,16 +129,7 @@ pub enum JournalError {
 
 impl JournalError {
     pub(crate) fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), doing, source: source.into() }
-    }
-
-    /// Whether the disk is full, a quota is used up or the file system is read-only: what an operator can mend.
-    pub fn is_no_space(&self) -> bool {
-        let Self::Io { source, .. } = self else { return false };
-        matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
-        )
+        FileError::new(path, doing, source).into()
     }
 }
 
@@ -282,7 +267,7 @@ impl Journal {
     /// Removes segments all of whose frames lie below `frame`. The one that is written to stays.
     ///
     /// # Errors
-    /// [`JournalError::Io`]; nothing is lost by it.
+    /// [`JournalError::File`]; nothing is lost by it.
     pub fn retire(&mut self, frame: u64) -> Result<(), JournalError> {
         let mut removed = false;
         while self.segments.len() > 1 && self.segments[1] <= frame {
@@ -297,7 +282,7 @@ impl Journal {
     /// Begins anew with this frame: what it held is kept elsewhere, durably.
     ///
     /// # Errors
-    /// [`JournalError::Io`].
+    /// [`JournalError::File`].
     pub fn restart(&mut self, next: u64) -> Result<(), JournalError> {
         self.empty()?;
         (self.next, self.chain) = (next, 0);
@@ -307,7 +292,7 @@ impl Journal {
     /// Removes everything: what it held is kept elsewhere, durably. The next batch begins a segment.
     ///
     /// # Errors
-    /// [`JournalError::Io`].
+    /// [`JournalError::File`].
     pub fn empty(&mut self) -> Result<(), JournalError> {
         self.segment = None;
         for first in self.segments.drain(..) {

@@ -11,7 +11,7 @@ use crate::hash::{self, Hash};
 use crate::note::Verifier;
 use crate::proof::{self, Hashes};
 use crate::proof_file::ProofFile;
-use crate::tiles::{Kind, Tile, entries_of, hashes_of};
+use crate::tiles::{Kind, Tile, beginning, entries_of, hashes_of};
 use crate::tree::{TILE, TILE_HEIGHT, level_size};
 
 /// Tiles kept in memory.
@@ -75,11 +75,17 @@ impl Archive {
         self.minimum
     }
 
-    /// The tile of a level that holds this hash, at this checkpoint's size.
-    fn tile_at(&self, kind: Kind, index: u64) -> Tile {
+    /// A tile as wide as it is at this checkpoint's size.
+    fn tile_at(&self, kind: Kind, index: u64) -> Result<Tile, LogError> {
         let level = if let Kind::Hashes(level) = kind { level } else { 0 };
-        let width = (level_size(self.size(), level) - index * TILE as u64).min(TILE as u64);
-        Tile { kind, index, width: width as u16 }
+        let before = index.checked_mul(TILE as u64);
+        let width = before.and_then(|before| level_size(self.size(), level).checked_sub(before)).unwrap_or(0);
+        if width == 0 {
+            let first =
+                before.and_then(|before| before.checked_shl(TILE_HEIGHT * u32::from(level))).unwrap_or(u64::MAX);
+            return Err(LogError::Absent { index: first, size: self.size(), minimum: self.minimum });
+        }
+        Ok(Tile { kind, index, width: width.min(TILE as u64) as u16 })
     }
 
     /// A tile's bytes. A partial one that was removed is a part of the full one that followed it.
@@ -91,15 +97,7 @@ impl Archive {
                 let full = Tile { width: TILE as u16, ..tile };
                 let full = std::fs::read(self.folder.join(full.path()));
                 let bytes = full.map_err(|_| LogError::io(&path, "reading a tile", error))?;
-                let length = match tile.kind {
-                    Kind::Hashes(_) => usize::from(tile.width) * 32,
-                    Kind::Entries => {
-                        let mut frames = crate::journal::Frames::new(&bytes);
-                        frames.by_ref().take(usize::from(tile.width)).for_each(drop);
-                        bytes.len() - frames.rest().len()
-                    }
-                };
-                Ok(bytes[..length.min(bytes.len())].to_vec())
+                Ok(beginning(&bytes, tile.kind, tile.width).to_vec())
             }
             Err(error) => Err(LogError::io(&path, "reading a tile", error)),
         }
@@ -113,7 +111,7 @@ impl Archive {
         if let Some(hashes) = self.cache.borrow().get(&(level, index)) {
             return Ok(hashes.clone());
         }
-        let tile = self.tile_at(Kind::Hashes(level), index);
+        let tile = self.tile_at(Kind::Hashes(level), index)?;
         let hashes = hashes_of(&self.bytes(tile)?).filter(|hashes| hashes.len() == usize::from(tile.width));
         let wrong = || LogError::damaged(&self.folder.join(tile.path()), "not as long as a tile");
         let hashes = Rc::new(hashes.ok_or_else(wrong)?);
@@ -130,7 +128,7 @@ impl Archive {
     /// # Errors
     /// [`LogError`]: it cannot be read, or was removed.
     pub fn bundle(&self, index: u64) -> Result<Vec<u8>, LogError> {
-        self.bytes(self.tile_at(Kind::Entries, index))
+        self.bytes(self.tile_at(Kind::Entries, index)?)
     }
 
     /// The entries of a bundle, those from `256 * index` on, each checked against its hash in the tree.
@@ -138,7 +136,7 @@ impl Archive {
     /// # Errors
     /// [`LogError`]: they cannot be read, were removed, or are others than the tree says.
     pub fn entries(&self, index: u64) -> Result<Vec<Vec<u8>>, LogError> {
-        let tile = self.tile_at(Kind::Entries, index);
+        let tile = self.tile_at(Kind::Entries, index)?;
         let bytes = self.bytes(tile)?;
         let wrong = |reason: &str| LogError::damaged(&self.folder.join(tile.path()), reason);
         let entries = entries_of(&bytes, tile.width).ok_or_else(|| wrong("no bundle of entries"))?;

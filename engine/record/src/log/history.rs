@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{CHECKPOINT, CHECKPOINTS, LogError, read_text};
+use super::{CHECKPOINT, CHECKPOINTS, LogError, read, read_text};
 use crate::checkpoint::{Checkpoint, notes};
 use crate::note::Verifier;
 use crate::tiles::write_whole;
@@ -20,11 +20,7 @@ impl History {
     /// Opens it; gives the newest checkpoint and how many bytes of a torn one were cut off.
     pub(super) fn open(folder: &Path, keys: &[Verifier]) -> Result<(Self, Option<Checkpoint>, u64), LogError> {
         let path = folder.join(CHECKPOINTS);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(LogError::io(&path, "reading", error)),
-        };
+        let bytes = read(&path)?.unwrap_or_default();
         // A torn end may end within a character.
         let whole = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let found = notes(whole);

@@ -27,10 +27,10 @@ use std::path::{Path, PathBuf};
 pub use archive::Archive;
 pub use prune::{Pruned, prune};
 pub use verify::{Finding, Report, Severity, verify};
-pub(crate) use writer::now_ns;
 pub use writer::{Log, Opened, Settings};
 
 use crate::checkpoint::CheckpointError;
+use crate::file_error::FileError;
 use crate::journal::JournalError;
 use crate::note::NoteError;
 
@@ -46,15 +46,8 @@ const LOCK: &str = "lock";
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
     /// The system refused.
-    #[error("{path}: {doing}: {source}", path = .path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What was being done.
-        doing: &'static str,
-        /// What the system said.
-        source: std::sync::Arc<io::Error>,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -97,33 +90,35 @@ pub enum LogError {
 
 impl LogError {
     fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), doing, source: source.into() }
+        FileError::new(path, doing, source).into()
     }
 
     fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.into() }
     }
 
-    /// Whether an operator can mend it by giving room: the disk is full, a quota used up, the file system read-only.
+    /// Whether an operator can mend it by giving room: see [`FileError::is_no_space`].
     pub fn is_no_space(&self) -> bool {
         match self {
-            Self::Journal(error) => error.is_no_space(),
-            Self::Io { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem
-            ),
+            Self::File(error) | Self::Journal(JournalError::File(error)) => error.is_no_space(),
             _ => false,
         }
     }
 }
 
-/// The text of a file; `None` when there is none.
-fn read_text(path: &Path) -> Result<Option<String>, LogError> {
+/// The bytes of a file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
     match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| LogError::damaged(path, "no text")),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(LogError::io(path, "reading", error)),
     }
+}
+
+/// The text of a file; `None` when there is none.
+fn read_text(path: &Path) -> Result<Option<String>, LogError> {
+    let text = |bytes| String::from_utf8(bytes).map_err(|_| LogError::damaged(path, "no text"));
+    read(path)?.map(text).transpose()
 }
 
 /// First entry that retention has not removed.

@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use tidegate_wire::clock::realtime_ns;
+
 use super::{Archive, Log, LogError, MINIMUM, minimum};
 use crate::entry::{Entry, Kind};
 use crate::tiles::{Kind as TileKind, Tile, write_whole};
@@ -48,7 +50,7 @@ pub fn prune(
         return Ok(pruned);
     }
     let body = serde_json::json!({ "from": from, "to": to, "who": who, "why": why });
-    log.append(&Entry::new(Kind::Pruned, super::writer::now_ns(), body.to_string().as_bytes()))?;
+    log.append(&Entry::new(Kind::Pruned, realtime_ns(), body.to_string().as_bytes()))?;
     log.checkpoint()?;
     // The number first: entries that are missing without it would look like damage.
     let path = folder.join(MINIMUM);

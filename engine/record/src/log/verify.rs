@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Archive, CHECKPOINT, CHECKPOINTS, JOURNAL, LOCK, LogError, minimum, read_text};
+use super::{Archive, CHECKPOINT, CHECKPOINTS, JOURNAL, LOCK, LogError, MINIMUM, minimum, read, read_text};
 use crate::checkpoint::{Checkpoint, notes};
 use crate::entry::{Entry, Kind};
 use crate::hash::{self, Hash};
-use crate::journal::Frames;
 use crate::note::Verifier;
-use crate::tiles::{Kind as TileKind, Tile, hash_bytes, hashes_of};
+use crate::tiles::{Kind as TileKind, Tile, beginning, hash_bytes, hashes_of};
 use crate::tree::{TILE, TileTree, level_size, levels};
 
 /// How bad a finding is.
@@ -122,6 +121,8 @@ struct Part {
     bytes: u64,
     findings: Vec<(Severity, PathBuf, String)>,
     error: Option<LogError>,
+    /// First entry that retention left, as entries tell it.
+    pruned: u64,
 }
 
 /// Hashes every entry and compares level 0; gives the roots of its full tiles and the hashes of its partial one.
@@ -134,9 +135,9 @@ fn entries(
     report: &mut Report,
 ) -> Result<(Vec<Hash>, Vec<Hash>), LogError> {
     let bundles = size.div_ceil(TILE as u64);
-    let full = (size / TILE as u64) as usize;
     let (turn, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let roots = Mutex::new((vec![[0; 32]; full], Vec::new()));
+    // Grows with what is there: a forged size costs nothing.
+    let roots = Mutex::new((BTreeMap::new(), Vec::new()));
     let work = || {
         let (mut part, mut scratch) = (Part::default(), Vec::with_capacity(TILE));
         loop {
@@ -158,7 +159,7 @@ fn entries(
                 let root = (usize::from(width) == TILE).then(|| hash::perfect(&hashes, &mut scratch));
                 let mut roots = roots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 match root {
-                    Some(root) => roots.0[index as usize] = root,
+                    Some(root) => drop(roots.0.insert(index, root)),
                     None => roots.1 = hashes,
                 }
                 drop(roots);
@@ -170,6 +171,7 @@ fn entries(
         let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
+    let mut pruned = 0;
     for part in parts {
         if let Some(error) = part.error {
             return Err(error);
@@ -177,11 +179,17 @@ fn entries(
         report.files += part.files;
         report.bytes += part.bytes;
         report.unknown += part.unknown;
+        pruned = pruned.max(part.pruned);
         part.kinds.into_iter().for_each(|(kind, count)| *report.kinds.entry(kind.name()).or_default() += count);
         part.findings.into_iter().for_each(|(severity, path, reason)| report.found(severity, &path, reason));
     }
+    if pruned < minimum && report.findings.is_empty() {
+        let reason = format!("entries below {minimum} are said to be removed, and no entry says by whom");
+        report.found(Severity::Tampered, &folder.join(MINIMUM), reason);
+    }
     report.findings.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(roots.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    let (roots, partial) = roots.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok((roots.into_values().collect(), partial))
 }
 
 /// Hashes of a bundle's entries, compared with its tile of level 0.
@@ -221,7 +229,12 @@ fn bundle(folder: &Path, index: u64, width: u16, minimum: u64, part: &mut Part) 
     }
     for (place_in, entry) in entries.iter().enumerate() {
         match Entry::read(entry) {
-            Ok(entry) => *part.kinds.entry(entry.kind).or_default() += 1,
+            Ok(entry) => {
+                *part.kinds.entry(entry.kind).or_default() += 1;
+                if entry.kind == Kind::Pruned {
+                    part.pruned = part.pruned.max(removed_below(entry.body));
+                }
+            }
             Err(error) => {
                 part.unknown += 1;
                 if part.unknown == 1 {
@@ -232,6 +245,12 @@ fn bundle(folder: &Path, index: u64, width: u16, minimum: u64, part: &mut Part) 
         }
     }
     Ok(Some(hashes))
+}
+
+/// First entry that was left when entries were removed, as the entry says that tells of it.
+fn removed_below(body: &[u8]) -> u64 {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    body["to"].as_u64().unwrap_or(0)
 }
 
 /// Compares the tiles above level 0, and the root with what was signed.
@@ -306,16 +325,8 @@ fn stray(folder: &Path, path: &Path, size: u64, report: &mut Report) -> Result<(
     }
     let whole = folder.join(Tile { width: known as u16, ..tile }.path());
     let (Some(part), Some(whole)) = (read(path)?, read(&whole)?) else { return Ok(()) };
-    let length = match tile.kind {
-        TileKind::Hashes(_) => usize::from(tile.width) * 32,
-        TileKind::Entries => {
-            let mut frames = Frames::new(&whole);
-            frames.by_ref().take(usize::from(tile.width)).for_each(drop);
-            whole.len() - frames.rest().len()
-        }
-    };
     report.files += 1;
-    if whole.get(..length) != Some(&part[..]) {
+    if beginning(&whole, tile.kind, tile.width) != part {
         report.found(Severity::Tampered, path, "is not the beginning of the tile that followed it");
     }
     Ok(())
@@ -380,13 +391,5 @@ fn journal(folder: &Path, report: &mut Report) {
             (Severity::Incomplete, "the last writer died: opening the log for writing recovers what the journal holds")
         };
         report.found(severity, &path, reason);
-    }
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LogError::io(path, "reading", error)),
     }
 }

@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use tidegate_wire::clock::realtime_ns;
 
 use super::history::History;
 use super::{Archive, JOURNAL, KEY, LOCK, LogError};
@@ -64,16 +66,12 @@ pub struct Log {
     scratch: Vec<u8>,
     hashes: Vec<Hash>,
     /// Unlocks when dropped.
-    _lock: File,
+    lock: File,
 }
 
 /// The number that journals of this log carry.
 fn journal_id(origin: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(origin.as_bytes())
-}
-
-pub(crate) fn now_ns() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as i64)
 }
 
 impl Log {
@@ -111,7 +109,7 @@ impl Log {
             failed: None,
             scratch: Vec::new(),
             hashes: Vec::with_capacity(TILE),
-            _lock: lock,
+            lock,
         };
         let recovered = log.recover(covered, settings)?;
         let opened = Opened { covered, recovered: log.tree.size() - covered, torn_bytes: recovered.torn_bytes + torn };
@@ -133,6 +131,10 @@ impl Log {
             }
             Ok(())
         })?;
+        if journal.next() > self.tree.size() {
+            let reason = format!("entries {} to {} are missing", self.tree.size(), journal.next());
+            return Err(LogError::damaged(&folder, reason));
+        }
         if journal.next() < covered {
             // The checkpoint's tiles have what the journal lost.
             journal.restart(covered)?;
@@ -156,7 +158,7 @@ impl Log {
                 "recovered": opened.recovered,
                 "torn_bytes": opened.torn_bytes,
             });
-            self.append(&Entry::new(Kind::Recovered, now_ns(), body.to_string().as_bytes()))?;
+            self.append(&Entry::new(Kind::Recovered, realtime_ns(), body.to_string().as_bytes()))?;
         }
         if opened.recovered > 0 || opened.torn_bytes > 0 || self.last.is_none() {
             self.checkpoint()?;
@@ -376,7 +378,7 @@ impl Log {
 
     fn sync_everything(&self) -> Result<(), LogError> {
         // SAFETY: a plain call on a descriptor that is open.
-        let code = unsafe { libc::syncfs(self._lock.as_raw_fd()) };
+        let code = unsafe { libc::syncfs(self.lock.as_raw_fd()) };
         if code == 0 {
             return Ok(());
         }
