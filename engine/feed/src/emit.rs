@@ -60,8 +60,8 @@ impl<S: EventSink> Emitter<'_, S> {
     #[inline(always)]
     fn plain(&mut self, body: &Body, book: &mut Facts) {
         match body {
-            Body::Quote(quote) => {
-                if book.copies.is_quote(quote.update_id, self.source) {
+            Body::Quote { quote, order } => {
+                if book.copies.is_quote(*order, quote, self.source, self.header.event_ns) {
                     self.counters.copies += 1;
                     return;
                 }

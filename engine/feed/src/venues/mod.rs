@@ -33,7 +33,13 @@ pub enum Body {
     /// Levels of a stream that brings its own snapshots.
     Stream(StreamFrame),
     /// Best bid and ask.
-    Quote(Quote),
+    Quote {
+        /// The quote.
+        quote: Quote,
+        /// Its place among the venue's quotes of this instrument: a later one has a higher number as long as the venue
+        /// does not count anew. 0 where the venue does not say.
+        order: u64,
+    },
     /// A trade; `sell` when the aggressor sold. `raw` when trade ids are contiguous.
     Trade {
         /// The trade.

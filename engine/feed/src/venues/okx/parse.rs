@@ -80,14 +80,15 @@ impl<'a> Reader<'a> {
 
     fn best(self, data: Value<'_>, symbol: Value<'_>) -> Result<Message, Reason> {
         let entry = self.entry(symbol, symbol)?;
-        let [asks, bids, ts] = pick(data, &["asks", "bids", "ts"])?;
+        let [asks, bids, ts, seq] = pick(data, &["asks", "bids", "ts", "seqId"])?;
         let best = |side: Value<'_>| -> Result<Level, Reason> {
             let mut level = side.elements()?.next().ok_or(Reason::OneSided)?.elements()?;
             let (Some(price), Some(qty)) = (level.next(), level.next()) else { return Err(Reason::BadField) };
             Ok(Level { price: price.price(entry)?, qty: qty.qty(entry)? })
         };
         let quote = Quote { update_id: 0, bid: best(bids)?, ask: best(asks)? };
-        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Quote(quote) })
+        // A ticker has no number, and its time is not to be mixed with those of `bbo-tbt`.
+        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Quote { quote, order: 0 } })
     }
 
     fn ticker(self, data: Value<'_>, symbol: Value<'_>) -> Result<Message, Reason> {
@@ -101,7 +102,8 @@ impl<'a> Reader<'a> {
             Ok(Level { price: price.price(entry)?, qty: qty.qty(entry)? })
         };
         let quote = Quote { update_id: 0, bid: level(bid, bid_qty)?, ask: level(ask, ask_qty)? };
-        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Quote(quote) })
+        let body = Body::Quote { quote, order: seq.told(Value::integer)?.unwrap_or(0) };
+        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body })
     }
 
     fn trades(self, data: Value<'_>, symbol: Value<'_>) -> Result<Message, Reason> {
