@@ -162,7 +162,7 @@ const PEERS: usize = 4;
 
 /// The newest quote, and the connection that leads: the one that brought it.
 ///
-/// Whatever the leader brings is news, lower numbers too: within one connection order is kept, so the venue counts anew.
+/// What the leader brings is news, lower numbers too: within one connection order is kept, so the venue counts anew.
 /// What others bring is news only behind that. A leader that falls silent leads no longer, or a venue that began to
 /// count anew just then would be muted for as long as its numbers take to come back.
 #[derive(Debug, Default)]

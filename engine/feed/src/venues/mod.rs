@@ -144,6 +144,16 @@ impl Levels {
         }
     }
 
+    /// Replaces all levels and their texts by some that were copied from here.
+    pub(crate) fn put(&mut self, bids: (&[Level], &[Text]), asks: (&[Level], &[Text])) {
+        self.set(bids.0, asks.0);
+        for (room, texts) in [(&mut self.bid_texts, bids.1), (&mut self.ask_texts, asks.1)] {
+            if let Some(room) = room.get_mut(..texts.len()) {
+                room.copy_from_slice(texts);
+            }
+        }
+    }
+
     /// Replaces all levels.
     pub(crate) fn set(&mut self, bids: &[Level], asks: &[Level]) {
         for (room, count, levels) in
