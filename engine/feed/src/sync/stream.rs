@@ -8,8 +8,8 @@
 //! ```
 //!
 //! What comes while a book waits belongs to a stream that the next snapshot makes superfluous. OKX may cease to send
-//! snapshots: whoever feeds this then holds back what waits, and a snapshot from beside the stream begins the book. It is
-//! whole from the first frame on that reaches from the snapshot's number or before to behind it.
+//! snapshots: whoever feeds this then holds back what waits, and a snapshot from beside the stream begins the book. It
+//! is whole from the first frame on that reaches from the snapshot's number or before to behind it.
 //! Every rule is of the venue's own documentation or of its maintained clients; recorded chains were checked against
 //! them.
 

@@ -111,8 +111,8 @@ impl Dialect for Okx {
     }
 
     /// Only with `source=0` the answer says at which `seqId` of `books` it was taken; that it does so is announced, and
-    /// has not been seen yet. An answer that does not is refused below. Its place may lie inside of a push: levels that came
-    /// and went in one must be told in it, and recorded pushes do remove levels that none before them had.
+    /// has not been seen yet. An answer that does not is refused below. Its place may lie inside of a push: levels that
+    /// came and went in one must be told in it, and recorded pushes do remove levels that none before them had.
     fn snapshots(&self, symbol: &str) -> Vec<Request> {
         vec![Request::public(format!("/api/v5/market/books?instId={symbol}&source=0&sz=400"))]
     }
