@@ -18,6 +18,7 @@ pub mod breaker;
 pub mod conditions;
 mod orders;
 pub mod profile;
+pub mod risk;
 pub mod rules;
 pub mod scopes;
 mod stage;

@@ -1,0 +1,242 @@
+//! What persons do to the gate: kill switches, heartbeats, overrides, the restricted list.
+
+use tidegate_wire::order::{Alert, AlertKind, KillCause, LimitScope, OrderRequest, OrderType, RequestKind, Verdict};
+use tidegate_wire::{InstrumentId, Price, Qty};
+
+use super::alerts::blank;
+use super::book::Who;
+use super::gate::RiskGate;
+use super::kill::{KillScopeError, KillStateError, KillSwitch, Latch};
+use super::limits::{RestrictedFile, RiskError};
+use super::orders::Open;
+use super::overrides::{Override, OverrideError};
+use super::people::{KeyError, Keys, PersonId, Role};
+use super::rules::RULES;
+use super::state::{RestrictedList, restricted, texts};
+
+/// Why a switch is not reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResetError {
+    /// The persons may not.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// No such switch.
+    #[error(transparent)]
+    Scope(#[from] KillScopeError),
+}
+
+/// Why a list is not put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// The person may not.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// It is not newer than the one in force.
+    #[error("restricted list {offered} is not newer than {in_force}")]
+    Version {
+        /// Version that was offered.
+        offered: u32,
+        /// Version in force.
+        in_force: u32,
+    },
+}
+
+impl RestrictedList {
+    /// Its version.
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+}
+
+/// An order that counts, for screens and cancel-all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOrder {
+    /// A request that cancels it; its `request_id` and `event_ns` are 0.
+    pub cancel: OrderRequest,
+    /// Quantity that may still execute.
+    pub remaining: Qty,
+    /// Most aggressive price it may have.
+    pub price: Price,
+}
+
+impl RiskGate {
+    /// Throws a kill switch: by a person's order, a signal, or whatever else the cause says. Whether it was not thrown
+    /// before. What is open must be cancelled by the caller: see [`Self::open_orders`].
+    ///
+    /// # Errors
+    /// The scope has no switch.
+    pub fn kill(
+        &mut self,
+        scope: LimitScope,
+        id: u16,
+        cause: KillCause,
+        person: PersonId,
+        event_ns: i64,
+    ) -> Result<bool, KillScopeError> {
+        self.state.now = self.state.now.max(event_ns);
+        self.throw(scope, id, Latch { cause, rule: Verdict::NO_RULE, person, event_ns }, (0, 0))
+    }
+
+    /// Throws a switch and raises its alert, once.
+    pub(crate) fn throw(
+        &mut self,
+        scope: LimitScope,
+        id: u16,
+        latch: Latch,
+        (measured, limit): (i64, i64),
+    ) -> Result<bool, KillScopeError> {
+        let new = self.state.kill.throw(scope, id, latch)?;
+        if new {
+            self.counters.kills += 1;
+            self.state.alerts.push(Alert {
+                measured,
+                limit,
+                scope: scope as u8,
+                scope_id: id,
+                person: latch.person.0,
+                rule: latch.rule,
+                cause: latch.cause as u8,
+                ..blank(AlertKind::Kill, latch.event_ns)
+            });
+        }
+        Ok(new)
+    }
+
+    /// Resets a kill switch; gives what it was. A scope that lost too much gets its allowance anew, one that executed
+    /// too often counts from zero. The reason is the caller's to keep: a reset without one is refused.
+    ///
+    /// # Errors
+    /// See [`ResetError`]; nothing was reset.
+    pub fn reset(&mut self, scope: LimitScope, id: u16, keys: Keys, reason: &str) -> Result<Option<Latch>, ResetError> {
+        self.state.people.agree(keys, self.state.switches.two_person_reset, reason)?;
+        let latch = self.state.kill.reset(scope, id)?;
+        if let Some(latch) = latch {
+            self.state.book.forgive(scope, id);
+            if let Some(bounds) = self.state.bounds_mut(scope, id) {
+                bounds.executions.iter_mut().chain(&mut bounds.refusals).for_each(|window| window.clear());
+            }
+            if latch.cause == KillCause::DeadMan {
+                self.state.dead_man.restart();
+            }
+            let mut alert = blank(AlertKind::Reset, self.state.now);
+            (alert.scope, alert.scope_id, alert.person) = (scope as u8, id, keys.designated.0);
+            (alert.rule, alert.cause) = (latch.rule, latch.cause as u8);
+            self.state.alerts.push(alert);
+        }
+        Ok(latch)
+    }
+
+    /// All switches; [`KillSwitch::to_bytes`] of them is what a restart needs.
+    pub const fn kill_switch(&self) -> &KillSwitch {
+        &self.state.kill
+    }
+
+    /// Takes over the switches of an earlier run. What cannot be read stops everything: absence of knowledge is no
+    /// permission.
+    ///
+    /// # Errors
+    /// Why they could not be read; everything is stopped then.
+    pub fn restore_kill_switch(&mut self, bytes: &[u8], now: i64) -> Result<(), KillStateError> {
+        let names = &self.state.names;
+        let (switches, read) = KillSwitch::restore(bytes, &texts(&names.strategies), &texts(&names.accounts), now);
+        self.state.kill = switches;
+        read
+    }
+
+    /// The operator is there, on the clock that [`Self::tick`] is given.
+    ///
+    /// # Errors
+    /// The person is no operator.
+    pub fn heartbeat(&mut self, person: PersonId, now: i64) -> Result<(), KeyError> {
+        self.state.people.may(person, Role::Operator)?;
+        self.state.dead_man.beat(now);
+        Ok(())
+    }
+
+    /// Excuses one order from one rule for a while: the risk function verifies, a designated person authorises (RTS 6
+    /// Art. 15(6)).
+    ///
+    /// # Errors
+    /// See [`OverrideError`]; nothing was granted.
+    pub fn grant(&mut self, granted: Override, keys: Keys, reason: &str, now: i64) -> Result<(), OverrideError> {
+        self.state.people.agree(keys, true, reason)?;
+        let overridable = RULES.get(usize::from(granted.rule)).is_some_and(|rule| rule.overridable);
+        if !overridable {
+            return Err(OverrideError::Rule(granted.rule));
+        }
+        let longest_ns = self.state.switches.override_ms as i64 * 1_000_000;
+        let lasts_ns = granted.expires_ns.saturating_sub(now);
+        if lasts_ns <= 0 || lasts_ns > longest_ns {
+            return Err(OverrideError::Span { lasts_ns, longest_ns });
+        }
+        self.state.overrides.grant(granted, now)
+    }
+
+    /// Prepares a restricted list, away from the hot path.
+    ///
+    /// # Errors
+    /// A name that is not configured.
+    pub fn restricted_list(&self, file: &RestrictedFile) -> Result<RestrictedList, RiskError> {
+        restricted(file, &self.state.names).map_err(RiskError::Value)
+    }
+
+    /// Puts a newer restricted list in force, from the next request on. Gives the old one back, so that its memory can
+    /// be freed elsewhere.
+    ///
+    /// # Errors
+    /// The person is not of the risk function, or the list is not newer; the old one stays.
+    pub fn replace_restricted(&mut self, list: RestrictedList, person: PersonId) -> Result<RestrictedList, ListError> {
+        self.state.people.may(person, Role::Risk)?;
+        let (offered, in_force) = (list.version, self.state.restricted.version);
+        if offered <= in_force {
+            return Err(ListError::Version { offered, in_force });
+        }
+        let mut alert = blank(AlertKind::Changed, self.state.now);
+        (alert.measured, alert.limit, alert.person) = (i64::from(offered), i64::from(in_force), person.0);
+        self.state.alerts.push(alert);
+        Ok(core::mem::replace(&mut self.state.restricted, list))
+    }
+
+    /// The person of a name.
+    pub fn person(&self, name: &str) -> Option<PersonId> {
+        self.state.people.names.iter().position(|known| known == name).map(|index| PersonId(index as u16))
+    }
+
+    /// Open orders of a scope.
+    pub fn open_orders(&self, scope: LimitScope, id: u16) -> impl Iterator<Item = OpenOrder> {
+        self.state.open.iter().filter(move |order| concerns(order.who, scope, id)).map(open_order)
+    }
+
+    /// Numbers of accounts, strategies and instruments.
+    pub fn sizes(&self) -> [u16; 3] {
+        let names = &self.state.names;
+        [names.accounts.len(), names.strategies.len(), names.instruments.len()].map(|count| count as u16)
+    }
+}
+
+/// Whether an order belongs to a scope.
+pub(crate) const fn concerns(who: Who, scope: LimitScope, id: u16) -> bool {
+    match scope {
+        LimitScope::Firm => id == 0,
+        LimitScope::Venue => who.venue as u16 == id,
+        LimitScope::Instrument => who.instrument == id,
+        LimitScope::Account => who.account == id,
+        LimitScope::Strategy => who.strategy == id,
+    }
+}
+
+fn open_order(order: &Open) -> OpenOrder {
+    let Open { who, client_id, .. } = *order;
+    let cancel = OrderRequest {
+        client_id,
+        account: who.account,
+        strategy: who.strategy,
+        instrument: InstrumentId(who.instrument),
+        venue: who.venue,
+        kind: RequestKind::Cancel as u8,
+        side: order.side as u8,
+        order_type: OrderType::Limit as u8,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    OpenOrder { cancel, remaining: Qty::from_raw(order.remaining()), price: Price::from_raw(order.price) }
+}
