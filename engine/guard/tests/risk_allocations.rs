@@ -20,7 +20,7 @@ strategies = ["*"]
 instruments = ["*"]
 venues = ["*"]
 [strategies.s]
-orders = { count = 500, window_ms = 1000 }
+orders = { count = 300, window_ms = 1000 }
 cancels = { count = 3, window_ms = 1000 }
 executions = { count = 10000, window_ms = 1 }
 "#;
@@ -37,7 +37,7 @@ fn nothing_is_allocated_after_the_start() {
     let (mut accepted, mut refused, mut actions, mut alerts) = (0u64, 0u64, 0usize, 0u64);
     let before = counting::calls();
     for n in 0..50_000u64 {
-        let now = n as i64 * 100_000;
+        let now = n as i64 * 3_000_000;
         view.reference.at_ns = now;
         view.reference.price = Price::from_raw(1_000 + (n % 7) as i64);
         let order = OrderRequest {
