@@ -1,10 +1,10 @@
 //! Who holds what: positions, open orders and profits by account, strategy and instrument, and their totals.
 //!
-//! A **cell** belongs to one account, or to one strategy on one account, in one instrument. Its **exposure** is what it could come to
-//! whichever of its open orders execute: with a position worth `v`, buys worth `b` and sells worth `s` the largest of
-//! `|v|`, `|v + b|` and `|v - s|`. Open orders count at the worse of their limit and the reference price, so that no
-//! execution raises an exposure while the reference stands still. Totals are sums of cells: nothing is netted between
-//! instruments or accounts.
+//! A **cell** belongs to one account, or to one strategy on one account, in one instrument. Its **exposure** is what it
+//! could come to whichever of its open orders execute: with a position worth `v`, buys worth `b` and sells worth `s` the
+//! largest of `|v|`, `|v + b|` and `|v - s|`. Open orders count at the worse of their limit and the reference price, so
+//! that no execution raises an exposure while the reference stands still. Totals are sums of cells: nothing is netted
+//! between instruments or accounts.
 //!
 //! Every change is computed first and written afterwards: what does not fit 64 bits changes nothing.
 
@@ -67,6 +67,11 @@ impl Cell {
         let long = self.position_value.checked_add(self.buy_value)?.checked_abs()?;
         let short = self.position_value.checked_sub(self.sell_value)?.checked_abs()?;
         Some(long.max(short).max(self.position_value.checked_abs()?))
+    }
+
+    /// Value of the position at the price it was valued at last, signed.
+    pub(crate) const fn position_value(&self) -> i64 {
+        self.position_value
     }
 
     /// Longest (for buys) or shortest (for sells) position that open orders can lead to, in that direction.

@@ -126,6 +126,16 @@ impl RiskGate {
         Ok(latch)
     }
 
+    /// An alert of somebody else who works through the gate.
+    pub(crate) fn alert(&mut self, alert: Alert) {
+        self.state.alerts.push(alert);
+    }
+
+    /// Whether a designated person has agreed, with a reason.
+    pub(crate) fn agreed(&self, keys: Keys, reason: &str) -> Result<(), KeyError> {
+        self.state.people.agree(keys, self.state.switches.two_person_reset, reason)
+    }
+
     /// All switches; [`KillSwitch::to_bytes`] of them is what a restart needs.
     pub const fn kill_switch(&self) -> &KillSwitch {
         &self.state.kill

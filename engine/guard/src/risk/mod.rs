@@ -17,8 +17,8 @@
 //! * **Latched.** A [`KillSwitch`] stays thrown through restarts until a designated person gives a reason.
 //! * **Allocated at start.** After [`RiskGate::new`] no call for an order or a report allocates.
 //!
-//! These are implementations of controls that 17 CFR 240.15c3-5 and RTS 6 name; each [`rules::Rule`] says which. Whether
-//! a firm that uses them meets its obligations is not for a program to say.
+//! These are implementations of controls that 17 CFR 240.15c3-5 and RTS 6 name; each [`rules::Rule`] says which.
+//! Whether a firm that uses them meets its obligations is not for a program to say.
 
 mod alerts;
 mod amount;
@@ -28,6 +28,7 @@ mod control;
 mod events;
 mod funds;
 mod gate;
+mod holdings;
 mod kill;
 mod limits;
 mod market;
@@ -47,6 +48,7 @@ pub use control::{ListError, OpenOrder, ResetError};
 pub use events::{EventError, Standing};
 pub use funds::{Credit, VirtualBalance};
 pub use gate::{RiskCounters, RiskGate};
+pub use holdings::Holding;
 pub use kill::{KillScopeError, KillStateError, KillSwitch, Latch};
 pub use limits::{
     AccountLimits, Duplicates, InstrumentLimits, Rate, RestrictedEntry, RestrictedFile, RiskError, RiskLimits,

@@ -17,7 +17,8 @@ pub(super) static RULE: Rule = Rule {
 
 #[inline(always)]
 pub(super) fn check(state: &State, c: &Candidate<'_>) -> Result<(), Breach> {
-    if c.decoded.order_type == OrderType::Market || c.reference <= 0 {
+    // A reduction must be able to follow the market down: the collar of one order still holds for it.
+    if c.decoded.order_type == OrderType::Market || c.reference <= 0 || c.reduces() {
         return Ok(());
     }
     let (side, id) = (c.decoded.side, c.decoded.who.instrument);
@@ -73,5 +74,21 @@ mod tests {
         desk.move_to(PRICE + PRICE / 20);
         let order = desk.buy(PRICE + PRICE / 20 + TICK, LOT);
         desk.accepts(&order);
+    }
+
+    #[test]
+    fn reductions_may_follow_the_market() {
+        let mut desk = Desk::new("");
+        let held = desk.buy(PRICE, 10 * LOT);
+        desk.accepts(&held);
+        desk.fill(&held, PRICE, 10 * LOT);
+        let low = PRICE - PRICE / 10;
+        desk.move_to(low);
+        let sell = desk.sell(low, LOT);
+        desk.refuses(&sell, "period_collar", 100_000, 50_000);
+        let less = reduce_only(desk.sell(low, LOT));
+        desk.accepts(&less);
+        let too_low = reduce_only(desk.sell(low - low / 50 - 2 * TICK, LOT));
+        assert_eq!(rule_of(&desk.send(&too_low)), "price_collar");
     }
 }
