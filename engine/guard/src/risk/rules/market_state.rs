@@ -49,7 +49,8 @@ mod tests {
     fn open_breakers_and_bad_books_stop_orders() {
         let mut desk = Desk::new("");
         let order = desk.buy(PRICE, LOT);
-        let closed: [(fn(&mut Permits), LimitScope); 4] = [
+        type Close = fn(&mut Permits);
+        let closed: [(Close, LimitScope); 4] = [
             (|p| p.engine = false, LimitScope::Firm),
             (|p| p.venue = false, LimitScope::Venue),
             (|p| p.instrument = false, LimitScope::Instrument),
