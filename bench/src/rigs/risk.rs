@@ -10,7 +10,7 @@ use tidegate_guard::risk::rules::RULES;
 use tidegate_guard::risk::{MarketView, Permits, Reference, ReferenceKind, RiskGate, RiskLimits};
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::order::{OrderRequest, SelfTradeMode, Side};
-use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Scale, Venue};
+use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Venue};
 
 use crate::peers::risk::{NaiveGate, NaiveOrder};
 use crate::report::{Options, Report, Table};

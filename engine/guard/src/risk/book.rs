@@ -1,10 +1,10 @@
 //! Who holds what: positions, open orders and profits by account, strategy and instrument, and their totals.
 //!
 //! A **cell** belongs to one account, or to one strategy on one account, in one instrument. Its **exposure** is what it
-//! could come to whichever of its open orders execute: with a position worth `v`, buys worth `b` and sells worth `s` the
-//! largest of `|v|`, `|v + b|` and `|v - s|`. Open orders count at the worse of their limit and the reference price, so
-//! that no execution raises an exposure while the reference stands still. Totals are sums of cells: nothing is netted
-//! between instruments or accounts.
+//! could come to whichever of its open orders execute: with a position worth `v`, buys worth `b` and sells worth `s` it
+//! is the largest of `|v|`, `|v + b|` and `|v - s|`. Open orders count at the worse of their limit and the reference
+//! price, so that no execution raises an exposure while the reference stands still. Totals are sums of cells: nothing
+//! is netted between instruments or accounts.
 //!
 //! Every change is computed first and written afterwards: what does not fit 64 bits changes nothing.
 

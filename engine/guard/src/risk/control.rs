@@ -250,3 +250,113 @@ fn open_order(order: &Open) -> OpenOrder {
     };
     OpenOrder { cancel, remaining: Qty::from_raw(order.remaining()), price: Price::from_raw(order.price) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::risk::testing::*;
+
+    fn alerts(desk: &mut Desk) -> Vec<Alert> {
+        core::iter::from_fn(|| desk.gate.take_alert()).collect()
+    }
+
+    #[test]
+    fn a_thrown_switch_survives_a_restart_and_an_unreadable_file_stops_everything() {
+        let mut desk = Desk::new("");
+        assert_eq!(desk.gate.kill(LimitScope::Strategy, 0, KillCause::Operator, PersonId(2), desk.now), Ok(true));
+        assert_eq!(desk.gate.kill(LimitScope::Strategy, 0, KillCause::Signal, PersonId::NONE, desk.now), Ok(false));
+        let saved = desk.gate.kill_switch().to_bytes();
+        let mut later = Desk::new("");
+        assert_eq!(later.gate.restore_kill_switch(&saved, later.now), Ok(()));
+        let (ours, theirs) = (later.buy(PRICE, LOT), OrderRequest { strategy: 1, ..later.buy(PRICE, LOT) });
+        later.refuses(&ours, "kill_switch", 1, 0);
+        later.accepts(&theirs);
+        assert!(later.gate.restore_kill_switch(&saved[..20], later.now).is_err());
+        let theirs = OrderRequest { strategy: 1, ..later.buy(PRICE, LOT) };
+        assert_eq!(later.refuses(&theirs, "kill_switch", 1, 0).scope, LimitScope::Firm as u8);
+        let thrown = alerts(&mut desk);
+        assert_eq!(thrown.len(), 1, "once");
+        assert_eq!((thrown[0].kind, thrown[0].event_ns, thrown[0].person), (AlertKind::Kill as u8, desk.now, 2));
+    }
+
+    #[test]
+    fn two_persons_reset_where_it_is_configured() {
+        let mut desk = Desk::new("[switches]\ntwo_person_reset = true\n");
+        assert_eq!(desk.gate.kill(LimitScope::Firm, 0, KillCause::Operator, PersonId(2), desk.now), Ok(true));
+        let one = Keys { designated: PersonId(0), risk: None };
+        let mut reset = |keys, reason| desk.gate.reset(LimitScope::Firm, 0, keys, reason).map(|latch| latch.is_some());
+        assert_eq!(reset(one, "looked at"), Err(ResetError::Keys(KeyError::Second)));
+        let both = Keys { designated: PersonId(0), risk: Some(PersonId(1)) };
+        assert_eq!(reset(both, ""), Err(ResetError::Keys(KeyError::Reason)));
+        assert_eq!((reset(both, "looked at"), reset(both, "looked at")), (Ok(true), Ok(false)));
+        assert_eq!((desk.gate.person("bob"), desk.gate.person("eve")), (Some(PersonId(1)), None));
+    }
+
+    #[test]
+    fn the_operators_silence_stops_everything() {
+        let mut desk = Desk::new("[switches]\ndead_man_ms = 1000\n");
+        desk.gate.tick(desk.now);
+        desk.gate.tick(desk.now + 999 * MS);
+        assert!(!desk.gate.kill_switch().is_any_thrown());
+        assert!(desk.gate.heartbeat(PersonId(0), desk.now).is_err(), "no operator");
+        desk.gate.heartbeat(PersonId(2), desk.now + 500 * MS).expect("an operator");
+        desk.gate.tick(desk.now + 1_499 * MS);
+        assert!(!desk.gate.kill_switch().is_any_thrown());
+        desk.gate.tick(desk.now + 1_500 * MS);
+        let latch = desk.gate.kill_switch().get(LimitScope::Firm, 0).copied().expect("thrown");
+        assert_eq!((latch.cause, latch.event_ns), (KillCause::DeadMan, desk.now + 1_500 * MS));
+        let told = alerts(&mut desk);
+        assert_eq!((told[0].measured, told[0].limit), (1_000 * MS, 1_000 * MS));
+        // After a reset the time runs anew.
+        desk.gate.reset(LimitScope::Firm, 0, desk.keys(), "the line was down").expect("may");
+        desk.gate.tick(desk.now + 9_000 * MS);
+        desk.gate.tick(desk.now + 9_999 * MS);
+        assert!(!desk.gate.kill_switch().is_any_thrown());
+    }
+
+    #[test]
+    fn overrides_are_two_persons_and_short() {
+        let mut desk = Desk::new(&instrument("max_order_qty = 0.05"));
+        let order = desk.buy(PRICE, 50 + LOT);
+        let rule = rule_index("order_quantity").expect("a rule");
+        let (now, keys) = (desk.now, desk.keys());
+        let wanted =
+            |rule, ms: i64| Override { account: 0, client_id: order.client_id, rule, expires_ns: now + ms * MS };
+        let mut grant = |granted, keys| desk.gate.grant(granted, keys, "a client insists", now);
+        let one = Keys { designated: PersonId(0), risk: None };
+        assert_eq!(grant(wanted(rule, 10), one), Err(OverrideError::Keys(KeyError::Second)));
+        for (ms, legal) in [(0, false), (60_000, true), (60_001, false)] {
+            assert_eq!(grant(wanted(rule, ms), keys).is_ok(), legal, "{ms} ms");
+        }
+        for name in ["kill_switch", "permission", "restricted", "self_trade", "market_state", "reference"] {
+            let never = rule_index(name).expect(name);
+            assert_eq!(grant(wanted(never, 10), keys), Err(OverrideError::Rule(never)), "{name}");
+        }
+        assert_eq!(grant(wanted(200, 10), keys), Err(OverrideError::Rule(200)));
+        let verdict = desk.accepts(&order);
+        assert_eq!(rule_of(&verdict), "none");
+        assert_eq!(rule_name(verdict.overridden), "order_quantity");
+        let told = alerts(&mut desk);
+        assert_eq!((told[0].kind, told[0].client_id), (AlertKind::Override as u8, order.client_id));
+        let next = desk.buy(PRICE, 50 + LOT);
+        desk.refuses(&next, "order_quantity", 50 + LOT, 50);
+    }
+
+    #[test]
+    fn everything_open_of_a_scope_can_be_cancelled() {
+        let mut desk = Desk::new("");
+        let orders = [desk.buy(PRICE, LOT), OrderRequest { strategy: 1, ..desk.sell(PRICE + TICK, 2 * LOT) }];
+        orders.iter().for_each(|order| {
+            desk.accepts(order);
+        });
+        let of = |desk: &Desk, scope, id| desk.gate.open_orders(scope, id).collect::<Vec<_>>();
+        assert_eq!(of(&desk, LimitScope::Firm, 0).len(), 2);
+        let grid = of(&desk, LimitScope::Strategy, 1);
+        assert_eq!((grid.len(), grid[0].remaining.raw(), grid[0].cancel.client_id), (1, 2 * LOT, orders[1].client_id));
+        assert_eq!(of(&desk, LimitScope::Venue, 0).len(), 0);
+        desk.accepts(&OrderRequest { event_ns: desk.now, ..grid[0].cancel });
+        desk.gate.on_cancelled(0, grid[0].cancel.client_id);
+        assert_eq!(of(&desk, LimitScope::Instrument, 0).len(), 1);
+        assert_eq!(desk.gate.sizes(), [3, 2, 4]);
+    }
+}

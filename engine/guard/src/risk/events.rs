@@ -315,3 +315,101 @@ fn booked(valuer: &super::amount::Valuer, side: Side, price: i64, qty: i64, fee:
         ..Change::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::risk::testing::*;
+    use bytemuck::Zeroable;
+    use tidegate_wire::instrument::Contract;
+
+    #[test]
+    fn executions_of_unknown_orders_are_booked_and_told() {
+        let mut desk = Desk::new("");
+        let order = desk.buy(PRICE, 3 * LOT);
+        desk.fill(&order, PRICE, LOT);
+        desk.accepts(&order);
+        desk.fill(&order, PRICE, 4 * LOT);
+        assert_eq!(desk.gate.position(MAIN, InstrumentId(0)).map(Qty::raw), Some(5 * LOT));
+        assert_eq!(desk.gate.open_orders(LimitScope::Firm, 0).count(), 0);
+        let told: Vec<Alert> = core::iter::from_fn(|| desk.gate.take_alert()).collect();
+        let figures: Vec<_> = told.iter().map(|alert| (alert.kind, alert.measured, alert.limit)).collect();
+        let kind = AlertKind::UnknownExecution as u8;
+        assert_eq!(figures, [(kind, LOT, 0), (kind, 4 * LOT, 3 * LOT)]);
+        let strange = execution(&OrderRequest { account: 9, ..order }, desk.now, PRICE, LOT);
+        assert!(desk.gate.on_fill(&strange).is_err());
+        assert!(desk.gate.on_fill(&execution(&order, desk.now, 0, LOT)).is_err());
+    }
+
+    #[test]
+    fn a_replacement_counts_as_the_worse_until_it_is_settled() {
+        let mut desk = Desk::new("");
+        let order = desk.buy(PRICE, 10 * LOT);
+        desk.accepts(&order);
+        let exposure = |desk: &Desk| desk.gate.totals(LimitScope::Account, MAIN).expect("known").exposure / 50_000_000;
+        assert_eq!(exposure(&desk), 10);
+        desk.accepts(&replace(&order, PRICE, 4 * LOT));
+        assert_eq!(exposure(&desk), 10, "the old one may still execute");
+        desk.fill(&order, PRICE, 3 * LOT);
+        desk.gate.on_replaced(MAIN, order.client_id);
+        assert_eq!(exposure(&desk), 4, "three held, one open");
+        desk.accepts(&replace(&order, PRICE, 8 * LOT));
+        assert_eq!(exposure(&desk), 8);
+        desk.gate.on_replace_rejected(MAIN, order.client_id);
+        assert_eq!(exposure(&desk), 4);
+        // Less than has executed meanwhile: nothing is left.
+        desk.accepts(&replace(&order, PRICE, 3 * LOT + LOT));
+        desk.fill(&order, PRICE, LOT);
+        desk.gate.on_replaced(MAIN, order.client_id);
+        assert_eq!((exposure(&desk), desk.gate.open_orders(LimitScope::Firm, 0).count()), (4, 0));
+    }
+
+    #[test]
+    fn profits_of_linear_and_inverse_contracts() {
+        let mut registry = Registry::new();
+        let linear = Instrument::linear(Venue::BinanceUsdm, "BTCUSDT", 1, 3);
+        let contract = Contract::Inverse { quote_per_contract: 100.0 };
+        registry.add(linear).expect("good");
+        registry.add(Instrument { contract, ..Instrument::linear(Venue::BinanceCoinm, "BTCUSD", 1, 0) }).expect("good");
+        let firm = "[firm]\nmax_order_value = 1\nmax_gross_exposure = 1\n\
+                    messages = { count = 1, window_ms = 1 }\n[accounts.a]\n";
+        let limits = RiskLimits::from_toml(firm).expect("good");
+        let mut gate = RiskGate::new(&registry, &["s"], &limits).expect("known");
+        let fill = |gate: &mut RiskGate, instrument, side: Side, price: i64, qty: i64| {
+            let report = Execution { price: Price::from_raw(price), qty: Qty::from_raw(qty), ..Execution::zeroed() };
+            let instrument = InstrumentId(instrument);
+            gate.on_fill(&Execution { instrument, side: side as u8, ..report }).expect("good");
+        };
+        let profit = |gate: &RiskGate| gate.totals(LimitScope::Firm, 0).expect("known").profit;
+        // 0.1 at 10,000.0, marked at 10,500.0: 50.
+        fill(&mut gate, 0, Side::Buy, 100_000, 100);
+        gate.on_mark(InstrumentId(0), Price::from_raw(105_000), 1);
+        assert_eq!(profit(&gate), 50_000_000);
+        fill(&mut gate, 0, Side::Sell, 104_000, 100);
+        assert_eq!(profit(&gate), 40_000_000, "realised at 10,400.0");
+        // One inverse contract of 100 at 10,000.0 is 0.01 coins: at 12,500.0 they are worth 125.
+        fill(&mut gate, 1, Side::Buy, 100_000, 1);
+        gate.on_mark(InstrumentId(1), Price::from_raw(125_000), 2);
+        assert_eq!(profit(&gate), 65_000_000);
+        fill(&mut gate, 1, Side::Sell, 125_000, 1);
+        gate.on_mark(InstrumentId(1), Price::from_raw(50_000), 3);
+        // Closed: 0.002 coins were won, and coins they stay.
+        assert_eq!(profit(&gate), 50_000_000);
+    }
+
+    #[test]
+    fn verdicts_say_what_they_were_given_on() {
+        let mut desk = Desk::new("");
+        let order = desk.buy(PRICE + TICK, 2 * LOT);
+        desk.now += 7 * MS;
+        let late = OrderRequest { event_ns: desk.now, ..order };
+        let verdict = desk.accepts(&late);
+        assert_eq!((verdict.reference.raw(), verdict.reference_age_ns, verdict.event_ns), (PRICE, 7 * MS, desk.now));
+        assert_eq!((verdict.value, verdict.allowed_qty.raw()), (100_005_000, 2 * LOT));
+        assert_eq!(verdict.limits_digest, Desk::new("").accepts(&order).limits_digest);
+        let other = Desk::new("[strategies.carry]\nmax_open_orders = 3\n").accepts(&order).limits_digest;
+        assert_ne!(verdict.limits_digest, other);
+        let counters = desk.gate.counters();
+        assert_eq!((counters.requests, counters.accepted, counters.refused), (1, 1, 0));
+    }
+}
