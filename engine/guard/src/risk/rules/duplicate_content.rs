@@ -25,10 +25,19 @@ pub(crate) const fn key(request: &OrderRequest) -> u64 {
 
 #[inline(always)]
 pub(super) fn check(state: &State, c: &Candidate<'_>) -> Result<(), Breach> {
-    if c.decoded.kind != RequestKind::New || !state.contents.contains(key(c.request)) {
+    if c.decoded.kind != RequestKind::New {
         return Ok(());
     }
-    Err(Breach { scope: LimitScope::Strategy, scope_id: c.decoded.who.strategy, measured: 2, limit: 1 })
+    let (scope, scope_id) = (LimitScope::Strategy, c.decoded.who.strategy);
+    if state.contents.contains(key(c.request)) {
+        return Err(Breach { scope, scope_id, measured: 2, limit: 1 });
+    }
+    // What could not be remembered could not be recognised.
+    if state.contents.is_full() {
+        let room = state.contents.capacity();
+        return Err(Breach { scope, scope_id, measured: room + 1, limit: room });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -71,5 +80,14 @@ mod tests {
         let verdict = desk.accepts(&second);
         assert_eq!(rule_name(verdict.overridden), "duplicate_content");
         desk.refuses(&third, "duplicate_content", 2, 1);
+    }
+
+    #[test]
+    fn what_cannot_be_remembered_is_refused() {
+        let mut desk = Desk::new("[duplicates]\nremembered = 2\nclient_id_ms = 0\ncontent_ms = 500\n");
+        for n in 0..3 {
+            let order = desk.buy(PRICE - n * TICK, LOT);
+            if n < 2 { desk.accepts(&order) } else { desk.refuses(&order, "duplicate_content", 3, 2) };
+        }
     }
 }
