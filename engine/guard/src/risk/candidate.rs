@@ -50,6 +50,9 @@ impl Decoded {
     #[inline(always)]
     pub(crate) fn of(state: &State, request: &OrderRequest) -> Result<Self, Malformed> {
         let kind = RequestKind::from_repr(request.kind).ok_or(Malformed::Code)?;
+        if kind == RequestKind::Cancel {
+            return Self::cancel(state, request);
+        }
         if request.flags & !FLAG_REDUCE_ONLY != 0 || request.reserved != [0; 3] {
             return Err(Malformed::Code);
         }
@@ -64,6 +67,21 @@ impl Decoded {
             time_in_force: TimeInForce::from_repr(request.time_in_force).ok_or(Malformed::Code)?,
             self_trade: SelfTradeMode::from_repr(request.self_trade).ok_or(Malformed::Code)?,
             reduce_only: request.flags & FLAG_REDUCE_ONLY != 0,
+            who,
+        })
+    }
+
+    /// A cancel needs nothing but an owner: it is not refused for what only new orders need.
+    #[inline(always)]
+    fn cancel(state: &State, request: &OrderRequest) -> Result<Self, Malformed> {
+        let who = state.who(request.account, request.strategy, request.instrument).ok_or(Malformed::Owner)?;
+        Ok(Self {
+            kind: RequestKind::Cancel,
+            side: Side::Buy,
+            order_type: OrderType::Limit,
+            time_in_force: TimeInForce::GoodTillCancel,
+            self_trade: SelfTradeMode::None,
+            reduce_only: false,
             who,
         })
     }

@@ -93,6 +93,7 @@ impl RiskGate {
     pub fn on_prevented(&mut self, action: &SelfTradeAction) {
         let qty = action.qty.raw();
         let Some(place) = self.state.open.find(action.account, action.client_id) else { return };
+        let taker = self.state.open.find(action.taker_account, action.taker_client_id);
         if action.kind == SelfTradeKind::Expire {
             return self.end(place);
         }
@@ -103,9 +104,9 @@ impl RiskGate {
         resting.total -= lost;
         resting.terms.total -= lost;
         self.recount(place);
-        if action.kind == SelfTradeKind::Transfer && lost > 0 {
+        // Both accounts or neither: a taker that has ended meanwhile receives nothing.
+        if let Some(place) = taker.filter(|_| action.kind == SelfTradeKind::Transfer && lost > 0) {
             self.book(who, action.side, action.price.raw(), lost, 0);
-            let Some(place) = self.state.open.find(action.taker_account, action.taker_client_id) else { return };
             let taker = self.state.open.get_mut(place);
             taker.total -= lost;
             taker.terms.total -= lost;

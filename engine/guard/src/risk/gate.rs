@@ -68,8 +68,8 @@ impl RiskGate {
         let state = &mut self.state;
         state.now = state.now.max(request.event_ns);
         state.book.begin_day(state.now);
-        state.ids.expire(state.now);
-        state.contents.expire(state.now);
+        state.ids.refresh(duplicate_id::key(request), state.now);
+        state.contents.refresh(duplicate_content::key(request), state.now);
         let decoded = match Decoded::of(state, request) {
             Ok(decoded) => decoded,
             Err(what) => return self.refuse(request, view, None, MALFORMED, what.into()),
@@ -180,7 +180,9 @@ impl RiskGate {
 
     /// The order stays at home because of its owner's resting orders, which may expire with it.
     fn prevent(&mut self, c: &Candidate<'_>, breach: Breach) -> Verdict {
-        if matches!(c.decoded.self_trade, SelfTradeMode::ExpireBoth | SelfTradeMode::Decrement) {
+        // A replacement that stays at home leaves its order as it is, and with it those it would have met.
+        let both = matches!(c.decoded.self_trade, SelfTradeMode::ExpireBoth | SelfTradeMode::Decrement);
+        if both && c.replaces.is_none() {
             let _ = self.actions.plan(&mut self.state, c);
         }
         let self_trade_actions = self.actions.as_slice().len() as u16;

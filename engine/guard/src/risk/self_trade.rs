@@ -263,4 +263,30 @@ mod tests {
         desk.refuses(&taker, "self_trade", (ACTIONS_MAX as i64 + 1) * LOT, 0);
         assert!(desk.gate.self_trade_actions().is_empty());
     }
+
+    #[test]
+    fn a_replacement_that_stays_at_home_changes_nobody() {
+        for mode in [SelfTradeMode::ExpireBoth, SelfTradeMode::Decrement] {
+            let (mut desk, ..) = desk();
+            let order = with_mode(desk.buy(PRICE, 10 * LOT), mode);
+            desk.accepts(&order);
+            desk.refuses(&replace(&order, PRICE + TICK, 10 * LOT), "self_trade", 30 * LOT, 0);
+            assert!(desk.gate.self_trade_actions().is_empty());
+            desk.accepts(&replace(&order, PRICE - TICK, 10 * LOT));
+        }
+    }
+
+    #[test]
+    fn a_transfer_to_a_taker_that_has_ended_moves_nothing() {
+        let (mut desk, near, _) = desk();
+        let taker = with_mode(desk.buy(PRICE + TICK, 10 * LOT), SelfTradeMode::Transfer);
+        desk.accepts(&taker);
+        let action = desk.gate.self_trade_actions()[0];
+        desk.gate.on_cancelled(taker.account, taker.client_id);
+        desk.gate.on_prevented(&action);
+        let position = |account| desk.gate.position(account, InstrumentId(0)).map(Qty::raw);
+        assert_eq!((position(0), position(1)), (Some(0), Some(0)));
+        let left = desk.gate.open_orders(LimitScope::Account, near.account).map(|order| order.remaining.raw());
+        assert_eq!(left.sum::<i64>(), 20 * LOT);
+    }
 }

@@ -43,6 +43,9 @@ impl Window {
     }
 }
 
+/// Keys that are forgotten with one order; more than one, so that the memory shrinks.
+const EXPIRED_A_TIME: usize = 4;
+
 /// Keys seen within a time, exactly: a queue by age and an open-addressed table over it.
 #[derive(Clone, Debug)]
 pub(crate) struct Recent {
@@ -62,10 +65,23 @@ impl Recent {
         Self { queue: vec![(0, 0); capacity].into(), head: 0, len: 0, slots: vec![0; slots].into(), span: span_ns }
     }
 
-    /// Forgets what is older than the span.
+    /// Makes the answers about a key right at `now`. A few of those that are too old are forgotten each time, so that
+    /// no order pays for a long silence; all of them only where one would make a difference.
     #[inline(always)]
-    pub(crate) fn expire(&mut self, now: i64) {
-        while self.len > 0 && self.queue[self.head].1 <= now.saturating_sub(self.span) {
+    pub(crate) fn refresh(&mut self, key: u64, now: i64) {
+        self.expire(now, EXPIRED_A_TIME);
+        if self.len > 0 && (self.is_full() || self.contains(key)) {
+            self.expire(now, self.len);
+        }
+    }
+
+    /// Forgets what is older than the span, at most so many.
+    #[inline(always)]
+    fn expire(&mut self, now: i64, most: usize) {
+        for _ in 0..most {
+            if self.len == 0 || self.queue[self.head].1 > now.saturating_sub(self.span) {
+                break;
+            }
             let key = self.queue[self.head].0;
             self.remove(key);
             self.head = if self.head + 1 == self.queue.len() { 0 } else { self.head + 1 };
@@ -200,10 +216,10 @@ mod tests {
             let (mut recent, mut list, mut now) = (Recent::new(8, 10), VecDeque::new(), 0);
             for (pause, key) in steps {
                 now += pause;
-                recent.expire(now);
+                recent.refresh(key, now);
                 list.retain(|(_, at): &(u64, i64)| *at > now - 10);
                 prop_assert_eq!(recent.contains(key), list.iter().any(|(known, _)| *known == key));
-                prop_assert_eq!(recent.is_full(), list.len() == 8);
+                prop_assert_eq!(recent.is_full(), list.len() == 8, "after a refresh");
                 if !recent.contains(key) && !recent.is_full() {
                     recent.insert(key, now);
                     list.push_back((key, now));

@@ -87,7 +87,11 @@ mod tests {
         let mut desk = Desk::new("[duplicates]\nremembered = 2\nclient_id_ms = 0\ncontent_ms = 500\n");
         for n in 0..3 {
             let order = desk.buy(PRICE - n * TICK, LOT);
-            if n < 2 { desk.accepts(&order) } else { desk.refuses(&order, "duplicate_content", 3, 2) };
+            if n < 2 {
+                desk.accepts(&order)
+            } else {
+                desk.refuses(&order, "duplicate_content", 3, 2)
+            };
         }
     }
 }

@@ -50,6 +50,10 @@ mod tests {
             spoil(&mut request);
             desk.refuses(&request, "malformed", what, 0);
         }
+        // A cancel needs an owner only.
+        let any = OrderRequest { side: 9, order_type: 9, self_trade: 9, flags: 9, ..cancel(&good) };
+        desk.accepts(&any);
+        desk.refuses(&OrderRequest { account: 3, ..any }, "malformed", 2, 0);
         let huge = OrderRequest { qty: Qty::from_raw(i64::MAX), ..good };
         desk.refuses(&huge, "malformed", 6, 0);
         desk.accepts(&good);
