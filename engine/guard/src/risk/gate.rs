@@ -57,7 +57,8 @@ impl RiskGate {
     /// [`RiskError::Value`] names the key, the value and what was expected.
     pub fn new(registry: &Registry, strategies: &[&str], limits: &RiskLimits) -> Result<Self, RiskError> {
         let state = State::new(registry, strategies, limits).map_err(RiskError::Value)?;
-        Ok(Self { state, counters: RiskCounters::default(), actions: Actions::new() })
+        // Zeroed memory is mapped at its first touch, a page fault each: a copy has touched every page.
+        Ok(Self { state: state.clone(), counters: RiskCounters::default(), actions: Actions::new() })
     }
 
     /// Judges a request at its event time and, if it may be sent, counts it at once (RTS 6 Art. 15(2)).

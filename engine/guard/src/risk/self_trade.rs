@@ -62,9 +62,19 @@ pub struct SelfTradeAction {
 }
 
 /// Actions of the last verdict.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Actions {
+    /// Room for [`ACTIONS_MAX`]; never more.
     list: Vec<SelfTradeAction>,
+}
+
+impl Clone for Actions {
+    /// With the same room: the copy of a list alone would have as much as it holds.
+    fn clone(&self) -> Self {
+        let mut copy = Self::new();
+        copy.list.extend_from_slice(&self.list);
+        copy
+    }
 }
 
 impl Actions {
