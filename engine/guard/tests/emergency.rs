@@ -311,3 +311,61 @@ fn without_a_price_nothing_is_sent_and_the_next_plan_tries_again() {
     assert_eq!(desk.carry_out().len(), 1);
     assert_eq!(desk.held(0, 0), 50);
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever is held and open: every request of every plan passes the gate, no position grows or changes its
+        /// side, and once cancels and plans are through nothing is left on the account.
+        #[test]
+        fn plans_only_make_positions_smaller(
+            held in prop::collection::vec((0u16..3, any::<bool>(), 1i64..200), 0..8),
+            open in prop::collection::vec((0u16..3, any::<bool>(), 1i64..50), 0..6),
+        ) {
+            let protocols = DRAWDOWN.replace("{ do = \"close\" }", "{ do = \"cancel-all\" }, { do = \"close\" }");
+            let mut desk = Desk::new(&protocols);
+            let side = |sell: bool| if sell { Side::Sell } else { Side::Buy };
+            held.iter().for_each(|(strategy, sell, qty)| desk.hold(*strategy, side(*sell), *qty));
+            // Far from the reference: nothing meets anything.
+            for (strategy, sell, qty) in &open {
+                let mut order = desk.order(*strategy, side(*sell), *qty);
+                order.price = Price::from_raw(if *sell { PRICE + 500 } else { PRICE - 500 });
+                prop_assert!(desk.gate.check(&order, &desk.view()).is_accepted());
+            }
+            let view = desk.view();
+            for level in 1..=3 {
+                let shown = desk.emergency.dry_run(0, level, &desk.gate, |_| view, desk.now).expect("a level");
+                for (request, verdict) in &shown.requests {
+                    prop_assert!(verdict.is_accepted(), "{} {:?}", rule_name(verdict.rule), request);
+                    if request.kind == RequestKind::New as u8 {
+                        let before = desk.held(request.strategy, 0);
+                        let signed = if request.side == Side::Buy as u8 { request.qty.raw() } else { -request.qty.raw() };
+                        prop_assert!(signed.signum() == -before.signum() && signed.abs() <= before.abs());
+                    }
+                }
+            }
+            let net: i64 = (0..3).map(|strategy| desk.held(strategy, 0)).sum();
+            if net == 0 {
+                return Ok(());
+            }
+            // Far enough to reach the last level whichever way the account stands.
+            desk.mark(PRICE - net.signum() * 9_000);
+            for _ in 0..12 {
+                desk.now += 1_000 * MS;
+                let price = desk.price;
+                desk.mark(price);
+                desk.evaluate(0);
+                let sent = desk.carry_out();
+                prop_assert!(sent.iter().all(|(_, verdict)| verdict.is_accepted()));
+            }
+            if desk.emergency.level(0) == Some(3) {
+                prop_assert_eq!(desk.gate.position(0, InstrumentId(0)).map(Qty::raw), Some(0));
+                prop_assert_eq!(desk.gate.open_orders(LimitScope::Firm, 0).count(), 0);
+            }
+        }
+    }
+}
