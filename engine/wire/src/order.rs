@@ -273,7 +273,7 @@ pub struct Verdict {
     pub rule: u8,
     /// A [`LimitScope`]: whose limit it was.
     pub scope: u8,
-    /// Rule that an override excused; [`Verdict::NO_RULE`] when none did.
+    /// First rule that an override excused, each of which raises an alert; [`Verdict::NO_RULE`] when none did.
     pub overridden: u8,
     /// A [`RequestKind`], as asked.
     pub kind: u8,

@@ -343,6 +343,19 @@ mod tests {
     }
 
     #[test]
+    fn every_override_that_was_needed_is_told_and_spent() {
+        let mut desk = Desk::new(&instrument("max_order_qty = 0.05\nlimits = { max_order_value = 100 }"));
+        let order = desk.buy(PRICE, 50 + LOT);
+        for rule in ["order_quantity", "order_value", "position"] {
+            desk.overrides(&order, rule);
+        }
+        let verdict = desk.accepts(&order);
+        assert_eq!(rule_name(verdict.overridden), "order_quantity");
+        let told: Vec<_> = alerts(&mut desk).iter().map(|alert| rule_name(alert.rule)).collect();
+        assert_eq!(told, ["order_quantity", "order_value"], "the third was not needed");
+    }
+
+    #[test]
     fn everything_open_of_a_scope_can_be_cancelled() {
         let mut desk = Desk::new("");
         let orders = [desk.buy(PRICE, LOT), OrderRequest { strategy: 1, ..desk.sell(PRICE + TICK, 2 * LOT) }];

@@ -87,10 +87,11 @@ impl RiskGate {
             Ok(candidate) => candidate,
             Err(what) => return self.refuse(request, view, Some(decoded.who), MALFORMED, what.into()),
         };
-        let mut overridden = Verdict::NO_RULE;
+        // Rules that overrides excused, as bits.
+        let mut overridden = 0u64;
         let breach = first_breach(state, &candidate, |rule| {
             let excused = is_excused(state, request, rule);
-            overridden = if excused { rule } else { overridden };
+            overridden |= u64::from(excused) << rule;
             excused
         });
         match breach {
@@ -138,7 +139,7 @@ impl RiskGate {
     }
 
     #[inline(always)]
-    fn accept(&mut self, c: &Candidate<'_>, overridden: u8) -> Verdict {
+    fn accept(&mut self, c: &Candidate<'_>, overridden: u64) -> Verdict {
         let (mut terms, mut value, mut after) =
             (Terms { price: c.price, unit: c.unit, total: c.request.qty.raw() }, c.value, c.after);
         let mut allowed = terms.total;
@@ -171,9 +172,7 @@ impl RiskGate {
             bounds.messages.iter_mut().for_each(|window| window.note(now));
             bounds.orders.iter_mut().for_each(|window| window.note(now));
         }
-        if overridden != Verdict::NO_RULE {
-            self.used(c.request, overridden);
-        }
+        let overridden = if overridden == 0 { Verdict::NO_RULE } else { self.used(c.request, overridden) };
         let accepted = self.verdict(c.request, c.view, Outcome::Accepted);
         let self_trade_actions = self.actions.as_slice().len() as u16;
         Verdict { allowed_qty: Qty::from_raw(allowed), value, self_trade_actions, overridden, ..accepted }
@@ -250,10 +249,15 @@ impl RiskGate {
         let _ = self.throw(breach.scope, breach.scope_id, latch, (breach.measured, breach.limit));
     }
 
-    fn used(&mut self, request: &OrderRequest, rule: u8) {
+    /// Overrides were used: each is told, and holds no longer. Gives the first rule.
+    #[cold]
+    fn used(&mut self, request: &OrderRequest, rules: u64) -> u8 {
         let now = self.state.now;
-        self.state.overrides.consume(request.account, request.client_id, rule, now);
-        self.state.alerts.push(alert(AlertKind::Override, now, request, rule, Breach::of_firm(0, 0)));
+        for rule in (0..RULES.len() as u8).filter(|rule| rules >> rule & 1 != 0) {
+            self.state.overrides.consume(request.account, request.client_id, rule, now);
+            self.state.alerts.push(alert(AlertKind::Override, now, request, rule, Breach::of_firm(0, 0)));
+        }
+        rules.trailing_zeros() as u8
     }
 
     #[inline(always)]

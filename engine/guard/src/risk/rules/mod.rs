@@ -54,6 +54,9 @@ macro_rules! rules {
         /// All rules, by index.
         pub static RULES: &[&Rule] = &[$(&$module::RULE),*];
 
+        /// Number of rules.
+        pub const RULE_COUNT: usize = [$(stringify!($module)),*].len();
+
         /// The first rule that refuses; `excused` is asked before a breach counts.
         #[inline(always)]
         pub(crate) fn first_breach(
@@ -68,7 +71,7 @@ macro_rules! rules {
                 }
                 index += 1;
             )*
-            debug_assert_eq!(usize::from(index), RULES.len());
+            debug_assert_eq!(usize::from(index), RULE_COUNT);
             None
         }
 
@@ -135,6 +138,9 @@ rules! {
     cancel_rate
     repeated_violation
 }
+
+// The gate keeps sets of rules as bits of a word.
+const _: () = assert!(RULE_COUNT <= 64);
 
 /// Index of the rule for requests that make no sense.
 pub(crate) const MALFORMED: u8 = 0;
