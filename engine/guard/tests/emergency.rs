@@ -343,7 +343,8 @@ mod properties {
                     prop_assert!(verdict.is_accepted(), "{} {:?}", rule_name(verdict.rule), request);
                     if request.kind == RequestKind::New as u8 {
                         let before = desk.held(request.strategy, 0);
-                        let signed = if request.side == Side::Buy as u8 { request.qty.raw() } else { -request.qty.raw() };
+                        let sign = if request.side == Side::Buy as u8 { 1 } else { -1 };
+                        let signed = sign * request.qty.raw();
                         prop_assert!(signed.signum() == -before.signum() && signed.abs() <= before.abs());
                     }
                 }

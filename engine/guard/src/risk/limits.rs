@@ -172,13 +172,15 @@ pub struct Duplicates {
     pub client_id_ms: u64,
     /// How long account, strategy, instrument, side, type, price and quantity of an order are remembered, ms.
     pub content_ms: u64,
-    /// How many orders are remembered; one more within the time is refused.
+    /// How many client order ids are remembered; one more within the time is refused.
     pub remembered: u32,
+    /// How many contents are remembered; one more within the time is refused. Less memory is nearer memory.
+    pub contents: u32,
 }
 
 impl Default for Duplicates {
     fn default() -> Self {
-        Self { client_id_ms: 60_000, content_ms: 500, remembered: 65_536 }
+        Self { client_id_ms: 60_000, content_ms: 500, remembered: 65_536, contents: 4_096 }
     }
 }
 
@@ -309,7 +311,11 @@ impl RiskLimits {
             ("switches.override_ms", self.switches.override_ms),
         ];
         times.iter().try_for_each(|(key, ms)| short_enough(key, *ms))?;
-        let counts = [("capacity", self.capacity), ("duplicates.remembered", self.duplicates.remembered)];
+        let counts = [
+            ("capacity", self.capacity),
+            ("duplicates.remembered", self.duplicates.remembered),
+            ("duplicates.contents", self.duplicates.contents),
+        ];
         counts.iter().try_for_each(|(key, count)| match *count {
             0..=MOST_EVENTS => Ok(()),
             more => Err(format!("{key} is {more}, expected at most {MOST_EVENTS}")),

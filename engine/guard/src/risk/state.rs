@@ -239,7 +239,7 @@ impl State {
             dead_man: DeadMan::new(limits.switches.dead_man_ms as i64 * MS),
             overrides: Overrides::default(),
             ids: Recent::new(remembered, limits.duplicates.client_id_ms as i64 * MS),
-            contents: Recent::new(remembered, limits.duplicates.content_ms as i64 * MS),
+            contents: Recent::new(limits.duplicates.contents as usize, limits.duplicates.content_ms as i64 * MS),
             alerts: Alerts::new(),
             people: People {
                 names: limits.people.keys().cloned().collect(),

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_remembered_is_refused() {
-        let mut desk = Desk::new("[duplicates]\nremembered = 2\nclient_id_ms = 0\ncontent_ms = 500\n");
+        let mut desk = Desk::new("[duplicates]\ncontents = 2\nclient_id_ms = 0\ncontent_ms = 500\n");
         for n in 0..3 {
             let order = desk.buy(PRICE - n * TICK, LOT);
             if n < 2 {
