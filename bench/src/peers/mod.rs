@@ -7,3 +7,4 @@ pub mod naive;
 pub mod python;
 pub mod replay;
 pub mod ring;
+pub mod risk;

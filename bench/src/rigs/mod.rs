@@ -12,6 +12,7 @@ mod path_stages;
 pub mod replay;
 pub mod ring;
 mod ring_process;
+pub mod risk;
 pub mod swap;
 pub mod transport;
 
@@ -22,10 +23,11 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 9] = [
+pub const ALL: [(&str, Rig); 10] = [
     ("decode", decode::run),
     ("ring", ring::run),
     ("book", book::run),
+    ("risk", risk::run),
     ("path", path::run),
     ("transport", transport::run),
     ("replay", replay::run),

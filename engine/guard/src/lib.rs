@@ -1,4 +1,4 @@
-//! What must not happen: circuit breakers on market data.
+//! What must not happen: circuit breakers on market data, pre-trade risk, emergency protocols.
 //!
 //! # The model
 //!
@@ -13,11 +13,16 @@
 //! [`GuardStage`] runs all of it: feature vectors in, a [`Decision`](tidegate_wire::decision::Decision) for every
 //! transition out. Timers run in event time and fire at their own deadline, in order, before the event that passes
 //! them: a replay takes the same decisions whatever its speed.
+//!
+//! Orders pass the gate of [`risk`] before they reach a venue; [`emergency`] protocols act on whole portfolios through
+//! the same gate.
 
 pub mod breaker;
 pub mod conditions;
+pub mod emergency;
 mod orders;
 pub mod profile;
+pub mod risk;
 pub mod rules;
 pub mod scopes;
 mod stage;
@@ -27,4 +32,4 @@ mod watch;
 
 pub use orders::{Command, CommandError};
 pub use profile::{Profile, ProfileError};
-pub use stage::{GuardCounters, GuardStage, Strategy};
+pub use stage::{DrawdownError, GuardCounters, GuardStage, Strategy};

@@ -8,7 +8,7 @@ use tidegate_wire::decision::{BreakerState, Scope};
 
 use crate::breaker::{Breaker, Limits, Transition};
 use crate::profile::{Escalation, Policy, Settings};
-use crate::rules::Direction;
+use crate::rules::{DRAWDOWN_RULE, Direction};
 
 /// A scope with members.
 #[derive(Clone, Debug)]
@@ -18,6 +18,11 @@ pub(crate) struct Group {
     pub(crate) escalation: Breaker,
     pub(crate) manual: Breaker,
     pub(crate) limits: Limits,
+    /// On strategies and the engine only; nobody measures it for venues.
+    pub(crate) drawdown: Breaker,
+    pub(crate) drawdown_limits: Limits,
+    /// What was measured last, a fraction.
+    pub(crate) drawdown_value: f64,
     least: u32,
     members: u32,
     stopped: u32,
@@ -57,6 +62,9 @@ impl Group {
             escalation: Breaker::new(&settings),
             manual: Breaker::new(&MANUAL_SETTINGS),
             limits,
+            drawdown: Breaker::new(&DRAWDOWN_RULE.defaults),
+            drawdown_limits: drawdown_limits(&DRAWDOWN_RULE.defaults),
+            drawdown_value: 0.0,
             least: escalation.members,
             members,
             stopped: 0,
@@ -77,13 +85,29 @@ impl Group {
         self.escalation.measure(self.share(), &self.limits, now)
     }
 
+    /// Other settings for its drawdown; the breaker begins anew.
+    pub(crate) fn set_drawdown(&mut self, settings: &Settings) {
+        (self.drawdown, self.drawdown_limits) = (Breaker::new(settings), drawdown_limits(settings));
+    }
+
     /// Whether one of its own breakers is open.
     pub(crate) fn is_stopped(&self) -> bool {
-        !self.escalation.state().allows_trading() || !self.manual.state().allows_trading()
+        let open = [&self.escalation, &self.manual, &self.drawdown];
+        open.iter().any(|breaker| !breaker.state().allows_trading())
     }
 
     /// The worse of its breakers' states, for screens.
     pub(crate) fn state(&self) -> BreakerState {
-        if self.manual.state() == BreakerState::Closed { self.escalation.state() } else { self.manual.state() }
+        let others = [self.manual.state(), self.drawdown.state()];
+        others.into_iter().find(|state| *state != BreakerState::Closed).unwrap_or(self.escalation.state())
+    }
+}
+
+fn drawdown_limits(settings: &Settings) -> Limits {
+    Limits {
+        direction: DRAWDOWN_RULE.direction,
+        threshold: settings.threshold,
+        release: settings.release,
+        cooling_ns: settings.cooling_ms as i64 * 1_000_000,
     }
 }

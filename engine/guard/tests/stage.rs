@@ -2,8 +2,8 @@
 
 use bytemuck::Zeroable;
 use tidegate_guard::conditions::Condition;
-use tidegate_guard::profile::Escalation;
-use tidegate_guard::rules::{RULE_COUNT, rule_index, rule_name};
+use tidegate_guard::profile::{Escalation, Policy, Settings};
+use tidegate_guard::rules::{DRAWDOWN_RULE, RULE_COUNT, rule_index, rule_name};
 use tidegate_guard::{Command, GuardStage, Profile, Strategy};
 use tidegate_market::features::schema as f;
 use tidegate_wire::advice::{ADVICE_UNITS, Adjustment, Advice, Operated, Origin};
@@ -235,6 +235,38 @@ fn scheduled_orders_are_carried_out_at_their_time_among_the_timers() {
     assert_eq!(engine.iter().map(|t| t.5).collect::<Vec<_>>(), [11_000, 100_000], "{engine:?}");
     assert!(guard.trail().iter().map(|t| t.5).is_sorted(), "{:?}", guard.trail());
     assert!(guard.stage.permits(InstrumentId(0)));
+}
+
+#[test]
+fn a_drawdown_stops_its_strategy_until_somebody_resets_it() {
+    let mut guard = Harness::new();
+    let strategy = |guard: &Harness| guard.stage.group_state(Scope::Strategy, 0);
+    for (value, at, tripped) in [(0.0499, 1, false), (f64::NAN, 2, false), (0.05, 3, true), (0.0, 4, true)] {
+        guard.stage.measure_drawdown(Scope::Strategy, 0, value, at * S).expect("a strategy");
+        assert_eq!(strategy(&guard) == Some(BreakerState::Tripped), tripped, "{value}");
+        assert_eq!(guard.stage.permits_strategy(0), !tripped);
+    }
+    let trip = guard.newest();
+    assert_eq!((rule_name(trip.rule), trip.scope, trip.scope_id), ("drawdown", Scope::Strategy as u8, 0));
+    assert_eq!((trip.value, trip.threshold, trip.release, trip.has_value), (0.05, 0.05, 0.03, 1));
+    assert_eq!((trip.event_ns, trip.cause), (3 * S, Cause::Breached as u8));
+    assert!(guard.stage.permits(InstrumentId(0)), "its instruments are not its own");
+    guard.stage.command(Command::Reset(Scope::Strategy, 0)).expect("a strategy");
+    assert!(guard.stage.permits_strategy(0));
+    // One that releases by itself, on the engine.
+    let auto = Settings { policy: Policy::Auto, threshold: 0.1, release: 0.05, ..DRAWDOWN_RULE.defaults };
+    guard.stage.set_drawdown(Scope::Engine, 0, &auto).expect("good settings");
+    guard.stage.measure_drawdown(Scope::Engine, 0, 0.1, 5 * S).expect("the engine");
+    assert!(!guard.stage.permits(InstrumentId(0)) && guard.stage.stopped_instruments() == 0);
+    guard.stage.measure_drawdown(Scope::Engine, 0, 0.01, 6 * S).expect("the engine");
+    guard.moved(0, 606_001, 0.0);
+    assert_eq!(guard.stage.group_state(Scope::Engine, 0), Some(BreakerState::HalfOpen));
+    assert!(guard.stage.permits(InstrumentId(0)));
+    for (scope, id) in [(Scope::Venue, 0), (Scope::Instrument, 0), (Scope::Strategy, 1)] {
+        assert!(guard.stage.measure_drawdown(scope, id, 1.0, 7 * S).is_err(), "{scope:?} {id}");
+    }
+    let upside_down = Settings { release: 0.2, ..auto };
+    assert!(guard.stage.set_drawdown(Scope::Engine, 0, &upside_down).is_err());
 }
 
 /// Advice for an instrument: volatility and the other levels as they are in the default profile, recovery 10 s.

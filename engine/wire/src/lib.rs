@@ -26,6 +26,7 @@ pub mod feature;
 pub mod instrument;
 #[cfg(not(loom))]
 pub mod latency;
+pub mod order;
 #[cfg(not(loom))]
 pub mod relay;
 pub mod ring;

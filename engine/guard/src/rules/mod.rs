@@ -5,6 +5,7 @@
 
 mod book_integrity;
 mod correlation_break;
+mod drawdown;
 mod imbalance;
 mod latency_spike;
 mod liquidity_drop;
@@ -16,6 +17,8 @@ mod volatility;
 mod volume_spike;
 
 use tidegate_wire::feature::FeatureBody;
+
+pub use drawdown::RULE as DRAWDOWN_RULE;
 
 use crate::profile::Settings;
 
@@ -79,6 +82,8 @@ rules! {
 /// Number of rules that measure.
 pub const RULE_COUNT: usize = 11;
 
+/// Index of the breaker on a strategy's or the engine's drawdown.
+pub const DRAWDOWN: u8 = 253;
 /// Index of the breaker that trips when enough members of a scope are stopped.
 pub const ESCALATION: u8 = 254;
 /// Index of the breaker that an operator trips.
@@ -87,6 +92,7 @@ pub const MANUAL: u8 = 255;
 /// Name of a rule by its index in a decision record.
 pub fn rule_name(index: u8) -> &'static str {
     match index {
+        DRAWDOWN => DRAWDOWN_RULE.name,
         ESCALATION => "escalation",
         MANUAL => "manual",
         _ => RULES.get(usize::from(index)).map_or("unknown", |rule| rule.name),
@@ -96,6 +102,7 @@ pub fn rule_name(index: u8) -> &'static str {
 /// Index of a rule by its name.
 pub fn rule_index(name: &str) -> Option<u8> {
     match name {
+        "drawdown" => Some(DRAWDOWN),
         "escalation" => Some(ESCALATION),
         "manual" => Some(MANUAL),
         _ => RULES.iter().position(|rule| rule.name == name).map(|index| index as u8),

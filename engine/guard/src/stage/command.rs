@@ -6,7 +6,7 @@ use tidegate_wire::decision::{Cause, DecisionSink, Scope};
 use super::{GuardStage, Place};
 use crate::breaker::Breaker;
 use crate::orders::{Command, CommandError, Orders};
-use crate::rules::{ESCALATION, MANUAL, RULE_COUNT};
+use crate::rules::{DRAWDOWN, ESCALATION, MANUAL, RULE_COUNT};
 use crate::scopes::Group;
 
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ impl<D: DecisionSink> GuardStage<D> {
         Ok(())
     }
 
-    fn check(&self, command: Command) -> Result<(), CommandError> {
+    pub(super) fn check(&self, command: Command) -> Result<(), CommandError> {
         let (Command::Trip(scope, id) | Command::Reset(scope, id)) = command else { return Ok(()) };
         let count = match scope {
             Scope::Instrument => self.watches.len(),
@@ -85,6 +85,7 @@ impl<D: DecisionSink> GuardStage<D> {
                 let group = self.group_index(scope, index);
                 self.change(Place::Group(group, ESCALATION), Change::Reset);
                 self.change(Place::Group(group, MANUAL), Change::Reset);
+                self.change(Place::Group(group, DRAWDOWN), Change::Reset);
                 // Members that are still stopped trip it again at once: nobody would measure it otherwise.
                 let at = self.now;
                 let members = self.group(group);
@@ -125,6 +126,7 @@ impl<D: DecisionSink> GuardStage<D> {
             Place::Rule(index, rule) => apply(&mut self.watches[index].breakers[rule]),
             Place::Manual(index) => apply(&mut self.watches[index].manual),
             Place::Group(index, ESCALATION) => apply(&mut self.group(index).escalation),
+            Place::Group(index, DRAWDOWN) => apply(&mut self.group(index).drawdown),
             Place::Group(index, _) => apply(&mut self.group(index).manual),
             Place::Advice(_) | Place::Time => None,
         };

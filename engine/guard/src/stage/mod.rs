@@ -10,13 +10,16 @@ use crate::breaker::{Breaker, Limits, Transition};
 use crate::conditions::Calendar;
 use crate::orders::Orders;
 use crate::profile::{Escalation, Profile};
-use crate::rules::{ESCALATION, MANUAL, RULE_COUNT, RULES};
+use crate::rules::{DRAWDOWN, ESCALATION, MANUAL, RULE_COUNT, RULES};
 use crate::scopes::Group;
 use crate::thresholds::{ThresholdError, ThresholdSet};
 use crate::watch::Watch;
 
 mod adjust;
 mod command;
+mod drawdown;
+
+pub use drawdown::DrawdownError;
 
 /// A named set of instruments that stops as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,6 +238,7 @@ impl<D: DecisionSink> GuardStage<D> {
             Place::Rule(index, rule) => self.watches[index].breakers[rule].fire(),
             Place::Manual(index) => self.watches[index].manual.fire(),
             Place::Group(index, ESCALATION) => self.group(index).escalation.fire(),
+            Place::Group(index, DRAWDOWN) => self.group(index).drawdown.fire(),
             Place::Group(index, _) => self.group(index).manual.fire(),
         };
         if let Some(transition) = transition {
@@ -250,9 +254,11 @@ impl<D: DecisionSink> GuardStage<D> {
         });
         let all = self.venues.iter().chain(&self.strategies).chain([&self.engine]).enumerate();
         let groups = all.map(|(index, group)| (group.escalation.deadline(), Place::Group(index, ESCALATION)));
+        let all = self.venues.iter().chain(&self.strategies).chain([&self.engine]).enumerate();
+        let drawdowns = all.map(|(index, group)| (group.drawdown.deadline(), Place::Group(index, DRAWDOWN)));
         let advice = self.watches.iter().enumerate().map(|(index, w)| (w.tuned.until_ns, Place::Advice(index)));
         let time = [(self.timed_until, Place::Time)];
-        let all = rules.chain(groups).chain(advice).chain(time);
+        let all = rules.chain(groups).chain(advice).chain(time).chain(drawdowns);
         all.filter(|(deadline, _)| *deadline != i64::MAX).min_by_key(|(deadline, _)| *deadline)
     }
 
@@ -349,12 +355,17 @@ impl<D: DecisionSink> GuardStage<D> {
             Place::Advice(_) | Place::Time => return,
             Place::Group(index, rule) => {
                 let group = self.group(index);
-                let limits = (rule == ESCALATION).then_some(group.limits);
+                let limits = match rule {
+                    ESCALATION => Some(group.limits),
+                    DRAWDOWN => Some(group.drawdown_limits),
+                    _ => None,
+                };
                 (group.scope, group.id, rule, limits, 0)
             }
         };
         let share = match place {
             Place::Group(index, ESCALATION) => Some(self.group(index).share()),
+            Place::Group(index, DRAWDOWN) => Some(self.group(index).drawdown_value),
             _ => None,
         };
         let decision = Decision {

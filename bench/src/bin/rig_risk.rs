@@ -1,0 +1,5 @@
+//! See `tidegate_bench::rigs::risk`.
+
+fn main() {
+    tidegate_bench::rigs::main(&["risk"]);
+}
