@@ -38,7 +38,7 @@ fn a_replay_leaves_a_log_that_others_can_check() {
     assert_eq!((&report["whole"], &report["findings"]), (&true.into(), &serde_json::json!([])));
     assert_eq!((&report["size"], &report["root"]), (&audit["size"], &audit["root"]));
     let kinds = &report["kinds"];
-    assert_eq!((&kinds["decision"], &kinds["operated"]), (&summary["decisions"], &2.into()));
+    assert_eq!(kinds["decision"], summary["decisions"]);
     for (kind, count) in [("session", 1), ("configuration", 1), ("names", 2), ("end", 1)] {
         assert_eq!(kinds[kind], count, "{kind}");
     }
@@ -108,8 +108,10 @@ fn a_log_goes_on_and_a_changed_one_is_known() {
         parts.pop().expect("one")
     };
     let mut bytes = std::fs::read(&file).expect("entries");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x20;
+    // The last byte of the last entry: of its body, not of a length.
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 0x20;
+    }
     std::fs::write(&file, &bytes).expect("written");
     let verify = tidegate(&["audit", "verify", &path(&log)]);
     let said = String::from_utf8_lossy(&verify.stdout).into_owned();
