@@ -1,5 +1,6 @@
 //! The rigs, one a row of the speed table.
 
+pub mod audit;
 pub mod book;
 pub mod decode;
 pub mod inference;
@@ -23,12 +24,13 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 10] = [
+pub const ALL: [(&str, Rig); 11] = [
     ("decode", decode::run),
     ("ring", ring::run),
     ("book", book::run),
     ("risk", risk::run),
     ("path", path::run),
+    ("audit", audit::run),
     ("transport", transport::run),
     ("replay", replay::run),
     ("inference", inference::run),

@@ -20,6 +20,7 @@ use tidegate_guard::Strategy;
 use tidegate_sidecar::messages::{Listed, Request};
 use tidegate_wire::{Registry, Venue};
 
+use crate::audit::Trail;
 use crate::models::{Desk, Inbox};
 use crate::orders::Instruction;
 use crate::scribe::Healer;
@@ -82,6 +83,7 @@ pub(crate) struct Operator {
     registry: Registry,
     strategies: Vec<Strategy>,
     feeds: Option<Feeds>,
+    trail: Option<Trail>,
 }
 
 /// The live connections, for operators.
@@ -111,12 +113,30 @@ impl Feeds {
 
 impl Operator {
     pub(crate) fn new(desk: Option<Desk>, inbox: Arc<Inbox>, registry: &Registry, strategies: &[Strategy]) -> Self {
-        Self { desk, inbox, registry: registry.clone(), strategies: strategies.to_vec(), feeds: None }
+        Self { desk, inbox, registry: registry.clone(), strategies: strategies.to_vec(), feeds: None, trail: None }
     }
 
     /// Speaks for live connections too.
     pub(crate) fn with_feeds(self, feeds: Option<Feeds>) -> Self {
         Self { feeds, ..self }
+    }
+
+    /// Records what is asked for before it is done.
+    pub(crate) fn audited_by(self, trail: Option<Trail>) -> Self {
+        Self { trail, ..self }
+    }
+
+    /// Records a request that changes something; refuses it when that cannot be.
+    fn record(&self, ask: &Ask, who: &str) -> Result<(), String> {
+        let changes = !matches!(ask, Ask::ModelList | Ask::ModelHistory | Ask::Feeds);
+        let Some(trail) = self.trail.as_ref().filter(|_| changes) else { return Ok(()) };
+        let what = serde_json::to_value(ask).map_err(|error| error.to_string())?;
+        // What stops the trading is done even when nothing can be recorded any more.
+        let stops = matches!(ask, Ask::Operate { instruction } if instruction.starts_with("trip"));
+        match trail.request(who, &what) {
+            Err(error) if !stops => Err(format!("not done, because it cannot be recorded: {error}")),
+            _ => Ok(()),
+        }
     }
 
     fn operate(&self, instruction: &str) -> Result<(), String> {
@@ -279,12 +299,27 @@ fn answer(mut stream: UnixStream, operator: &Operator) -> std::io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let line = read_line(&mut stream)?;
     let reply = match serde_json::from_slice(&line) {
-        Ok(ask) => carry_out(ask, operator),
+        Ok(ask) => match operator.record(&ask, &peer(&stream)) {
+            Ok(()) => carry_out(ask, operator),
+            Err(error) => refusal(error),
+        },
         Err(error) => refusal(format!("no request of ours: {error}")),
     };
     let mut line = serde_json::to_string(&reply)?;
     line.push('\n');
     stream.write_all(line.as_bytes())
+}
+
+/// Who is at the other end, as the kernel says.
+fn peer(stream: &UnixStream) -> String {
+    use std::os::fd::AsRawFd;
+    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let to = std::ptr::from_mut(&mut found).cast();
+    // SAFETY: an open socket; the kernel writes no more than the length that it is given.
+    let code =
+        unsafe { libc::getsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, to, &raw mut length) };
+    if code == 0 { format!("uid {}", found.uid) } else { "unknown".into() }
 }
 
 /// A line, within a length and within a time in all.

@@ -9,10 +9,11 @@
 //! meanwhile.
 //!
 //! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`live`] from live venues;
-//! [`config`] is what operators
+//! [`audit`] is the log of a run; [`config`] is what operators
 //! write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.
 
 pub mod alloc;
+pub mod audit;
 pub mod config;
 pub mod control;
 pub mod extract;

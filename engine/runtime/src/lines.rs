@@ -99,6 +99,11 @@ impl Names {
         }
     }
 
+    /// Names that are known otherwise: of instruments and strategies, by their numbers.
+    pub(crate) const fn of(instruments: Vec<String>, strategies: Vec<String>) -> Self {
+        Self { instruments, strategies }
+    }
+
     /// Names of a registry's instruments and of strategies.
     pub fn new(registry: &Registry, strategies: Vec<String>) -> Self {
         Self { instruments: registry.iter().map(|(_, i)| i.name()).collect(), strategies }

@@ -16,6 +16,7 @@ use tidegate_wire::latency::Collector;
 use tidegate_wire::relay::{RecordReader, Told};
 use tidegate_wire::{InstrumentId, Registry};
 
+use crate::audit::Trail;
 use crate::hlog::{HlogError, LogWriter};
 use crate::journal;
 use crate::lines::Names;
@@ -108,7 +109,12 @@ pub(crate) struct Scribe {
     books: Option<(PathBuf, LineFile<File>)>,
     /// Who starts a book anew that was seen to be corrupt.
     healer: Option<Healer>,
+    /// The audit log, and who stops the trading when it cannot be written; nobody once that was said.
+    trail: Option<(Trail, Option<Stopper>)>,
 }
+
+/// Stops the trading, for a reason.
+pub(crate) type Stopper = Box<dyn FnOnce(&str) + Send>;
 
 /// Starts a book anew.
 pub(crate) type Healer = Box<dyn FnMut(InstrumentId) + Send>;
@@ -148,12 +154,18 @@ impl Scribe {
             asked: false,
             books,
             healer: None,
+            trail: None,
         })
     }
 
     /// Tells somebody of books that are corrupt although their sequence is whole.
     pub(crate) fn healed_by(self, healer: Option<Healer>) -> Self {
         Self { healer, ..self }
+    }
+
+    /// Records in an audit log too. When that cannot be written, or does not keep up, the trading is stopped.
+    pub(crate) fn audited_by(self, trail: Option<Trail>, stopper: Stopper) -> Self {
+        Self { trail: trail.map(|trail| (trail, Some(stopper))), ..self }
     }
 
     /// Runs until `done` is set and everything is drained.
@@ -169,6 +181,7 @@ impl Scribe {
 
     fn turn(&mut self) {
         self.drain();
+        self.watch_log();
         if self.collector.collect() {
             self.write_interval();
             (self.interval_start, self.asked) = (Instant::now(), false);
@@ -176,6 +189,18 @@ impl Scribe {
             // The loop answers at its next event; the interval lasts until then.
             self.collector.ask();
             self.asked = true;
+        }
+    }
+
+    /// Whoever cannot record must not trade.
+    fn watch_log(&mut self) {
+        let Some((trail, stopper)) = &mut self.trail else { return };
+        if !trail.is_pressed() {
+            return;
+        }
+        if let Some(stopper) = stopper.take() {
+            let reason = trail.error().map_or_else(|| "it does not keep up".to_owned(), |error| error.to_string());
+            stopper(&reason);
         }
     }
 
@@ -203,6 +228,9 @@ impl Scribe {
                     continue;
                 }
                 Told::Operated(operated) => {
+                    if let Some((trail, _)) = &self.trail {
+                        trail.operated(&operated);
+                    }
                     let line = OperatedLine::of(&operated, &self.names);
                     journal::operated(&line);
                     if let Some((_, file)) = &mut self.adjustments {
@@ -216,6 +244,9 @@ impl Scribe {
                 }
             };
             journal::decision(&self.names, &decision);
+            if let Some((trail, _)) = &self.trail {
+                trail.decision(&decision);
+            }
             if self.written.decisions.len() < DECISIONS_KEPT {
                 self.written.decisions.push(decision);
             }
@@ -230,6 +261,9 @@ impl Scribe {
 
     fn status(&mut self, header: &Header, status: &Status) {
         journal::status(&self.names, header, status);
+        if let Some((trail, _)) = &self.trail {
+            trail.status(header, status);
+        }
         if let Some((_, file)) = &mut self.books {
             file.line(serde_json::to_string(&self.names.book(header, status)).unwrap_or_default());
         }
@@ -242,6 +276,9 @@ impl Scribe {
     fn adjusted(&mut self, adjustment: &Adjustment) {
         let line = AdjustmentLine::of(adjustment, self.names.instrument(adjustment.instrument));
         journal::adjustment(&line);
+        if let Some((trail, _)) = &self.trail {
+            trail.adjustment(adjustment);
+        }
         if self.written.adjustments.len() < ADJUSTMENTS_KEPT {
             self.written.adjustments.push(*adjustment);
         }

@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Ok = 0,
     /// A runtime failure, or findings under `--strict`.
     Failure = 1,
+    /// What was looked at is not whole.
+    Incomplete = 3,
     /// Unusable input data: no such file, not a capture, not a histogram log.
     BadInput = 65,
     /// A file could not be written.

@@ -2,6 +2,7 @@
 //!
 //! stdout carries data (tables or JSON), stderr messages. Exit codes are in [`exit`].
 
+mod audited;
 mod bar_file;
 mod commands;
 mod event_files;
@@ -10,6 +11,7 @@ mod graph_file;
 mod logging;
 mod output;
 mod parquet_file;
+mod percentiles;
 mod plot;
 mod row_groups;
 mod signals;
@@ -35,6 +37,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
     0  done                      74  a file cannot be written
     1  failure, or findings      78  wrong configuration
     2  wrong arguments          130  ended by SIGINT or SIGTERM
+    3  not whole (audit)
    65  unusable input")]
 struct Cli {
     /// Log lines on stderr: text on a terminal, else JSON. `TIDEGATE_LOG` filters them (default: warn; live runs: info)
@@ -65,6 +68,8 @@ enum Command {
     /// Run models beside an engine (engines start this themselves)
     #[command(hide = true)]
     Sidecar(commands::sidecar::Args),
+    /// Check, prove and export audit logs
+    Audit(commands::audit::Args),
     /// Write captures of a simulated market
     Simulate(commands::simulate::Args),
     /// Read, compare and plot latency histogram logs
@@ -107,6 +112,7 @@ fn main() -> ExitCode {
         Command::Operate(args) => commands::operate::run(args),
         Command::Sidecar(args) => commands::sidecar::run(args),
         Command::Config(args) => commands::config::run(args),
+        Command::Audit(args) => commands::audit::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "tidegate", &mut std::io::stdout());

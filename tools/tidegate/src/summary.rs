@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 use tidegate_feed::capture::SeriesReport;
 use tidegate_guard::rules::RULES;
@@ -17,36 +16,11 @@ use tidegate_runtime::replay::{ReplayPlan, ReplayReport};
 use tidegate_wire::clock::TickSource;
 use tidegate_wire::decision::BreakerState;
 
+use crate::audited::AuditLine;
 use crate::commands::feed::print_feeds;
 use crate::output::{duration, number_table};
+use crate::percentiles::Latency;
 use crate::thresholds::{Travels, print_travels, travels};
-
-/// Percentiles of one stage, ns.
-#[derive(Debug, Serialize)]
-pub(crate) struct Latency {
-    pub(crate) p50_ns: u64,
-    pub(crate) p90_ns: u64,
-    pub(crate) p99_ns: u64,
-    pub(crate) p999_ns: u64,
-    pub(crate) p9999_ns: u64,
-    pub(crate) max_ns: u64,
-    pub(crate) count: u64,
-}
-
-impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        let at = |quantile| histogram.value_at_quantile(quantile);
-        Self {
-            p50_ns: at(0.5),
-            p90_ns: at(0.9),
-            p99_ns: at(0.99),
-            p999_ns: at(0.999),
-            p9999_ns: at(0.9999),
-            max_ns: histogram.max(),
-            count: histogram.len(),
-        }
-    }
-}
 
 /// One instrument.
 #[derive(Debug, Serialize)]
@@ -151,6 +125,9 @@ pub(crate) struct Summary {
     pub(crate) models: Option<DeskReport>,
     /// Architecture and vector instructions of the CPU: digests under models belong to it and to the kernel.
     pub(crate) cpu: String,
+    /// What was recorded in the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) audit: Option<AuditLine>,
     pub(crate) decisions_digest: String,
     pub(crate) features_digest: String,
     pub(crate) features_schema: String,
@@ -232,6 +209,7 @@ impl Summary {
             thresholds: travels(report, plan),
             models_mode: plan.models.name(),
             models: report.models.clone(),
+            audit: report.audit.as_ref().map(AuditLine::of),
             cpu: cpu(),
             decisions_digest: format!("{:016x}", report.decisions_digest),
             features_digest: format!("{:016x}", report.features_digest),
@@ -396,6 +374,7 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     let kernel = s.models.as_ref().and_then(|models| models.kernel.as_deref());
     let header = kernel.map_or(String::new(), |kernel| format!(" ({}, kernel {kernel})", s.cpu));
     anstream::println!("  digests{header}  features {}  decisions {}", s.features_digest, s.decisions_digest);
+    s.audit.iter().for_each(AuditLine::print);
 
     let rows = s.instruments.iter().map(|i| {
         let open = if i.open_breakers.is_empty() { "-".into() } else { i.open_breakers.join(" ") };

@@ -13,7 +13,7 @@ pub use live::{CaptureConfig, CredentialsConfig, LimitsConfig, SecretConfig, Ses
 pub use models::{ModelsConfig, ModelsMode, public_key};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tidegate_feed::replay::SourceSpec;
@@ -25,6 +25,7 @@ use tidegate_guard::tuning::Tuning;
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Venue};
 
+use crate::audit::AuditPlan;
 use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
 use crate::wait::WaitStrategy;
@@ -63,6 +64,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// Where records go.
     pub output: OutputConfig,
+    /// What proves them.
+    pub audit: AuditConfig,
 }
 
 /// Where loops run and how they wait.
@@ -181,6 +184,37 @@ impl Default for OutputConfig {
     }
 }
 
+/// The audit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Its folder; `audit` in the output directory without. Made when missing, continued when there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
+    /// File of the key that signs it, which only its owner may read; the folder's name with `.key` without. Made when
+    /// missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Name of the log, for a new key: who keeps it and what of, as a URL without a scheme.
+    pub origin: String,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { enabled: true, directory: None, key: None, origin: crate::audit::ORIGIN.into() }
+    }
+}
+
+impl AuditConfig {
+    fn plan(&self, output: &Path) -> Option<AuditPlan> {
+        let plan = AuditPlan::new(&self.directory.clone().unwrap_or_else(|| output.join("audit")));
+        let key = self.key.clone().unwrap_or_else(|| plan.key.clone());
+        self.enabled.then(|| AuditPlan { key, origin: self.origin.clone(), ..plan })
+    }
+}
+
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {key}: {reason}")]
@@ -249,6 +283,7 @@ impl Config {
             strategies,
             orders,
             outputs,
+            audit: self.audit.plan(&self.output.directory),
             read_ahead: self.replay.read_ahead_mib.saturating_mul(1 << 20),
             ..ReplayPlan::new(sources.collect::<Result<_, _>>()?)
         })

@@ -16,6 +16,7 @@ use tidegate_feed::session::status::{SessionEvent, SessionStatus};
 use tidegate_wire::Registry;
 use tidegate_wire::clock::Clock;
 
+use crate::audit::Trail;
 use crate::control::Feeds;
 
 pub(crate) use opening::learn_instruments;
@@ -83,10 +84,20 @@ pub struct LiveReport {
 
 impl Live {
     /// Starts the session thread; the source goes to the loop.
-    pub(crate) fn start(plan: &LivePlan, registry: &Registry, clock: Clock) -> Result<(Self, LiveSource), LiveError> {
+    pub(crate) fn start(
+        plan: &LivePlan,
+        registry: &Registry,
+        clock: Clock,
+        trail: Option<Trail>,
+    ) -> Result<(Self, LiveSource), LiveError> {
         let mut events = plan.events.as_ref().map(lines).transpose()?;
         let mut accounts = plan.accounts.as_ref().map(lines).transpose()?;
-        let tell = move |event: SessionEvent| tell(&event, &mut events, &mut accounts);
+        let tell = move |event: SessionEvent| {
+            if let Some(trail) = &trail {
+                trail.session(&event);
+            }
+            tell(&event, &mut events, &mut accounts);
+        };
         let started = desk::start(plan.markets.clone(), plan.settings, registry, clock, tell);
         let (desk, ends, board): (DeskHandle, _, std::sync::Arc<Board>) = started.map_err(LiveError::Market)?;
         let mut hub = Hub::new(ends, board, registry.len(), clock).map_err(LiveError::Poller)?;

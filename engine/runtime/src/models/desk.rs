@@ -15,6 +15,8 @@ use tidegate_sidecar::messages::{Event, Listed, Request};
 use tidegate_sidecar::refusal::Reason;
 use tracing::{info, warn};
 
+use crate::audit::Trail;
+
 /// Events kept for `model history`.
 const HISTORY: usize = 1_000;
 /// How long an answer may take: loading a large model takes a while.
@@ -90,21 +92,26 @@ impl Desk {
         requests: Sender<Request>,
         events: Receiver<Event>,
         file: Option<&Path>,
+        trail: Option<Trail>,
     ) -> std::io::Result<(Self, DeskThread)> {
         let desk = Self { state: Arc::default(), requests, next: Arc::default() };
         let file = file.map(|path| File::create(path).map(|file| (path.to_owned(), file))).transpose()?;
         let own = desk.clone();
-        let thread = std::thread::Builder::new().name("tide-desk".into()).spawn(move || own.hear(&events, file))?;
+        let thread =
+            std::thread::Builder::new().name("tide-desk".into()).spawn(move || own.hear(&events, file, trail))?;
         Ok((desk, DeskThread(thread)))
     }
 
-    fn hear(&self, events: &Receiver<Event>, mut file: Option<(PathBuf, File)>) {
+    fn hear(&self, events: &Receiver<Event>, mut file: Option<(PathBuf, File)>, trail: Option<Trail>) {
         for event in events {
             // Others may still hold an end of the channel: a loader in the gate, say.
             if event == Event::Ended {
                 return;
             }
             log(&event);
+            if let Some(trail) = &trail {
+                trail.model(&event);
+            }
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let heard = Heard { wall_ns: wall.as_nanos() as u64, event };
             let mut lost = 0;

@@ -14,6 +14,8 @@ use tidegate_guard::Strategy;
 use tidegate_sidecar::serve::Settings;
 use tidegate_wire::Registry;
 
+use crate::audit::Trail;
+
 pub(crate) use advisor::{Advisor, Lockstep, Mailbox, Orders};
 pub use advisor::{Inbox, Recorded, Taken};
 use companion::{Companion, Outlet};
@@ -79,12 +81,13 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Starts what a plan asks for; events go to `file`. Gives what the hot loop needs besides. A process that gets no
+    /// Starts what a plan asks for; events go to `file` and to the
+    /// audit log. Gives what the hot loop needs besides. A process that gets no
     /// memory to share is no reason to stop: the engine runs on its static profiles and says so.
     pub(crate) fn start(
         plan: &ModelsPlan,
         (registry, strategies): (&Registry, &[Strategy]),
-        file: Option<&Path>,
+        (file, trail): (Option<&Path>, Option<Trail>),
         stop: &AtomicBool,
     ) -> Result<(Self, Outlet), CompanionError> {
         let nobody = |unavailable: Option<String>| Self { running: None, desk: None, unavailable };
@@ -100,7 +103,7 @@ impl Models {
             Err(error) => return Err(error),
         };
         let (requests, events) = (companion.requests.clone(), companion.events.clone());
-        let opened = Desk::open(requests, events, file).map_err(|source| {
+        let opened = Desk::open(requests, events, file, trail).map_err(|source| {
             let path = file.map_or_else(String::new, |path| path.display().to_string());
             CompanionError::Folder { path, source }
         });

@@ -3,6 +3,8 @@
 //! Determinism: time comes from the frames, timers fire in event time, frames come in one order (receive time, source
 //! name, line). Topology, speed, host and wait strategy change latencies only; the digests prove it.
 
+mod audited;
+mod error;
 mod names;
 mod report;
 mod source;
@@ -11,13 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use tidegate_feed::Feed;
 use tidegate_feed::discover::{self, Discovery};
-use tidegate_feed::replay::{ReplayError, SourceReport, SourceSpec};
-use tidegate_feed::{Feed, FeedError};
+use tidegate_feed::replay::{SourceReport, SourceSpec};
 use tidegate_guard::conditions::Calendar;
 use tidegate_guard::profile::Escalation;
-use tidegate_guard::thresholds::ThresholdError;
-use tidegate_guard::{CommandError, GuardStage, Profile};
+use tidegate_guard::{GuardStage, Profile};
 use tidegate_market::{MarketConfig, MarketCounters, MarketStage};
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::BookQuality;
@@ -28,22 +29,24 @@ use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::alloc;
-use crate::control::{Claim, Control, ControlError, Feeds, Operator};
+use crate::audit::{Audit, AuditPlan, Trail};
+use crate::control::{Claim, Control, Feeds, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
-use crate::lines::UnknownName;
-use crate::live::{Live, LiveError, LivePlan, LiveReport, LiveSource, learn_instruments};
-use crate::models::{CompanionError, DeskReport, Inbox, Models, ModelsPlan};
+use crate::live::{Live, LivePlan, LiveReport, LiveSource, learn_instruments};
+use crate::models::{DeskReport, Inbox, Models, ModelsPlan};
 use crate::orders::Order;
 use crate::pipeline::{Finished, Guard, Placement, Rings, Source, Topology, run_fused, run_staged};
-use crate::scribe::{OutputError, Scribe};
+use crate::scribe::Scribe;
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
+use audited::{ending, stopper};
 use names::{correlations, strategies};
 use report::{Extras, report};
 use source::{ReplaySource, Times, take_back};
 
 pub(crate) use source::Spent;
 
+pub use error::RunError;
 pub use report::{InstrumentReport, ReplayReport};
 
 pub use crate::scribe::Outputs;
@@ -118,6 +121,8 @@ pub struct ReplayPlan {
     pub control: Option<Arc<Claim>>,
     /// Where records go.
     pub outputs: Outputs,
+    /// The audit log; none without.
+    pub audit: Option<AuditPlan>,
     /// Frames read ahead at most, bytes.
     pub read_ahead: usize,
 }
@@ -144,56 +149,10 @@ impl ReplayPlan {
             models: ModelsPlan::Off,
             control: None,
             outputs: Outputs::default(),
+            audit: None,
             read_ahead: 1 << 30,
         }
     }
-}
-
-/// Why a replay did not run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A capture cannot be used.
-    #[error(transparent)]
-    Discover(#[from] discover::DiscoverError),
-    /// A capture cannot be read.
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
-    /// The venues cannot be read live.
-    #[error(transparent)]
-    Live(#[from] LiveError),
-    /// The captures hold no instrument.
-    #[error(transparent)]
-    Feed(#[from] FeedError),
-    /// A threshold is out of range.
-    #[error(transparent)]
-    Threshold(#[from] ThresholdError),
-    /// The control socket cannot be opened.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// The sidecar cannot be started.
-    #[error(transparent)]
-    Models(#[from] CompanionError),
-    /// No memory for a ring.
-    #[error(transparent)]
-    Ring(#[from] RegionError),
-    /// An output file cannot be made.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The record to be re-enacted is where the new one would be written.
-    #[error("{path} is to be re-enacted and would be replaced by the new record: write that elsewhere")]
-    Record {
-        /// Which file.
-        path: String,
-    },
-    /// No thread.
-    #[error("a thread cannot be started: {0}")]
-    Thread(std::io::Error),
-    /// A strategy, a correlation or an order names something that is not there.
-    #[error(transparent)]
-    Unknown(#[from] UnknownName),
-    /// An operator's order for a scope that does not exist.
-    #[error(transparent)]
-    Command(#[from] CommandError),
 }
 
 /// Lines of the ring between feed and market: a snapshot of 5,000 levels a side is 3,000 lines.
@@ -271,17 +230,25 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     guard.set_calendar(plan.calendar.clone());
     let staged = plan.topology == Topology::Staged;
     let scopes = (&registry, &strategies[..]);
-    let (models, outlet) = Models::start(&plan.models, scopes, plan.outputs.models.as_deref(), stop)?;
+    let audit = plan.audit.as_ref().map(|audit| Audit::open(audit, plan.live.is_some())).transpose()?;
+    if let Some(audit) = &audit {
+        audit.begin(plan, &registry, &strategies).map_err(RunError::Source)?;
+    }
+    let trail = audit.as_ref().map(Audit::trail);
+    let told = (plan.outputs.models.as_deref(), trail.clone());
+    let (models, outlet) = Models::start(&plan.models, scopes, told, stop)?;
     let inbox = Arc::new(Inbox::default());
-    let input = Input::open(plan, discovery.sources, &registry, clock)?;
+    let input = Input::open(plan, discovery.sources, &registry, clock, trail.clone())?;
     let operator = Operator::new(models.desk(), inbox.clone(), &registry, &strategies).with_feeds(input.feeds());
+    let operator = operator.audited_by(trail.clone());
+    let stopper = stopper(plan, inbox.clone(), stop.clone());
     let control = plan.control.as_ref().map(|claim| Control::open(claim, operator)).transpose()?;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
     let tail = tail.advised_by(outlet.advisor).ordered_by(inbox);
     let tail = if plan.live.is_some() { tail.by_venue(&registry) } else { tail };
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
-    let scribe = scribe.healed_by(input.feeds().map(Feeds::healer));
+    let scribe = scribe.healed_by(input.feeds().map(Feeds::healer)).audited_by(trail, stopper);
     let placement = placement(plan);
     let market = MarketParts {
         config: market_config(&plan.profiles, plan.check_bbo),
@@ -307,13 +274,11 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let stopped = stop.load(Ordering::Relaxed) && !ended;
     warnings.extend(left_undone(plan, &remains, models.as_ref()));
     let Times { wall_s, event_s, first_ns } = spent.times(end);
-    Ok(report(
-        remains,
-        written,
-        &registry,
-        names,
-        Extras { sources, live, wall_s, event_s, first_ns, allocations_hot, noise, clock, warnings, stopped, models },
-    ))
+    let extras =
+        Extras { sources, live, wall_s, event_s, first_ns, allocations_hot, noise, clock, warnings, stopped, models };
+    let mut report = report(remains, written, &registry, names, extras);
+    report.audit = audit.map(|audit| audit.end(&ending(&report))).transpose()?;
+    Ok(report)
 }
 
 /// What the pipeline and its models did not do although they were asked to.
@@ -362,9 +327,10 @@ impl Input {
         sources: Vec<discover::Source>,
         registry: &Registry,
         clock: Clock,
+        trail: Option<Trail>,
     ) -> Result<Self, RunError> {
         if let Some(live) = &plan.live {
-            let (live, source) = Live::start(live, registry, clock)?;
+            let (live, source) = Live::start(live, registry, clock, trail)?;
             return Ok(Self::Live(live, Box::new(source)));
         }
         let reader = tidegate_feed::replay::start(sources, plan.read_ahead)?;

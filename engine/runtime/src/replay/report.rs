@@ -14,6 +14,7 @@ use tidegate_wire::feature::FeatureBody;
 use tidegate_wire::{Instrument, Registry, Venue};
 
 use super::Remains;
+use crate::audit::AuditReport;
 use crate::hiccup::NoiseFloor;
 use crate::lines::Names;
 use crate::live::LiveReport;
@@ -85,6 +86,8 @@ pub struct ReplayReport {
     pub clock: Clock,
     /// What could not be done as asked.
     pub warnings: Vec<String>,
+    /// What was recorded in the audit log; `None` without one.
+    pub audit: Option<AuditReport>,
     /// An output that broke off.
     pub output_error: Option<OutputError>,
     /// Whether it was stopped before the end.
@@ -149,6 +152,7 @@ pub(super) fn report(
         noise: e.noise,
         clock: e.clock,
         warnings: e.warnings,
+        audit: None,
         output_error: written.error,
         stopped: e.stopped,
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tidegate_market::features::schema::FEATURES;
+use tidegate_runtime::audit::{AuditError, AuditPlan};
 use tidegate_runtime::live::LiveError;
 use tidegate_runtime::models::{CompanionError, ModelsPlan};
 use tidegate_runtime::orders::Order;
@@ -82,6 +83,12 @@ pub(crate) struct Args {
     /// Write changes of thresholds to FILE, a JSON object a line
     #[arg(long, value_name = "FILE")]
     adjustments: Option<PathBuf>,
+    /// Record everything in the audit log of this folder, which is made or continued
+    #[arg(long, value_name = "DIR")]
+    audit: Option<PathBuf>,
+    /// The key that signs it; DIR.key without, made if it is not there
+    #[arg(long, value_name = "FILE", requires = "audit")]
+    audit_key: Option<PathBuf>,
     /// Read at most this much ahead, MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     read_ahead: usize,
@@ -129,6 +136,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
             hlog: args.hlog.clone(),
             ..Outputs::default()
         },
+        audit: args.audit.as_deref().map(|directory| {
+            let plan = AuditPlan::new(directory);
+            AuditPlan { key: args.audit_key.clone().unwrap_or(plan.key), ..plan }
+        }),
         read_ahead: args.read_ahead.saturating_mul(1 << 20),
         ..ReplayPlan::new(sources)
     };
@@ -192,7 +203,10 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
         RunError::Discover(_) | RunError::Replay(_) | RunError::Feed(_) => Exit::BadInput,
         RunError::Models(CompanionError::Record(_)) => Exit::BadInput,
         RunError::Models(CompanionError::Latency { .. }) => Exit::Config,
-        RunError::Output(_) | RunError::Control(_) => Exit::Io,
+        RunError::Output(_) | RunError::Control(_) | RunError::Audit(AuditError::Log(_)) => Exit::Io,
+        RunError::Audit(AuditError::Key(_)) => Exit::Config,
+        RunError::Audit(AuditError::Thread(_)) => Exit::Failure,
+        RunError::Source(_) => Exit::BadInput,
         RunError::Live(LiveError::Output { .. } | LiveError::Capture(_)) => Exit::Io,
         RunError::Live(LiveError::Market(_)) => Exit::Config,
         RunError::Live(LiveError::Instruments { .. } | LiveError::Poller(_)) => Exit::Failure,

@@ -1,0 +1,5 @@
+//! See `tidegate_bench::rigs::audit`.
+
+fn main() {
+    tidegate_bench::rigs::main(&["audit"]);
+}

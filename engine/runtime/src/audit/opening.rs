@@ -1,0 +1,121 @@
+//! What a log says before the first event: who runs, on what, under which rules.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tidegate_guard::Strategy;
+use tidegate_guard::rules::{ESCALATION, MANUAL, RULE_COUNT, rule_name};
+use tidegate_record::entry::Kind;
+use tidegate_wire::{Registry, Venue};
+
+use super::Audit;
+use crate::config::profile_file;
+use crate::replay::ReplayPlan;
+
+/// Instruments named in one entry.
+const NAMES: usize = 1_000;
+/// Characters of text in one entry: what is longer comes in parts.
+const PART: usize = 30_000;
+
+impl Audit {
+    /// Records the beginning of a run.
+    ///
+    /// # Errors
+    /// A source that cannot be read.
+    pub(crate) fn begin(
+        &self,
+        plan: &ReplayPlan,
+        registry: &Registry,
+        strategies: &[Strategy],
+    ) -> Result<(), std::io::Error> {
+        let sources: Result<Vec<Value>, std::io::Error> =
+            plan.sources.iter().map(|source| digest(&source.path)).collect();
+        let mut session = json!({
+            "program": "tidegate",
+            "version": env!("CARGO_PKG_VERSION"),
+            "purpose": if plan.live.is_some() { "run" } else { "replay" },
+            "sources": sources?,
+            "models": plan.models.name(),
+        });
+        if let Some(live) = &plan.live {
+            let markets: Vec<&str> = live.markets.iter().map(|market| market.venue.name()).collect();
+            session["markets"] = markets.into();
+            session["pid"] = std::process::id().into();
+            session["host"] = hostname().into();
+        }
+        self.trail.tell(Kind::Session, &session);
+        self.names(registry, strategies);
+        self.configuration(plan, registry);
+        Ok(())
+    }
+
+    /// What the numbers in records mean.
+    fn names(&self, registry: &Registry, strategies: &[Strategy]) {
+        let rules = (0..RULE_COUNT as u8).chain([ESCALATION, MANUAL]);
+        let rules: Vec<Value> = rules.map(|rule| json!([rule, rule_name(rule)])).collect();
+        let venues: Vec<Value> = Venue::ALL.iter().map(|venue| json!([*venue as u8, venue.name()])).collect();
+        let strategies: Vec<&str> = strategies.iter().map(|strategy| strategy.name.as_str()).collect();
+        self.trail.tell(Kind::Names, &json!({ "rules": rules, "venues": venues, "strategies": strategies }));
+        let instruments: Vec<String> = registry.iter().map(|(_, instrument)| instrument.name()).collect();
+        for (part, names) in instruments.chunks(NAMES).enumerate() {
+            self.trail.tell(Kind::Names, &json!({ "first": part * NAMES, "instruments": names }));
+        }
+    }
+
+    /// The configuration as far as decisions depend on it.
+    fn configuration(&self, plan: &ReplayPlan, registry: &Registry) {
+        let used = |venue: &Venue| registry.iter().any(|(_, instrument)| instrument.venue == *venue);
+        let profiles: serde_json::Map<String, Value> = Venue::ALL
+            .into_iter()
+            .filter(used)
+            .map(|venue| {
+                let profile = serde_json::to_value(profile_file(&plan.profiles[venue as usize])).unwrap_or_default();
+                (venue.name().to_owned(), profile)
+            })
+            .collect();
+        let orders: Vec<String> = plan.orders.iter().map(ToString::to_string).collect();
+        let calendar = format!("{:?}", plan.calendar);
+        let text = json!({
+            "profiles": profiles,
+            "escalation": plan.escalation,
+            "correlations": plan.correlations,
+            "strategies": plan.strategies,
+            "orders": orders,
+            "calendar_sha256": hex::encode(Sha256::digest(&calendar)),
+            "check_bbo": plan.check_bbo,
+        })
+        .to_string();
+        let digest = hex::encode(Sha256::digest(&text));
+        let characters: Vec<char> = text.chars().collect();
+        let parts = characters.chunks(PART);
+        let of = parts.len();
+        for (part, characters) in parts.enumerate() {
+            let text: String = characters.iter().collect();
+            self.trail.tell(Kind::Configuration, &json!({ "sha256": digest, "part": part, "of": of, "text": text }));
+        }
+    }
+}
+
+/// A file's name, length and SHA-256: what was replayed.
+fn digest(path: &Path) -> Result<Value, std::io::Error> {
+    let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let mut file = File::open(path).map_err(named)?;
+    let (mut hash, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let read = file.read(&mut buffer).map_err(named)?;
+        if read == 0 {
+            break;
+        }
+        length += read;
+        hash.update(&buffer[..read]);
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(json!({ "name": name, "bytes": length, "sha256": hex::encode(hash.finalize()) }))
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".into(), |name| name.trim().into())
+}

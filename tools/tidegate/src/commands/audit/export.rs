@@ -1,0 +1,101 @@
+//! `tidegate audit export`: entries for people, spreadsheets and other programs.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tidegate_record::log::Archive;
+use tidegate_runtime::audit::reading::{Reading, Row};
+
+use super::{Keys, archive, unusable};
+use crate::exit::{Exit, failed};
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// Folder of the log
+    log: PathBuf,
+    #[command(flatten)]
+    keys: Keys,
+    /// How
+    #[arg(long = "as", value_enum, default_value = "jsonl", value_name = "FORM")]
+    form: Form,
+    /// First entry
+    #[arg(long, default_value_t = 0, value_name = "INDEX")]
+    from: u64,
+    /// First entry that is left out
+    #[arg(long, value_name = "INDEX")]
+    to: Option<u64>,
+    /// Only the last so many
+    #[arg(long, value_name = "N", conflicts_with_all = ["from", "to"])]
+    last: Option<u64>,
+    /// Only entries of these kinds, such as decision,request
+    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
+    kinds: Vec<String>,
+    /// Where to; stdout without
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// A JSON object a line
+    Jsonl,
+    /// Comma-separated values, RFC 4180
+    Csv,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit> {
+    let archive = archive(&args.log, &args.keys)?;
+    let from = args.last.map_or(args.from, |last| archive.size().saturating_sub(last));
+    let to = args.to.unwrap_or(u64::MAX).min(archive.size());
+    let io = |path: &Path, error: std::io::Error| failed(Exit::Io, format!("{}: {error}", path.display()));
+    let place = args.out.as_deref().unwrap_or(Path::new("stdout"));
+    let mut out: Box<dyn Write> = match &args.out {
+        Some(path) => Box::new(BufWriter::new(std::fs::File::create(path).map_err(|error| io(path, error))?)),
+        None => Box::new(BufWriter::new(std::io::stdout().lock())),
+    };
+    if args.form == Form::Csv {
+        writeln!(out, "index,time,kind,actor,follows,leaf_sha256,body").map_err(|error| io(place, error))?;
+    }
+    let mut reading = Reading::default();
+    each(&archive, to, &mut |index, entry| {
+        if index < from {
+            return reading.pass(entry).or(Ok(()));
+        }
+        let row =
+            reading.row(index, entry).map_err(|error| failed(Exit::BadInput, format!("entry {index}: {error}")))?;
+        if !args.kinds.is_empty() && !args.kinds.iter().any(|kind| kind == row.kind) {
+            return Ok(());
+        }
+        let line = match args.form {
+            Form::Jsonl => serde_json::to_string(&row)?,
+            Form::Csv => csv(&row),
+        };
+        writeln!(out, "{line}").map_err(|error| io(place, error))
+    })?;
+    out.flush().map_err(|error| io(place, error))?;
+    Ok(Exit::Ok)
+}
+
+/// Entries from the first that is there up to `to`, each checked against the tree.
+fn each(archive: &Archive, to: u64, act: &mut impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+    let mut index = archive.minimum();
+    while index < to {
+        for entry in archive.entries(index / 256).map_err(unusable)?.iter().skip((index % 256) as usize) {
+            if index < to {
+                act(index, entry)?;
+            }
+            index += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Text that spreadsheets take for text, whatever it holds.
+fn csv(row: &Row) -> String {
+    let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let follows = row.follows.map_or(String::new(), |follows| follows.to_string());
+    let (time, actor) = (row.time.as_deref().unwrap_or(""), row.actor.as_deref().unwrap_or(""));
+    let (actor, body) = (quote(actor), quote(&row.body.to_string()));
+    format!("{},{time},{},{actor},{follows},{},{body}", row.index, row.kind, row.leaf)
+}
