@@ -92,7 +92,7 @@ fn key(text: &str) -> Result<Verifier> {
 
 fn unusable(error: LogError) -> anyhow::Error {
     let exit = match &error {
-        LogError::Io { .. } | LogError::Journal(_) | LogError::Locked { .. } => Exit::Io,
+        LogError::File(_) | LogError::Journal(_) | LogError::Locked { .. } => Exit::Io,
         _ => Exit::BadInput,
     };
     failed(exit, error.to_string())
