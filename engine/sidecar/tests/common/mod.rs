@@ -13,7 +13,9 @@ use tidegate_sidecar::native;
 
 /// The committed model repository.
 pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../onnx")
+    // At run time: two checkouts that share a build directory share test binaries too.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).join("../../onnx")
 }
 
 /// ONNX Runtime, or a loud skip where it was not fetched. In CI its absence is a failure.
