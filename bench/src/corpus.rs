@@ -239,7 +239,7 @@ mod tests {
         other = small(5, |maker| maker.trade(true));
         assert!(matches!(decoder.scan(&other.frame(0), true).map(|m| m.body), Some(Body::Trade { .. })));
         other = small(5, DepthMaker::quote);
-        assert!(matches!(decoder.scan(&other.frame(0), true).map(|m| m.body), Some(Body::Quote(_))));
+        assert!(matches!(decoder.scan(&other.frame(0), true).map(|m| m.body), Some(Body::Quote { .. })));
         other = small(1, |maker| maker.snapshot(1_000));
         assert!(matches!(decoder.decode(&mut other.frame(0), id).map(|m| m.body), Ok(Body::Snapshot(_))));
     }

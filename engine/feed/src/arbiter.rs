@@ -6,6 +6,8 @@
 //! missing frame carries it on. Only when every connection has come past the hole, or none fills it within
 //! [`PATIENCE_NS`], is it a gap.
 
+use tidegate_wire::event::{Level, Quote};
+
 /// Connections of one book that are told apart: two, and their successors while connections rotate.
 const LANES: usize = 4;
 /// A connection that brought nothing for this long does not count, ns of event time: books in use push more often.
@@ -109,14 +111,14 @@ pub(crate) struct Copies {
     trader: Option<u16>,
     /// Whether trades of several connections came.
     several: bool,
-    quote: (u64, u16),
+    quotes: Quotes,
     mark: (i64, u16),
 }
 
 impl Default for Copies {
     fn default() -> Self {
         let trades = vec![[(0, 0); WAYS]; SETS].into_boxed_slice();
-        Self { trades, trader: None, several: false, quote: (0, 0), mark: (0, 0) }
+        Self { trades, trader: None, several: false, quotes: Quotes::default(), mark: (0, 0) }
     }
 }
 
@@ -137,15 +139,10 @@ impl Copies {
         false
     }
 
-    /// Whether another connection has brought this quote or a newer one.
+    /// Whether another connection has brought this quote or a newer one. A quote without a place is never a copy.
     #[inline(always)]
-    pub(crate) fn is_quote(&mut self, id: u64, source: u16) -> bool {
-        let (newest, of) = self.quote;
-        if id != 0 && id <= newest && of != source {
-            return true;
-        }
-        self.quote = (id, source);
-        false
+    pub(crate) fn is_quote(&mut self, order: u64, quote: &Quote, source: u16, now_ns: i64) -> bool {
+        order != 0 && self.quotes.is_copy(order, quote, source, now_ns)
     }
 
     /// Whether another connection has brought the mark of this venue time or a newer one.
@@ -160,9 +157,62 @@ impl Copies {
     }
 }
 
+/// Quotes of one place among the others that are told apart: where only the time orders them, several have the same.
+const PEERS: usize = 4;
+
+/// The newest quote, and the connection that leads: the one that brought it.
+///
+/// What the leader brings is news, lower numbers too: within one connection order is kept, so the venue counts anew.
+/// What others bring is news only behind that. A leader that falls silent leads no longer, or a venue that began to
+/// count anew just then would be muted for as long as its numbers take to come back.
+#[derive(Debug, Default)]
+struct Quotes {
+    order: u64,
+    leader: u16,
+    /// When the leader brought its last one, ns of event time; 0 before the first.
+    seen_ns: i64,
+    /// Best levels of the quotes at `order`, the first few.
+    peers: [(Level, Level); PEERS],
+    count: usize,
+    /// Where the venue's numbers were when they fell last, and when that was: a connection that is late still brings
+    /// quotes of before.
+    fell_from: u64,
+    fell_ns: i64,
+}
+
+impl Quotes {
+    #[inline(always)]
+    fn is_copy(&mut self, order: u64, quote: &Quote, source: u16, now_ns: i64) -> bool {
+        let levels = (quote.bid, quote.ask);
+        if source != self.leader && self.seen_ns != 0 && now_ns - self.seen_ns < ALIVE_NS {
+            let late = order <= self.fell_from && now_ns - self.fell_ns < ALIVE_NS;
+            if order < self.order || late || order == self.order && self.has(&levels) {
+                return true;
+            }
+        } else if order < self.order {
+            (self.fell_from, self.fell_ns) = (self.order, now_ns);
+        }
+        if order != self.order {
+            self.count = 0;
+        }
+        if self.count < PEERS {
+            self.peers[self.count] = levels;
+            self.count += 1;
+        }
+        (self.order, self.leader, self.seen_ns) = (order, source, now_ns);
+        false
+    }
+
+    /// Whether a quote was among those of the newest place; where there were too many to know, it was.
+    fn has(&self, levels: &(Level, Level)) -> bool {
+        self.count == PEERS || self.peers[..self.count].contains(levels)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_wire::{Price, Qty};
 
     const MS: i64 = 1_000_000;
 
@@ -212,7 +262,58 @@ mod tests {
         assert!(!copies.is_trade(0, 1) && !copies.is_trade(0, 2));
         // A cascade: the other connection is thousands of trades behind.
         assert!((1000..5000).all(|id| !copies.is_trade(id, 1)) && (1000..5000).all(|id| copies.is_trade(id, 2)));
-        assert!(!copies.is_quote(7, 1) && copies.is_quote(7, 2) && copies.is_quote(6, 2) && !copies.is_quote(8, 2));
         assert!(!copies.is_mark(7, 1) && copies.is_mark(7, 2) && !copies.is_mark(8, 2));
+    }
+
+    /// A quote whose bid is at this price.
+    fn at(price: i64) -> Quote {
+        let level = |price| Level { price: Price::from_raw(price), qty: Qty::from_raw(1) };
+        Quote { update_id: 0, bid: level(price), ask: level(price + 1) }
+    }
+
+    /// Which of these quotes (ms, source, order, price) are news.
+    fn news(quotes: &[(i64, u16, u64, i64)]) -> Vec<bool> {
+        let mut copies = Copies::default();
+        quotes
+            .iter()
+            .map(|(ms, source, order, price)| !copies.is_quote(*order, &at(*price), *source, ms * MS))
+            .collect()
+    }
+
+    #[test]
+    fn the_first_copy_of_a_quote_wins() {
+        assert_eq!(
+            news(&[(1, 1, 7, 5), (2, 2, 7, 5), (3, 2, 6, 4), (4, 2, 8, 6), (5, 1, 8, 6)]),
+            [true, false, false, true, false]
+        );
+        assert_eq!(news(&[(1, 1, 7, 5), (2, 1, 7, 5)]), [true; 2], "a venue repeats what stands still");
+        assert_eq!(
+            news(&[(1, 1, 0, 5), (2, 2, 0, 5), (3, 1, 7, 5), (4, 2, 0, 5), (5, 2, 7, 5)]),
+            [true, true, true, true, false]
+        );
+    }
+
+    #[test]
+    fn quotes_of_one_millisecond_are_told_apart() {
+        let quotes = [(1, 1, 7, 5), (2, 2, 7, 5), (3, 2, 7, 6), (4, 1, 7, 6), (5, 1, 7, 8), (6, 2, 7, 8)];
+        // The last but one comes from the connection that does not lead, and is new all the same.
+        assert_eq!(news(&quotes), [true, false, true, false, true, false]);
+        let many: Vec<_> = (0..9).map(|n| (n, 1, 7, n)).chain((0..9).map(|n| (10 + n, 2, 7, n))).collect();
+        assert_eq!(news(&many).iter().filter(|new| **new).count(), 9, "too many to tell apart: the leader has them");
+    }
+
+    #[test]
+    fn a_venue_that_counts_anew_is_not_muted() {
+        // Connection 1 leads across the restart; connection 2 is late, then level, then ahead.
+        let quotes = [(1, 1, 900, 1), (2, 1, 1, 2), (3, 2, 900, 1), (4, 2, 1, 2), (5, 1, 2, 3), (6, 2, 2, 3)];
+        assert_eq!(news(&quotes), [true, true, false, false, true, false]);
+        // Connection 2 comes past the restart first: the leader decides.
+        let quotes = [(1, 1, 900, 1), (2, 2, 1, 2), (3, 1, 1, 2), (4, 2, 1, 2)];
+        assert_eq!(news(&quotes), [true, false, true, false]);
+        // Both connections were cut, and others come back with new numbers.
+        let back = |ms| news(&[(1, 1, 900, 1), (2, 2, 900, 1), (ms, 3, 1, 2), (ms + 1, 4, 1, 2), (ms + 2, 4, 2, 3)]);
+        assert_eq!(back(1500), [true, false, false, false, false], "who led a second ago may only be quiet");
+        assert_eq!(back(2001), [true, false, true, false, false], "numbers of before the fall are late");
+        assert!(*news(&[(1, 1, 900, 1), (2001, 3, 1, 2), (4001, 4, 2, 3)]).last().expect("three"));
     }
 }

@@ -1,5 +1,7 @@
 //! From messages to events: the sequence rule of each book, and what it makes of a frame.
 
+mod backlog;
+mod bare;
 mod place;
 
 pub(crate) use place::Book;
@@ -38,7 +40,8 @@ impl<S: EventSink> Emitter<'_, S> {
             (Body::Delta(ids), Order::Joined(sync)) => self.delta(ids, sync, facts, levels),
             (Body::Snapshot(ids), Order::Joined(sync)) => self.snapshot(ids, sync, facts, levels),
             (Body::Stream(frame), Order::Streamed(streamed)) => self.stream(frame, streamed, facts, levels),
-            (Body::Delta(_) | Body::Snapshot(_) | Body::Stream(_), _) => {
+            (Body::Snapshot(ids), Order::Streamed(streamed)) => self.beginning(ids, streamed, facts, levels),
+            (Body::Delta(_) | Body::Stream(_), _) => {
                 self.counters.skip(facts.venue, Reason::BadField);
             }
             (body, _) => return self.plain(body, facts),
@@ -60,8 +63,8 @@ impl<S: EventSink> Emitter<'_, S> {
     #[inline(always)]
     fn plain(&mut self, body: &Body, book: &mut Facts) {
         match body {
-            Body::Quote(quote) => {
-                if book.copies.is_quote(quote.update_id, self.source) {
+            Body::Quote { quote, order } => {
+                if book.copies.is_quote(*order, quote, self.source, self.header.event_ns) {
                     self.counters.copies += 1;
                     return;
                 }
@@ -114,7 +117,10 @@ impl<S: EventSink> Emitter<'_, S> {
     pub(crate) fn resync(&mut self, book: &mut Book) {
         match &mut book.order {
             Order::Joined(sync) => sync.restart(),
-            Order::Streamed(streamed) => streamed.sync.restart(),
+            Order::Streamed(streamed) => {
+                streamed.sync.restart();
+                self.let_go(streamed);
+            }
         }
         if !core::mem::replace(&mut book.facts.waiting, true) {
             self.counters.waiting_changes += 1;
@@ -138,7 +144,8 @@ impl<S: EventSink> Emitter<'_, S> {
         }
         if frame.whole {
             // Another connection begins with a snapshot: one that is no newer than the book is a copy of its past.
-            if other && !paused && have.is_some() && last.is_some() && last <= have {
+            let begun = have.is_some() && !streamed.sync.is_unjoined();
+            if other && !paused && begun && last.is_some() && last <= have {
                 self.counters.outdated += 1;
                 return;
             }
@@ -152,6 +159,7 @@ impl<S: EventSink> Emitter<'_, S> {
         let empty = levels.bids().is_empty() && levels.asks().is_empty();
         let may_heal = have.is_some_and(|have| book.arbiter.may_heal(self.source, self.header.event_ns, have));
         let lags = other && book.arbiter.lives(book.applied, self.header.event_ns);
+        let joins = streamed.sync.is_unjoined();
         let ids = match streamed.sync.delta_of(&frame.ids, empty, Lane { other, lags, may_heal }) {
             StreamVerdict::Apply(ids) => ids,
             StreamVerdict::KeepAlive(ids) => {
@@ -167,12 +175,9 @@ impl<S: EventSink> Emitter<'_, S> {
                 book.arbiter.wait(self.header.event_ns);
                 return;
             }
-            StreamVerdict::Waiting => {
-                self.counters.dropped += 1;
-                return;
-            }
+            StreamVerdict::Waiting => return self.keep(frame, streamed, levels, false),
             StreamVerdict::Gap { expected, received } => {
-                self.counters.dropped += 1;
+                self.keep(frame, streamed, levels, goes_on);
                 book.arbiter.forget();
                 return if goes_on { self.gap(book, expected, received) } else { self.session(book) };
             }
@@ -181,6 +186,9 @@ impl<S: EventSink> Emitter<'_, S> {
         if self.agrees(frame, streamed, book, levels) {
             self.trim(frame, streamed, levels);
             self.emit_delta(Depth { ids, bids: levels.bids(), asks: levels.asks() }, 0);
+            if joins {
+                self.became_good(book);
+            }
         }
     }
 
@@ -194,6 +202,7 @@ impl<S: EventSink> Emitter<'_, S> {
     /// A snapshot of the stream replaces whatever the book was, and ends a gap.
     fn stream_snapshot(&mut self, frame: &StreamFrame, streamed: &mut Streamed, book: &mut Facts, levels: &mut Levels) {
         let ids = streamed.sync.snapshot(&frame.ids);
+        self.let_go(streamed);
         if !self.agrees(frame, streamed, book, levels) {
             return;
         }

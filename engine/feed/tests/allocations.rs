@@ -210,6 +210,37 @@ fn streams_with_snapshots_allocate_nothing_from_the_first_frame_on() {
     assert_eq!(counters.decode_errors(), 300, "{counters:?}");
 }
 
+/// OKX without snapshots of the stream: frames that wait, too many of them, and answers of REST.
+#[test]
+fn streams_without_snapshots_allocate_nothing_either() {
+    let mut frames = Vec::new();
+    let mut add = |text: &str, hint| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(text.len() + PADDING, 0);
+        frames.push((meta(Venue::Okx, 0, hint), bytes, text.len()));
+    };
+    for n in 0..6000u64 {
+        let lost = u64::from(n % 3000 == 1200 || n % 100 == 80);
+        let (bids, asks) = (levels((n % 60) as usize, 100), levels((n % 50) as usize, 900 + n));
+        let text = format!(
+            r#"{{"arg":{{"channel":"books","instId":"ABC-USDT"}},"action":"update","data":[{{"asks":[{asks}],"bids":[{bids}],"ts":"1","checksum":0,"seqId":{},"prevSeqId":{}}}]}}"#,
+            n + 1,
+            n - lost.min(n)
+        );
+        add(&text, InstrumentId::NONE);
+        if n % 100 == 90 && !(1200..2500).contains(&(n % 3000)) {
+            let (bids, asks) = (levels(400, 100), levels(400, 7000));
+            let data = format!(r#"{{"asks":[{asks}],"bids":[{bids}],"ts":"1","seqId":{}}}"#, n - 5);
+            add(&format!(r#"{{"code":"0","msg":"","data":[{data}]}}"#), InstrumentId(0));
+        }
+    }
+    let mut feed = Feed::new(&common::streams::registry(), Clock::monotonic()).expect("instruments");
+    assert_eq!(pass(&mut feed, &mut frames, &mut Sum::default()), 0, "calls of the allocator");
+    let counters = feed.counters();
+    assert!(counters.held_back > 2000 && counters.held_back_overflow > 0 && counters.snapshots > 20, "{counters:?}");
+    assert_eq!((counters.decode_errors(), counters.scanner_fallbacks), (0, 0), "{counters:?}");
+}
+
 #[test]
 fn the_counter_counts() {
     let before = counting::calls();

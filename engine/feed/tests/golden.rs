@@ -47,7 +47,8 @@ fn snapshot(id: u64) -> Body {
 }
 
 fn quote(update_id: u64, bid: (i64, i64), ask: (i64, i64)) -> Body {
-    Body::Quote(Quote { update_id, bid: level(bid.0, bid.1), ask: level(ask.0, ask.1) })
+    let quote = Quote { update_id, bid: level(bid.0, bid.1), ask: level(ask.0, ask.1) };
+    Body::Quote { quote, order: update_id }
 }
 
 fn trade(trade_id: u64, price: i64, qty: i64, transact_ms: i64, sell: bool, raw: bool) -> Body {

@@ -34,7 +34,9 @@ fn words(instrument: InstrumentId, body: &Body, venue_ns: i64, reading: &Reading
             let sides = format!("bids{} asks{}", levels(&reading.bids), levels(&reading.asks));
             return format!("#{} {head} at={} {sides}", instrument.0, venue_ns / MS);
         }
-        Body::Quote(quote) => format!("quote{}{}", levels(&[quote.bid]), levels(&[quote.ask])),
+        Body::Quote { quote, order } => {
+            format!("quote{}{} order={order}", levels(&[quote.bid]), levels(&[quote.ask]))
+        }
         Body::Trade { trade, sell, raw } => {
             assert_eq!(trade.transact_ns, venue_ns);
             let (side, raw) = (if *sell { "sell" } else { "buy" }, if *raw { " raw" } else { "" });

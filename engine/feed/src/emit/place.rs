@@ -3,6 +3,7 @@
 use tidegate_wire::Venue;
 use tidegate_wire::event::BookQuality;
 
+use super::backlog::Backlog;
 use crate::arbiter::{Arbiter, Copies};
 use crate::checksum::Checksum;
 use crate::ladder::Ladder;
@@ -29,12 +30,15 @@ pub(super) struct Streamed {
     pub(super) checksum: Option<Checksum>,
     /// For venues that show a window of their book.
     pub(super) window: Option<Ladder<()>>,
+    /// For venues whose stream may begin without a snapshot.
+    pub(super) backlog: Option<Box<Backlog>>,
 }
 
 impl Order {
     fn of(venue: Venue) -> Self {
         let streamed = |rule, checksum: Option<Checksum>, window| {
-            Self::Streamed(Box::new(Streamed { sync: StreamSync::new(rule), checksum, window }))
+            let backlog = (rule == StreamRule::Okx).then(|| Box::new(Backlog::new()));
+            Self::Streamed(Box::new(Streamed { sync: StreamSync::new(rule), checksum, window, backlog }))
         };
         match venue {
             Venue::BinanceSpot => Self::Joined(Synchroniser::new(Rule::Contiguous)),
@@ -132,7 +136,7 @@ impl Book {
     pub(crate) fn overflows(&self) -> u64 {
         match &self.order {
             Order::Joined(sync) => sync.overflows(),
-            Order::Streamed(_) => 0,
+            Order::Streamed(streamed) => streamed.backlog.as_ref().map_or(0, |backlog| backlog.overflows()),
         }
     }
 }

@@ -66,6 +66,8 @@ struct Market {
     clock_told: bool,
     /// The offset that was told last, ns.
     told_ns: i64,
+    /// Whether a book's stream has begun without a snapshot.
+    bare: bool,
 }
 
 /// A connection at work.
@@ -81,6 +83,8 @@ struct Entry {
     connections: u32,
     /// The connection that this one shall replace.
     replaces: Option<u64>,
+    /// Topics whose subscription of this time began without a snapshot.
+    bare: BTreeMap<usize, Duration>,
 }
 
 /// A snapshot's standing.
@@ -108,6 +112,8 @@ pub struct Desk {
     next_source: u16,
     next_id: u64,
     snapshots: BTreeMap<InstrumentId, Asked>,
+    /// Names of instruments by their numbers.
+    symbols: Vec<String>,
     /// What may be dialled, by base URL.
     connects: BTreeMap<String, Budget>,
     /// When books that bring nothing may be subscribed anew, and the pause before the time after.
@@ -192,6 +198,7 @@ pub fn start(
         next_source: 0,
         next_id: 0,
         snapshots: BTreeMap::new(),
+        symbols: registry.iter().map(|(_, instrument)| instrument.symbol.to_string()).collect(),
         connects: BTreeMap::new(),
         idle: BTreeMap::new(),
         accounts: BTreeMap::new(),
@@ -226,7 +233,7 @@ fn market(index: usize, plan: MarketPlan, settings: &SessionSettings, outbox: &S
     let rest = RestDesk::start(&plan, settings.patience, move |done| outbox.send(Cold::Answered(index, done)).is_ok());
     let rest = rest.map_err(wrong)?;
     let (skew, clock_at) = (SkewMeter::default(), Duration::ZERO);
-    Ok(Market { plan, dial, rest, skew, clock_at, asked: 0, clock_told: false, told_ns: 0 })
+    Ok(Market { plan, dial, rest, skew, clock_at, asked: 0, clock_told: false, told_ns: 0, bare: false })
 }
 
 impl Desk {
@@ -262,7 +269,8 @@ impl Desk {
         let seed = self.next_id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(std::process::id());
         let link = Link::new(market.dialect, settings, plan.topics.clone(), seed);
         let (id, closing) = (self.next_id, None);
-        self.entries.push(Entry { id, plan, link, slot: None, dialling: false, closing, connections: 0, replaces });
+        let (slot, bare) = (None, BTreeMap::new());
+        self.entries.push(Entry { id, plan, link, slot, dialling: false, closing, connections: 0, replaces, bare });
     }
 
     fn event(&mut self, index: usize, kind: &'static str, detail: String) {

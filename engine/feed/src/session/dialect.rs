@@ -194,6 +194,8 @@ pub enum Bootstrap {
     Stream,
     /// REST: a snapshot that joins the stream.
     Rest,
+    /// The first message of a subscription, if that is a snapshot; else REST.
+    StreamElseRest,
 }
 
 /// A venue's way of talking. Without state: one serves all connections of a market.
@@ -232,9 +234,14 @@ pub trait Dialect: Send + Sync + core::fmt::Debug {
     fn account(&self) -> Vec<Topic> {
         Vec::new()
     }
-    /// REST snapshots of a book, where books begin with one: the deepest first, the lightest last.
+    /// REST snapshots of a book, where books begin with one, or may: the deepest first, the lightest last.
     fn snapshots(&self, _symbol: &str) -> Vec<Request> {
         Vec::new()
+    }
+    /// Whether an answer with HTTP status 200 is a refusal all the same: why, and how long to stay away where it is an
+    /// order to.
+    fn refused(&self, _body: &[u8]) -> Option<(String, Option<Duration>)> {
+        None
     }
     /// A book of few levels, as cheap as the venue has one: it tells where prices are (`definitions::price`). `None`
     /// for what has no book.

@@ -126,7 +126,13 @@ impl Worker {
                 self.away_until = penalty.map(|penalty| Instant::now() + penalty);
                 Done::Failed(job, format!("HTTP status {}", answer.status))
             }
-            Ok(answer) => read(&self.plan, job, answer),
+            Ok(answer) => match self.plan.dialect.refused(&answer.body) {
+                None => read(&self.plan, job, answer),
+                Some((reason, penalty)) => {
+                    self.away_until = penalty.map(|penalty| Instant::now() + penalty);
+                    Done::Failed(job, reason)
+                }
+            },
         }
     }
 

@@ -7,7 +7,9 @@
 //!     └── missing update, restart ──────┘
 //! ```
 //!
-//! Nothing is held back: what comes while a book waits belongs to a stream that the next snapshot makes superfluous.
+//! What comes while a book waits belongs to a stream that the next snapshot makes superfluous. OKX may cease to send
+//! snapshots: whoever feeds this then holds back what waits, and a snapshot from beside the stream begins the book. It
+//! is whole from the first frame on that reaches from the snapshot's number or before to behind it.
 //! Every rule is of the venue's own documentation or of its maintained clients; recorded chains were checked against
 //! them.
 
@@ -92,15 +94,23 @@ pub struct StreamSync {
     rank: u16,
     /// Outdated frames in a row.
     behind: u32,
+    /// Whether a snapshot from beside the stream waits for the frame that joins it.
+    unjoined: bool,
+    /// Frames, in [0, FRESH], that must still come until a snapshot from beside the stream is surely of the numbering
+    /// that the stream has.
+    fresh: u32,
 }
 
 /// Outdated frames in a row that a re-delivery may bring. More mean that the venue counts anew.
 const BEHIND_MAX: u32 = 64;
 
+/// A snapshot from beside the stream was taken less than so many frames before or behind the stream's place.
+const FRESH: u32 = 64;
+
 impl StreamSync {
     /// A book that waits for its first snapshot.
     pub const fn new(rule: StreamRule) -> Self {
-        Self { rule, live: false, last: 0, joining: false, emitted: 0, rank: 0, behind: 0 }
+        Self { rule, live: false, last: 0, joining: false, emitted: 0, rank: 0, behind: 0, unjoined: false, fresh: 0 }
     }
 
     /// Whether the book needs a snapshot.
@@ -118,7 +128,25 @@ impl StreamSync {
     pub fn snapshot(&mut self, ids: &StreamIds) -> DepthIds {
         self.last = ids.last.unwrap_or(0);
         (self.live, self.joining, self.emitted, self.behind, self.rank) = (true, true, self.last, 0, ids.rank);
+        (self.unjoined, self.fresh) = (false, 0);
         DepthIds { first: self.last, last: self.last, prev: 0 }
+    }
+
+    /// Loads a snapshot from beside the stream of this rank: the stream must join it.
+    pub fn begin(&mut self, id: u64, rank: u16) -> DepthIds {
+        let ids = self.snapshot(&StreamIds { last: Some(id), previous: Previous::Absent, rank });
+        (self.unjoined, self.fresh) = (true, FRESH);
+        ids
+    }
+
+    /// Whether a snapshot from beside the stream waits for a frame that joins it.
+    pub const fn is_unjoined(&self) -> bool {
+        self.live && self.unjoined
+    }
+
+    /// The stream stands at the snapshot's number: it is joined without another frame.
+    pub const fn joined(&mut self) {
+        self.unjoined = false;
     }
 
     /// Number of the last frame, as the venue counts; `None` while a snapshot is needed.
@@ -128,6 +156,10 @@ impl StreamSync {
 
     /// Judges a delta of one of several connections; `empty` when it has no levels.
     pub fn delta_of(&mut self, ids: &StreamIds, empty: bool, lane: Lane) -> StreamVerdict {
+        // Which connection a snapshot from beside the stream belongs to nobody can say.
+        if self.is_unjoined() {
+            return self.delta(ids, empty);
+        }
         if lane.may_heal && self.live && !self.joining && self.is_hole(ids, lane) {
             return StreamVerdict::Ahead;
         }
@@ -170,10 +202,14 @@ impl StreamSync {
             return StreamVerdict::Waiting;
         }
         let Some(last) = ids.last else {
+            if self.unjoined {
+                return self.gap(self.last, 0);
+            }
             let next = self.last + 1;
             return StreamVerdict::Apply(self.advance(next));
         };
         let verdict = match self.rule {
+            _ if self.unjoined => self.join(last, ids.previous, empty),
             StreamRule::Okx => self.okx(last, ids.previous, empty),
             StreamRule::Bybit => self.bybit(last),
             StreamRule::Bitget => self.bitget(last, ids.previous),
@@ -192,8 +228,25 @@ impl StreamSync {
         }
     }
 
+    /// Judges a frame by a snapshot from beside the stream.
+    fn join(&mut self, last: u64, previous: Previous, empty: bool) -> StreamVerdict {
+        match previous {
+            // Whether the snapshot's number is of before or of behind this nobody can tell.
+            Previous::Id(id) if last < id => self.gap(self.last, last),
+            Previous::Id(id) if empty && id == last && last == self.last => {
+                StreamVerdict::KeepAlive(self.advance(last))
+            }
+            Previous::Id(_) if last <= self.last => StreamVerdict::Outdated,
+            Previous::Id(id) if id <= self.last => StreamVerdict::Apply(self.advance(last)),
+            Previous::Id(id) => self.gap(self.last, id),
+            Previous::Absent | Previous::Nothing => self.gap(self.last, last),
+        }
+    }
+
     fn okx(&mut self, last: u64, previous: Previous, empty: bool) -> StreamVerdict {
         match previous {
+            // The snapshot may have been of the new numbering, and what was joined to it of the old.
+            Previous::Id(id) if id == self.last && last < id && self.fresh > 0 => self.gap(self.last, last),
             Previous::Id(id) if id == self.last => {
                 // A lower number with an unbroken chain is a new numbering, and no change is missing.
                 let keeps_alive = last == id && empty;
@@ -249,7 +302,8 @@ impl StreamSync {
     /// The stream goes on to a frame; emitted ids rise by as much as the venue's, or by one where those fall.
     fn advance(&mut self, last: u64) -> DepthIds {
         let (prev, step) = (self.emitted, if last < self.last { 1 } else { last - self.last });
-        (self.last, self.joining) = (last, false);
+        (self.last, self.joining, self.unjoined) = (last, false, false);
+        self.fresh = self.fresh.saturating_sub(1);
         self.emitted = prev.saturating_add(step);
         DepthIds { first: self.emitted, last: self.emitted, prev }
     }

@@ -19,6 +19,7 @@ pub(crate) enum Part {
     Matched,
     Checksum,
     Id,
+    Order,
     Previous,
 }
 

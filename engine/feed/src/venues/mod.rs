@@ -33,7 +33,13 @@ pub enum Body {
     /// Levels of a stream that brings its own snapshots.
     Stream(StreamFrame),
     /// Best bid and ask.
-    Quote(Quote),
+    Quote {
+        /// The quote.
+        quote: Quote,
+        /// Its place among the venue's quotes of this instrument: a later one has a higher number as long as the venue
+        /// does not count anew. 0 where the venue does not say.
+        order: u64,
+    },
     /// A trade; `sell` when the aggressor sold. `raw` when trade ids are contiguous.
     Trade {
         /// The trade.
@@ -135,6 +141,16 @@ impl Levels {
         if let Some(room) = side.get_mut(*count) {
             *room = Level { price, qty: Qty::ZERO };
             *count += 1;
+        }
+    }
+
+    /// Replaces all levels and their texts by some that were copied from here.
+    pub(crate) fn put(&mut self, bids: (&[Level], &[Text]), asks: (&[Level], &[Text])) {
+        self.set(bids.0, asks.0);
+        for (room, texts) in [(&mut self.bid_texts, bids.1), (&mut self.ask_texts, asks.1)] {
+            if let Some(room) = room.get_mut(..texts.len()) {
+                room.copy_from_slice(texts);
+            }
         }
     }
 

@@ -102,6 +102,9 @@ impl ExchangeConfig {
         for instrument in &self.instrument {
             instrument.validate()?;
         }
+        if let Some((venue, _)) = self.venue.iter().find(|(venue, it)| it.no_snapshots && **venue != Venue::Okx) {
+            return Err(ExchangeError::Config(format!("{}: no_snapshots is for okx", venue.name())));
+        }
         if let Some(chaos) = &self.chaos {
             chaos.validate()?;
         }
@@ -133,6 +136,8 @@ impl Default for Keys {
 pub struct VenueConfig {
     /// Port; 0 lets the system choose.
     pub port: u16,
+    /// `books` begin with the next change instead of a snapshot, which REST has (OKX).
+    pub no_snapshots: bool,
     /// Limits other than the venue's own.
     pub limits: Limits,
 }
@@ -220,6 +225,7 @@ mod tests {
         for (text, part) in [
             ("speed = 0.0", "speed"),
             ("workers = 0", "workers"),
+            ("[venue.bitget]\nno_snapshots = true", "no_snapshots"),
             ("[chaos]\nseed = 1\nper_minute = 0.0", "per_minute"),
             ("[[fault]]\nkind = 'flood'\nfactor = 0.5", "factor"),
         ] {

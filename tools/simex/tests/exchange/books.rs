@@ -132,6 +132,43 @@ fn okx() {
     compare(&book, &oracle(&exchange, Venue::Okx, "BTC-USDT-SWAP", None), 400);
 }
 
+/// As the venue announced it: the first event is ignored, REST tells the place from which the others count.
+#[test]
+fn okx_without_a_snapshot() {
+    let mut config = only(Venue::Okx);
+    config.venue.get_mut(&Venue::Okx).expect("it is there").no_snapshots = true;
+    let exchange = Exchange::start(config).unwrap();
+    let mut client = Client::connect(&exchange, Venue::Okx, "/ws/v5/public");
+    client.send(r#"{"op":"subscribe","args":[{"channel":"books","instId":"BTC-USDT-SWAP"}]}"#);
+    assert_eq!(client.json()["event"], "subscribe");
+    let first = client.json();
+    assert_eq!(first["action"], "update");
+    let target = "/api/v5/market/books?instId=BTC-USDT-SWAP&sz=400";
+    assert!(rest(&exchange, Venue::Okx, target, &[]).body["data"][0]["seqId"].is_null(), "nobody asked for it");
+    let answer = rest(&exchange, Venue::Okx, &format!("{target}&source=0"), &[]).body;
+    let snapshot = &answer["data"][0];
+    let snapshot_id = snapshot["seqId"].as_i64().unwrap();
+    assert!(snapshot_id >= first["data"][0]["seqId"].as_i64().unwrap());
+    let mut book = Book::default();
+    book.replace(&snapshot["bids"], &snapshot["asks"], snapshot_id);
+    assert_eq!((book.bids.len(), book.asks.len()), (400, 400));
+    let mut joined = false;
+    rebuild(&exchange, &mut client, |frame| {
+        let data = &frame["data"][0];
+        let (previous, id) = (data["prevSeqId"].as_i64().unwrap(), data["seqId"].as_i64().unwrap());
+        assert_eq!(frame["action"], "update");
+        if id <= snapshot_id {
+            return;
+        }
+        assert!(if joined { previous == book.id } else { previous <= snapshot_id });
+        joined = true;
+        book.apply(&data["bids"], &data["asks"]);
+        book.id = id;
+        book.updates += 1;
+    });
+    compare(&book, &oracle(&exchange, Venue::Okx, "BTC-USDT-SWAP", None), 400);
+}
+
 #[test]
 fn bybit_categories_and_depths() {
     let exchange = Exchange::start(only(Venue::Bybit)).unwrap();

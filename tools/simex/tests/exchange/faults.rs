@@ -274,7 +274,7 @@ fn rest_faults() {
 #[test]
 fn stale_snapshots_stand_still() {
     let exchange = lenient();
-    let target = "/api/v5/market/books?instId=BTC-USDT-SWAP&sz=400";
+    let target = "/api/v5/market/books?instId=BTC-USDT-SWAP&source=0&sz=400";
     let sequence = || rest(&exchange, VENUE, target, &[]).body["data"][0]["seqId"].as_i64().unwrap();
     let id = exchange.inject(short(FaultKind::StaleSnapshot, 800)).unwrap();
     let first = sequence();

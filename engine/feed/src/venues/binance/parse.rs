@@ -225,7 +225,8 @@ fn quote(fields: &Fields<'_>, symbols: &SymbolTable) -> Result<Message, Reason> 
         bid: Level { price: fields.price("b", entry)?, qty: fields.qty("B", entry)? },
         ask: Level { price: fields.price("a", entry)?, qty: fields.qty("A", entry)? },
     };
-    Ok(Message { instrument: entry.id, venue_ns: fields.stamp_or_none("E")?, body: Body::Quote(quote) })
+    let body = Body::Quote { quote, order: quote.update_id };
+    Ok(Message { instrument: entry.id, venue_ns: fields.stamp_or_none("E")?, body })
 }
 
 fn trade(fields: &Fields<'_>, symbols: &SymbolTable, id: &str) -> Result<Message, Reason> {

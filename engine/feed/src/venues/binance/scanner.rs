@@ -272,7 +272,7 @@ fn quote<R: Numbers>(mut cursor: Cursor<'_>, wrapped: bool, symbols: &SymbolTabl
             break;
         }
     }
-    head.message(S | LAST | BID | BID_QTY | ASK | ASK_QTY, Body::Quote(quote))
+    head.message(S | LAST | BID | BID_QTY | ASK | ASK_QTY, Body::Quote { quote, order: quote.update_id })
 }
 
 #[inline(always)]

@@ -99,10 +99,12 @@ impl Reader<'_> {
     }
 
     fn best(self, data: Value<'_>, entry: &Entry, outer: Value<'_>) -> Result<Message, Reason> {
-        let [asks, bids, asks_v3, bids_v3, ts] = pick(data, &["asks", "bids", "a", "b", "ts"])?;
+        let [asks, bids, asks_v3, bids_v3, seq, ts] = pick(data, &["asks", "bids", "a", "b", "seq", "ts"])?;
         book(bids.or(bids_v3), asks.or(asks_v3), entry, self.levels)?;
         let (&[bid, ..], &[ask, ..]) = (self.levels.bids(), self.levels.asks()) else { return Err(Reason::OneSided) };
-        let body = Body::Quote(Quote { update_id: 0, bid, ask });
+        // `seq` rises with every change of the book; recordings from before 2025 have none.
+        let order = seq.told(Value::integer)?.unwrap_or(0);
+        let body = Body::Quote { quote: Quote { update_id: 0, bid, ask }, order };
         Ok(Message { instrument: entry.id, venue_ns: ts.or(outer).ms_or_zero()?, body })
     }
 

@@ -47,7 +47,7 @@ impl Reader<'_> {
     }
 
     fn depth(self, data: Value<'_>, whole: bool, depth: u16, venue_ns: i64) -> Result<Message, Reason> {
-        let [symbol, bids, asks, id] = pick(data, &["s", "b", "a", "u"])?;
+        let [symbol, bids, asks, id, seq] = pick(data, &["s", "b", "a", "u", "seq"])?;
         let entry = self.symbols.find(symbol.text()?.as_bytes()).ok_or(Reason::UnknownSymbol)?;
         let levels = self.levels;
         for (side, room, count) in
@@ -56,7 +56,7 @@ impl Reader<'_> {
             *count = side.levels(entry, &mut room[..FRAME_LEVELS], |_, _, _| Ok(()))?;
         }
         let body = if depth == 1 {
-            quote(whole, levels)?
+            quote(whole, levels, seq.told(Value::integer)?)?
         } else {
             let ids = StreamIds { last: Some(id.integer()?), previous: Previous::Absent, rank: depth };
             Body::Stream(StreamFrame { window: depth, ..StreamFrame::new(whole, ids) })
@@ -112,12 +112,13 @@ pub(super) fn depth_of(rest: &str) -> Option<u16> {
     rest.split('.').next()?.parse().ok().filter(|depth| *depth > 0)
 }
 
-/// The best levels of depth 1, which sends snapshots only.
-pub(super) fn quote(whole: bool, levels: &Levels) -> Result<Body, Reason> {
+/// The best levels of depth 1, which sends snapshots only. `seq` orders all that is sent of a symbol, and goes on where
+/// `u` begins again with 1.
+pub(super) fn quote(whole: bool, levels: &Levels, seq: Option<u64>) -> Result<Body, Reason> {
     match (levels.bids(), levels.asks()) {
         (&[bid, ..], &[ask, ..]) if whole && bid.qty.raw() > 0 && ask.qty.raw() > 0 => {
             // `u` of depth 1 counts its own pushes, not those of the book.
-            Ok(Body::Quote(Quote { update_id: 0, bid, ask }))
+            Ok(Body::Quote { quote: Quote { update_id: 0, bid, ask }, order: seq.unwrap_or(0) })
         }
         // Until 2025 spot sent deltas: what they leave out is not known here.
         _ => Err(Reason::OneSided),

@@ -48,16 +48,16 @@ impl Schema for Books {
                 }
                 b"data" => {
                     seen.once(Part::Data)?;
-                    data = Some(book::<R>(&mut cursor, symbols, levels)?);
+                    data = Some(book::<R>(&mut cursor, symbols, levels, depth)?);
                 }
                 // The topic again, which would hold nothing.
                 b"topic" => return None,
                 _ => cursor.skip_scalar()?,
             }
         }
-        let (entry, last) = data?;
+        let Book { entry, last, order } = data?;
         let body = if depth == 1 {
-            quote(whole, levels).ok()?
+            quote(whole, levels, order).ok()?
         } else {
             let ids = StreamIds { last: Some(last?), previous: Previous::Absent, rank: depth };
             Body::Stream(StreamFrame { window: depth, ..StreamFrame::new(whole, ids) })
@@ -67,14 +67,24 @@ impl Schema for Books {
     }
 }
 
-/// The object with the levels: its instrument, and its update id where it has one.
+/// What the object with the levels says beside them.
+struct Book<'t> {
+    entry: &'t Entry,
+    /// Its update id, where it has one.
+    last: Option<u64>,
+    /// Where a quote stands among all that is sent of its symbol.
+    order: Option<u64>,
+}
+
+/// The object with the levels.
 #[inline(always)]
 fn book<'t, R: Numbers>(
     cursor: &mut Cursor<'_>,
     symbols: &'t SymbolTable,
     levels: &mut Levels,
-) -> Option<(&'t Entry, Option<u64>)> {
-    let (mut seen, mut entry, mut last) = (Seen::default(), None::<&Entry>, None);
+    depth: u16,
+) -> Option<Book<'t>> {
+    let (mut seen, mut entry, mut last, mut order) = (Seen::default(), None::<&Entry>, None, None);
     cursor.expect(b"{")?;
     loop {
         match cursor.key::<R>()? {
@@ -96,10 +106,14 @@ fn book<'t, R: Numbers>(
                 seen.once(Part::Id)?;
                 last = Some(cursor.digits::<R>()?);
             }
+            b"seq" if depth == 1 => {
+                seen.once(Part::Order)?;
+                order = Some(cursor.digits::<R>()?);
+            }
             _ => cursor.skip_scalar()?,
         }
         if !cursor.another()? {
-            return if seen.all([Part::Bids, Part::Asks]) { Some((entry?, last)) } else { None };
+            return if seen.all([Part::Bids, Part::Asks]) { Some(Book { entry: entry?, last, order }) } else { None };
         }
     }
 }

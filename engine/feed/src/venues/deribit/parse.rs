@@ -147,7 +147,10 @@ impl Reader<'_> {
         if quote.bid.qty == Qty::ZERO || quote.ask.qty == Qty::ZERO {
             return Err(Reason::OneSided);
         }
-        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Quote(quote) })
+        // Nothing but the matching engine's time orders them: several may have the same millisecond.
+        let venue_ns = ts.ms()?;
+        let body = Body::Quote { quote, order: u64::try_from(venue_ns).unwrap_or(0) };
+        Ok(Message { instrument: entry.id, venue_ns, body })
     }
 
     /// A volatility index, as recorded tables of it give it: the index price of an instrument of its own.

@@ -49,9 +49,9 @@ impl Dialect for Okx {
     }
 
     /// The end of initial snapshots was announced in February 2026 and not repeated in May; they were still there in
-    /// August. A book whose stream has none is subscribed again and again, and stays out of service.
+    /// August. A subscription that begins without one gets its book from REST, as the announcement says.
     fn bootstrap(&self) -> Bootstrap {
-        Bootstrap::Stream
+        Bootstrap::StreamElseRest
     }
 
     fn path(&self, route: Route) -> &'static str {
@@ -108,6 +108,27 @@ impl Dialect for Okx {
         let timestamp = (now_ms / 1000).to_string();
         let sign = credentials.sign_base64(&format!("{timestamp}GET/users/self/verify"));
         Some(credentials.login_frame(&timestamp, &sign))
+    }
+
+    /// Only with `source=0` the answer says at which `seqId` of `books` it was taken; that it does so is announced, and
+    /// has not been seen yet. An answer that does not is refused below. Its place may lie inside of a push: levels that
+    /// came and went in one must be told in it, and recorded pushes do remove levels that none before them had.
+    fn snapshots(&self, symbol: &str) -> Vec<Request> {
+        vec![Request::public(format!("/api/v5/market/books?instId={symbol}&source=0&sz=400"))]
+    }
+
+    /// Errors come with status 200, and so does a book that says nothing of its place in the stream.
+    fn refused(&self, body: &[u8]) -> Option<(String, Option<Duration>)> {
+        let Ok(answer) = definitions::json(body) else { return Some(("the answer is no JSON".into(), None)) };
+        let code = answer.get("code").and_then(Value::as_str).unwrap_or_default();
+        if code != "0" {
+            let text = answer.get("msg").and_then(Value::as_str).unwrap_or_default();
+            let penalty = if code == "50011" { self.penalty(429) } else { None };
+            return Some((format!("error {code}: {text}"), penalty));
+        }
+        let row = answer.get("data").and_then(|data| data.get(0))?;
+        let unplaced = row.get("bids").is_some() && row.get("seqId").is_none();
+        unplaced.then(|| ("the book has no seqId".into(), None))
     }
 
     fn touch(&self, symbol: &str) -> Option<Request> {

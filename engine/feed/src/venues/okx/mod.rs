@@ -8,6 +8,7 @@
 //! | `trades`, `trades-all` | trades |
 //! | `funding-rate`, `mark-price` | mark and funding, merged an instrument |
 //! | `opt-summary` | volatilities and greeks |
+//! | REST `market/books` with a `seqId` | a book anew, to be joined to `books` |
 //!
 //! Quantities of derivatives are contracts, as the venue sends them. Captures of 2021 and 2022 carry no `seqId`, but a
 //! checksum; frames since June 2026 carry `seqId` and a checksum of 0.
@@ -19,6 +20,7 @@ pub(crate) mod parse;
 mod scanner;
 
 pub use dialect::OKX;
+pub(crate) use parse::BOOKS;
 
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
@@ -64,12 +66,12 @@ impl Decode for Decoder {
         scan::<Books>(frame, &self.symbols, &mut self.kit.levels, vectors && self.kit.vectors)
     }
 
-    fn parse(&mut self, frame: &mut FrameMut<'_>, _: InstrumentId) -> Result<Message, Reason> {
+    fn parse(&mut self, frame: &mut FrameMut<'_>, hint: InstrumentId) -> Result<Message, Reason> {
         // The only frame of OKX that is no JSON.
         if frame.bytes() == b"pong" {
             return Err(Reason::Control);
         }
         let Self { symbols, kit: Kit { levels, batch, parser, .. }, marks } = self;
-        parser.with_tape(frame, |nodes| parse::Reader { symbols, levels, batch, marks }.read(nodes))
+        parser.with_tape(frame, |nodes| parse::Reader { symbols, levels, batch, marks, hint }.read(nodes))
     }
 }

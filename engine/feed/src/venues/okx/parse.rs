@@ -1,7 +1,7 @@
 //! Every OKX message by simd-json.
 
-use tidegate_wire::Level;
-use tidegate_wire::event::{MARK_DECIMALS, OptionMark, Quote, RATE_DECIMALS, Trade};
+use tidegate_wire::event::{DepthIds, MARK_DECIMALS, OptionMark, Quote, RATE_DECIMALS, Trade};
+use tidegate_wire::{InstrumentId, Level};
 
 use crate::counters::Reason;
 use crate::symbols::{Entry, SymbolTable};
@@ -14,7 +14,7 @@ pub(crate) fn rank(channel: &str) -> Option<u16> {
     match channel {
         "books5" => Some(5),
         "books50-l2-tbt" => Some(50),
-        "books" => Some(400),
+        "books" => Some(BOOKS),
         "books-l2-tbt" => Some(401),
         _ => None,
     }
@@ -23,18 +23,26 @@ pub(crate) fn rank(channel: &str) -> Option<u16> {
 /// The rank of the channel whose every push is a whole book.
 pub(super) const WHOLE_ONLY: u16 = 5;
 
+/// The rank of the channel that books are kept by, whose numbers those of REST are.
+pub(crate) const BOOKS: u16 = 400;
+
 /// The books themselves are the only channels a scanner reads.
 pub(super) struct Reader<'a> {
     pub(super) symbols: &'a SymbolTable,
     pub(super) levels: &'a mut Levels,
     pub(super) batch: &'a mut Batch,
     pub(super) marks: &'a mut Marks,
+    /// Whose an answer of REST is, which does not say.
+    pub(super) hint: InstrumentId,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn read(self, nodes: Nodes<'_>) -> Result<Message, Reason> {
         let keys = ["event", "op", "arg", "data", "action", "code"];
         let [event, op, arg, data, action, code] = pick(Value::of(nodes), &keys).map_err(|_| Reason::UnknownMessage)?;
+        if code.text_or_empty() == "0" && !event.is_there() && !op.is_there() && !arg.is_there() {
+            return self.beginning(data);
+        }
         if event.is_there() || op.is_there() || code.is_there() {
             return Err(Reason::Control);
         }
@@ -78,16 +86,35 @@ impl<'a> Reader<'a> {
         Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Stream(frame) })
     }
 
+    /// A book of REST, if that is what was answered. It joins a stream by its `seqId`, which is there when it was asked
+    /// for.
+    fn beginning(self, data: Value<'_>) -> Result<Message, Reason> {
+        let Ok(data) = data.only() else { return Err(Reason::Control) };
+        let Ok([asks, bids, ts, seq]) = pick(data, &["asks", "bids", "ts", "seqId"]) else {
+            return Err(Reason::Control);
+        };
+        if !asks.is_there() || !bids.is_there() || !seq.is_there() {
+            return Err(Reason::Control);
+        }
+        let entry = self.symbols.entry(self.hint).ok_or(Reason::UnnamedSnapshot)?;
+        book(bids, asks, entry, self.levels)?;
+        let id = seq.integer()?;
+        let body = Body::Snapshot(DepthIds { first: id, last: id, prev: 0 });
+        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body })
+    }
+
     fn best(self, data: Value<'_>, symbol: Value<'_>) -> Result<Message, Reason> {
         let entry = self.entry(symbol, symbol)?;
-        let [asks, bids, ts] = pick(data, &["asks", "bids", "ts"])?;
+        let [asks, bids, ts, seq] = pick(data, &["asks", "bids", "ts", "seqId"])?;
         let best = |side: Value<'_>| -> Result<Level, Reason> {
             let mut level = side.elements()?.next().ok_or(Reason::OneSided)?.elements()?;
             let (Some(price), Some(qty)) = (level.next(), level.next()) else { return Err(Reason::BadField) };
             Ok(Level { price: price.price(entry)?, qty: qty.qty(entry)? })
         };
+        // `seqId` orders the pushes of this channel; whether those of `books` have the same numbers is not said.
         let quote = Quote { update_id: 0, bid: best(bids)?, ask: best(asks)? };
-        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Quote(quote) })
+        let body = Body::Quote { quote, order: seq.told(Value::integer)?.unwrap_or(0) };
+        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body })
     }
 
     fn ticker(self, data: Value<'_>, symbol: Value<'_>) -> Result<Message, Reason> {
@@ -101,7 +128,8 @@ impl<'a> Reader<'a> {
             Ok(Level { price: price.price(entry)?, qty: qty.qty(entry)? })
         };
         let quote = Quote { update_id: 0, bid: level(bid, bid_qty)?, ask: level(ask, ask_qty)? };
-        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Quote(quote) })
+        // A ticker has no number, and its time is not to be mixed with those of `bbo-tbt`.
+        Ok(Message { instrument: entry.id, venue_ns: ts.ms()?, body: Body::Quote { quote, order: 0 } })
     }
 
     fn trades(self, data: Value<'_>, symbol: Value<'_>) -> Result<Message, Reason> {

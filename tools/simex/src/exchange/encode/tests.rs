@@ -69,7 +69,7 @@ impl Rig {
     }
 
     fn encode(&self, instrument: &Instrument, name: &str, channel: Channel, mut what: Push<'_>) -> Value {
-        let spec = TopicSpec { name: name.to_owned(), channel, interval_ms: 0 };
+        let spec = TopicSpec { name: name.to_owned(), channel, interval_ms: 0, bare: false };
         serde_json::from_slice(&push(instrument, &spec, &mut what, &self.clock)).unwrap()
     }
 

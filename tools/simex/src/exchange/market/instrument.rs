@@ -226,13 +226,22 @@ impl Instrument {
         BookView { id: self.id, ms: self.changed_ms, bids, asks }
     }
 
+    /// The book is seen as it is now.
+    fn peek(&mut self) {
+        let mut topics = std::mem::take(&mut self.topics);
+        topics.iter_mut().for_each(|topic| topic.peek(self));
+        self.topics = topics;
+    }
+
     /// REST shows the present book until this time.
     pub(crate) fn make_stale(&mut self, until_ns: i64) {
+        self.peek();
         self.stale = Some((self.view(), until_ns));
     }
 
     /// The book REST shows, and whether it is a stale one.
     pub(crate) fn rest_view(&mut self, now_ns: i64) -> (BookView, bool) {
+        self.peek();
         match &self.stale {
             Some((view, until_ns)) if *until_ns > now_ns => (view.clone(), true),
             _ => {

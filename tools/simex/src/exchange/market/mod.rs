@@ -100,6 +100,8 @@ pub(crate) struct TopicSpec {
     pub(crate) channel: Channel,
     /// Push interval, ms; 0 is at once.
     pub(crate) interval_ms: i64,
+    /// Whether a book begins with the next change instead of a snapshot.
+    pub(crate) bare: bool,
 }
 
 /// What is pushed.

@@ -47,6 +47,8 @@ pub(crate) struct Topic {
     first_id: i64,
     /// Levels that receivers see, for windows.
     shown: [Vec<Level>; 2],
+    /// Levels that somebody saw beside the channel since the last push.
+    peeks: Vec<[Vec<Level>; 2]>,
     prints: Vec<Print>,
     aggregate: Option<Print>,
     aggregates: i64,
@@ -66,6 +68,7 @@ impl Topic {
             dirty: Default::default(),
             first_id: 0,
             shown: Default::default(),
+            peeks: Vec::new(),
             prints: Vec::new(),
             aggregate: None,
             aggregates: instrument.id / 7,
@@ -84,6 +87,14 @@ impl Topic {
                 self.first_id = id;
             }
             self.dirty[side.index()].entry(tick).or_insert(before);
+        }
+    }
+
+    /// Somebody sees the book beside the channel. Who joins the stream there must get to where everybody else gets: the
+    /// next push tells what he saw that has gone again, too.
+    pub(crate) fn peek(&mut self, instrument: &Instrument) {
+        if let (Channel::Window(depth), true) = (self.spec.channel, self.spec.bare) {
+            self.peeks.push(Side::BOTH.map(|side| instrument.best(side, depth)));
         }
     }
 
@@ -129,7 +140,7 @@ impl Topic {
                 let push = Push::Snapshot { id: self.last_id, bids: &bids, asks: &asks };
                 self.send(instrument, push, None, clock, only);
             }
-            Channel::Window(_) => {
+            Channel::Window(_) if !self.spec.bare => {
                 let [bids, asks] = self.shown.clone();
                 let push = Push::Snapshot { id: self.last_id, bids: &bids, asks: &asks };
                 self.send(instrument, push, None, clock, only);
@@ -256,7 +267,19 @@ impl Topic {
 
     fn flush_window(&mut self, depth: usize, instrument: &Instrument, clock: &Clock) {
         let now = Side::BOTH.map(|side| instrument.best(side, depth));
-        let [bids, asks] = Side::BOTH.map(|side| differences(side, &self.shown[side.index()], &now[side.index()]));
+        let peeks = std::mem::take(&mut self.peeks);
+        let [bids, asks] = Side::BOTH.map(|side| {
+            let to = &now[side.index()];
+            let mut changes = differences(side, &self.shown[side.index()], to);
+            for seen in &peeks {
+                let more = differences(side, &seen[side.index()], to);
+                let new = |change: &Change| changes.iter().all(|known| known.level.tick != change.level.tick);
+                let more: Vec<Change> = more.into_iter().filter(new).collect();
+                changes.extend(more);
+            }
+            changes.sort_by_key(|change| -change.level.tick * side.sign());
+            changes
+        });
         if bids.is_empty() && asks.is_empty() {
             let silent_ns = clock.now_ns() - self.last_push_ns;
             if instrument.venue() == Venue::Okx && silent_ns > clock.limit_ns(OKX_KEEPALIVE) {

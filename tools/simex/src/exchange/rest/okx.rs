@@ -69,17 +69,19 @@ fn one(hub: &Hub, call: &Call, row: impl Fn(&Instrument) -> Option<String>) -> A
 
 fn books(hub: &Hub, call: &Call) -> Answer {
     let (symbol, depth) = (call.parameter("instId"), call.number("sz").unwrap_or(1).clamp(1, 400));
+    // Where the book stands in the stream is told to who asks for it.
+    let place = |id: i64| if call.parameter("source") == "0" { format!(",\"seqId\":{id}") } else { String::new() };
     let shown = with_book(
         hub,
         call.venue,
         |one| *one.symbol == *symbol,
         |instrument, view| {
             format!(
-                "{{\"asks\":{},\"bids\":{},\"ts\":\"{}\",\"seqId\":{}}}",
+                "{{\"asks\":{},\"bids\":{},\"ts\":\"{}\"{}}}",
                 levels(instrument, view.asks.iter().copied().take(depth)),
                 levels(instrument, view.bids.iter().copied().take(depth)),
                 view.ms,
-                view.id
+                place(view.id)
             )
         },
     );

@@ -259,7 +259,7 @@ fn parse(venue: Venue, route: Route, name: &str) -> Option<Stream> {
         Route::Market => !books && channel != Channel::Trade,
         Route::Private => false,
     };
-    let spec = TopicSpec { name: name.to_owned(), channel, interval_ms };
+    let spec = TopicSpec { name: name.to_owned(), channel, interval_ms, bare: false };
     // Stream names are lower case; upper-case ones are acknowledged and silent.
     let delivered = delivered && name.chars().take(symbol.len()).all(|letter| !letter.is_ascii_uppercase());
     Some(Stream { symbol: symbol.to_uppercase(), spec, delivered })

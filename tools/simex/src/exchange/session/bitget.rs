@@ -250,5 +250,5 @@ fn topic(channel: &str, kind: &str) -> Option<TopicSpec> {
         "ticker" => (Channel::Ticker, 300),
         _ => return None,
     };
-    Some(TopicSpec { name: channel.to_owned(), channel: kind, interval_ms })
+    Some(TopicSpec { name: channel.to_owned(), channel: kind, interval_ms, bare: false })
 }

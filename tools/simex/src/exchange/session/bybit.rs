@@ -248,5 +248,5 @@ fn topic(name: &str, category: Category) -> Option<(TopicSpec, &str)> {
         "tickers" => (Channel::Ticker, if category == Category::Spot { 50 } else { 100 }, rest),
         _ => return None,
     };
-    Some((TopicSpec { name: name.to_owned(), channel, interval_ms }, symbol))
+    Some((TopicSpec { name: name.to_owned(), channel, interval_ms, bare: false }, symbol))
 }

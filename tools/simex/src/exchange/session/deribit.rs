@@ -277,7 +277,7 @@ fn parse(name: &str) -> Option<(String, TopicSpec)> {
         ["deribit_price_index", index] => (perpetual(index)?, Channel::Mark, 1_000),
         _ => return None,
     };
-    Some((symbol, TopicSpec { name: name.to_owned(), channel, interval_ms }))
+    Some((symbol, TopicSpec { name: name.to_owned(), channel, interval_ms, bare: false }))
 }
 
 /// The perpetual that stands for an index: `BTC-PERPETUAL` of `btc_usd`.

@@ -92,7 +92,8 @@ impl Okx {
             }
             return;
         }
-        let spec = topic(&link.path, channel);
+        let without = link.hub.config.venue.get(&link.venue).is_some_and(|settings| settings.no_snapshots);
+        let spec = topic(&link.path, channel, without);
         let hub = Arc::clone(&link.hub);
         let mut core = markets(&hub);
         match (spec, core.find(link.venue, symbol, None)) {
@@ -203,7 +204,7 @@ impl Session for Okx {
     }
 }
 
-fn topic(path: &str, channel: &str) -> Option<TopicSpec> {
+fn topic(path: &str, channel: &str, without: bool) -> Option<TopicSpec> {
     let (kind, interval_ms) = match channel {
         "books" => (Channel::Window(400), 100),
         "books5" => (Channel::Top(5), 100),
@@ -214,5 +215,6 @@ fn topic(path: &str, channel: &str) -> Option<TopicSpec> {
         "funding-rate" => (Channel::Funding, 30_000),
         _ => return None,
     };
-    (path == PUBLIC).then(|| TopicSpec { name: channel.to_owned(), channel: kind, interval_ms })
+    let bare = without && channel == "books";
+    (path == PUBLIC).then(|| TopicSpec { name: channel.to_owned(), channel: kind, interval_ms, bare })
 }
