@@ -21,7 +21,8 @@ impl FileError {
         Self { path: path.to_owned(), doing, source: source.into() }
     }
 
-    /// Whether the disk is full, a quota used up or the file system read-only: what an operator can mend by giving room.
+    /// Whether the disk is full, a quota used up or the file system read-only: what an operator can
+    /// mend by giving room.
     pub fn is_no_space(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         matches!(self.source.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
