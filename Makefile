@@ -36,10 +36,12 @@ ifeq ($(strip $(INPUT)),)
 	@mkdir -p run
 	$(BINARY) simulate --out run/market --seconds $(SECONDS) --seed $(SEED) --compare
 	$(BINARY) replay --input run/market/*.gz --speed $(SPEED) --check-bbo --features --models onnx \
-	    --decisions run/decisions.jsonl --adjustments run/adjustments.jsonl --hlog run/latency.hlog
+	    --decisions run/decisions.jsonl --adjustments run/adjustments.jsonl --hlog run/latency.hlog \
+	    --audit run/audit
+	$(BINARY) audit verify run/audit
 	$(BINARY) hist run/latency.hlog --html run/latency.html > /dev/null
 	@echo
-	@echo "Written: run/decisions.jsonl, run/adjustments.jsonl, run/latency.hlog, run/latency.html (open it in a browser)"
+	@echo "Written: run/decisions.jsonl, run/adjustments.jsonl, run/latency.hlog, run/latency.html (open it in a browser), run/audit"
 else
 	$(BINARY) replay --input $(INPUT) --check-bbo --features --models onnx
 endif

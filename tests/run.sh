@@ -49,7 +49,7 @@ fi
 
 quiet_run() {
     make --no-print-directory run SECONDS=40 >"$1" 2>&1 || { tail -n 60 "$1"; return 1; }
-    grep -E "frames|gaps|hot allocations|models|digests|adjust_total" "$1"
+    grep -E "frames|gaps|hot allocations|models|digests|adjust_total|whole" "$1"
 }
 
 step "format" cargo fmt --all --check
