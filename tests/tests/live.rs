@@ -32,6 +32,20 @@ fn broken(stage: &Stage) -> Vec<String> {
     broken
 }
 
+/// The run is in its audit log, and the log is whole.
+fn recorded(stage: &Stage, summary: &Value) {
+    let log = stage.run_dir().join("audit").display().to_string();
+    let report = json(&["audit", "verify", &log, "--format", "json"]);
+    assert_eq!((&report["whole"], &report["findings"]), (&true.into(), &serde_json::json!([])));
+    assert_eq!((&report["root"], &report["size"]), (&summary["audit"]["root"], &summary["audit"]["size"]));
+    assert_eq!(summary["audit"]["dropped"], 0);
+    let kind = |name: &str| report["kinds"][name].as_u64().unwrap_or_default();
+    assert_eq!((kind("decision"), kind("session"), kind("end")), (count(summary, "decisions"), 1, 1));
+    let books = stage.lines("books.jsonl").len() as u64;
+    assert_eq!(kind("book"), books, "every change of a book's quality");
+    assert!(kind("connection") as usize >= stage.lines("sessions.jsonl").len(), "what connections did: {report:#}");
+}
+
 /// The venues' limits hold for the engine's own choice of batches, rates and heartbeats; every book is the exchange's;
 /// the capture replays to the same decisions.
 #[test]
@@ -58,6 +72,7 @@ fn all_protocols_within_their_limits_and_reproducible() {
     }
     assert!(count(&summary, "checksums_verified") > 50);
     assert!(!stage.lines("account.jsonl").is_empty(), "positions are told at their cadence");
+    recorded(&stage, &summary);
     let (registry, books) = rebuild(&stage.captures());
     for (index, book) in books.iter().enumerate() {
         assert_eq!(differs(&stage.exchange, &registry, InstrumentId(index as u16), book, 200), None);
