@@ -129,6 +129,17 @@ fn redundant_connections_fill_each_others_holes() {
     assert_eq!((count(&summary, "gaps"), broken(&stage)), (0, Vec::<String>::new()), "{summary:#}");
 }
 
+/// A venue whose clock is a minute ahead refuses stamps of ours: logins are stamped by its own clock.
+#[test]
+fn a_clock_that_is_a_minute_off_keeps_nobody_out() {
+    let config = ExchangeConfig { clock_offset_ms: 60_000, ..ExchangeConfig::default() };
+    let bitget = MARKETS.iter().filter(|market| market.name == "bitget-usdt").cloned();
+    let stage = Stage::new(config, bitget.map(|market| Market { private: true, ..market }).collect());
+    let engine = stage.engine(&stage.config("[session]\nbackoff_ms = 500\n", ""));
+    engine.until("connected", PATIENCE);
+    engine.finish();
+}
+
 /// Wrong keys end in the error state, told in words, and stay there until somebody clears it.
 #[test]
 fn wrong_keys_stop_the_private_session_and_nothing_else() {

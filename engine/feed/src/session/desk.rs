@@ -327,7 +327,7 @@ impl Desk {
             Report::Text(slot, source, text) => {
                 if let Some(index) = self.find(slot, source) {
                     let (now, entry) = (self.now(), &mut self.entries[index]);
-                    let market = &self.markets[entry.plan.market].plan;
+                    let market = &self.markets[entry.plan.market];
                     let login = || login(market);
                     entry.link.text(now, &text, login);
                     self.act(index);
@@ -377,14 +377,15 @@ impl Desk {
         let source = self.next_source;
         self.next_source = (self.next_source + 1) % super::hub::REST_SOURCE;
         let entry = &mut self.entries[index];
-        let plan = &self.markets[entry.plan.market].plan;
+        let market = &self.markets[entry.plan.market];
+        let plan = &market.plan;
         entry.slot = Some((slot, source));
         entry.connections += 1;
         let private = entry.link.is_private();
         let books = entry.plan.topics.iter().filter(|topic| topic.channel == Some(Channel::Book));
         let books = books.map(|topic| topic.instrument).collect();
         let adopted = Adopted { connection, venue: plan.venue, source, private, books };
-        let login = if private { login(plan) } else { None };
+        let login = if private { login(market) } else { None };
         // Before the loop knows of it: what the slot's last connection left would look like silence of this one.
         self.board.begin(slot, self.clock.ticks());
         // A loop that has ended reads nothing any more; the stop flag follows.
@@ -487,6 +488,10 @@ fn name(plan: &LinkPlan) -> String {
     if plan.copy == 0 { route.to_owned() } else { format!("{route}-{}", plan.copy + 1) }
 }
 
-fn login(plan: &MarketPlan) -> Option<String> {
-    plan.dialect.login(plan.credentials.as_ref()?, realtime_ns() / 1_000_000)
+/// A login, stamped by the venue's clock as far as it is known: stamps that are half a minute off are refused, whoever's
+/// clock is wrong.
+fn login(market: &Market) -> Option<String> {
+    let ahead_ns = market.skew.skew().map_or(0, |skew| skew.offset_ns);
+    let now_ms = realtime_ns().saturating_add(ahead_ns) / 1_000_000;
+    market.plan.dialect.login(market.plan.credentials.as_ref()?, now_ms)
 }
