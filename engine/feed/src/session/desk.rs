@@ -488,8 +488,8 @@ fn name(plan: &LinkPlan) -> String {
     if plan.copy == 0 { route.to_owned() } else { format!("{route}-{}", plan.copy + 1) }
 }
 
-/// A login, stamped by the venue's clock as far as it is known: stamps that are half a minute off are refused, whoever's
-/// clock is wrong.
+/// A login, stamped by the venue's clock as far as it is known: stamps that are half a minute off are refused,
+/// whoever's clock is wrong.
 fn login(market: &Market) -> Option<String> {
     let ahead_ns = market.skew.skew().map_or(0, |skew| skew.offset_ns);
     let now_ms = realtime_ns().saturating_add(ahead_ns) / 1_000_000;
