@@ -116,13 +116,14 @@ fn nothing_is_left_behind() {
 
 #[test]
 fn rooms_use_only_the_floors_below() {
-    let allowed: [(&str, &[&str]); 6] = [
+    let allowed: [(&str, &[&str]); 7] = [
         ("wire", &[]),
         ("feed", &["wire"]),
         ("market", &["wire"]),
         ("sidecar", &["wire", "market"]),
         ("guard", &["wire", "market"]),
-        ("runtime", &["wire", "feed", "market", "sidecar", "guard"]),
+        ("record", &["wire"]),
+        ("runtime", &["wire", "feed", "market", "sidecar", "guard", "record"]),
     ];
     for (room, below) in allowed {
         let manifest =
