@@ -1,6 +1,6 @@
 //! The audit log of a run: what is recorded of it, and what happens when that cannot be.
 //!
-//! The scribe, the models' desk, the control socket and the live sessions each hold a [`Trail`]. In a replay everything
+//! The scribe, the models' desk, the control socket and the live sessions each hold a `Trail`. In a replay everything
 //! holds back for the log, and what comes from threads of their own pace (models) is appended at the end: the same
 //! input gives the same entries, so the root is as reproducible as the digests are. In a live run the log never holds
 //! up the market: see [`tidegate_record::service`].
