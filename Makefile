@@ -12,15 +12,22 @@ SECONDS ?= 120
 SEED ?= 1
 # How many times faster than the market `make run` replays it: at a pace, so that latencies mean something.
 SPEED ?= 20
+# The same where somebody watches.
+WATCH ?= 2
 # Captures to replay instead: make run INPUT="spot.gz usdm.gz"
 INPUT ?=
 # How long `make live` lasts, seconds.
 LIVE_SECONDS ?= 25
+# Where `make dist` puts its archives, the binary that goes into them, and the log of a test run for their report:
+# make test 2>&1 | tee test.log && make dist LOG=test.log
+DIST ?= dist
+PACKED ?= $(BINARY)
+LOG ?=
 # Time of each fuzz target, seconds.
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run live build runtime test lint doc deny bench bench-quick loom miri fuzz clean
+.PHONY: help run live build runtime test lint doc deny bench bench-quick loom miri fuzz dist clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,20 +38,9 @@ build: ## Build the engine (release)
 runtime: ## Fetch ONNX Runtime's library out of its PyPI wheel (pinned, hash-checked); models need it
 	@python3 tools/setup/onnxruntime.py "$(TARGET)/onnxruntime" || { [ -z "$$CI" ] && true; }
 
-run: build runtime ## Run the whole pipeline on a simulated market, or on INPUT="FILES"
-ifeq ($(strip $(INPUT)),)
-	@mkdir -p run
-	$(BINARY) simulate --out run/market --seconds $(SECONDS) --seed $(SEED) --compare
-	$(BINARY) replay --input run/market/*.gz --speed $(SPEED) --check-bbo --features --models onnx \
-	    --decisions run/decisions.jsonl --adjustments run/adjustments.jsonl --hlog run/latency.hlog \
-	    --audit run/audit
-	$(BINARY) audit verify run/audit
-	$(BINARY) hist run/latency.hlog --html run/latency.html > /dev/null
-	@echo
-	@echo "Written: run/decisions.jsonl, run/adjustments.jsonl, run/latency.hlog, run/latency.html (open it in a browser), run/audit"
-else
-	$(BINARY) replay --input $(INPUT) --check-bbo --features --models onnx
-endif
+run: build runtime ## Run the whole pipeline on a simulated market, or on INPUT="FILES"; with a terminal until Ctrl-C
+	@SECONDS_SIMULATED=$(SECONDS) SEED=$(SEED) SPEED=$(SPEED) WATCH=$(WATCH) \
+	    bash tools/tidegate/examples/run.sh $(BINARY) $(INPUT)
 
 live: build ## The engine on the simulated exchange over TLS, with faults, for LIVE_SECONDS
 	cargo build --release --locked -p tidegate-simex --features server --bin simex
@@ -81,6 +77,13 @@ miri: ## Undefined behaviour in rings, cells and decimals; needs a nightly toolc
 
 fuzz: ## Coverage-guided fuzzing of decoders and readers, FUZZ_SECONDS each; needs a C++ compiler
 	bash tests/fuzz/run.sh $(FUZZ_SECONDS) || [ $$? -eq 77 ]
+
+# PACKED=target/debug/tidegate packs what is there already, and builds nothing.
+dist: $(if $(filter-out $(BINARY),$(PACKED)),,build) ## Archives of the engine in dist/, for hosts that have nothing of it
+	@python3 tools/setup/onnxruntime.py "$(TARGET)/onnxruntime"
+	@python3 tools/dist/report.py --binary "$(PACKED)" --out "$(DIST)" $(if $(LOG),--log "$(LOG)")
+	@python3 tools/dist/dist.py --binary "$(PACKED)" --onnxruntime "$(TARGET)/onnxruntime" --documents "$(DIST)" \
+	    --out "$(DIST)"
 
 clean: ## Remove build output and what `make run` wrote
 	cargo clean

@@ -40,7 +40,8 @@ Options:
   --data DIR     recorded captures (default $TIDEGATE_DATA, else ../shared/data beside the workspace)
   --help         this text
 rig_inference measures plain onnxruntime in $TIDEGATE_PYTHON, else in python3, where that has it.
-`rigs` also takes names of rigs to run: decode ring book risk audit path transport replay inference swap live.";
+`rigs` also takes names of rigs to run: decode ring book risk ledger audit path transport replay inference swap live
+serve.";
 
 impl Options {
     /// Reads the arguments behind the program's name.

@@ -1,6 +1,8 @@
 //! What crosses rooms: end-to-end runs, recorded data, house rules. This library holds what the tests share.
 
+pub mod incidents;
 pub mod live;
+pub mod services;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,9 +25,21 @@ pub fn binary() -> &'static Path {
     BINARY.get_or_init(|| {
         let test = std::env::current_exe().expect("a test binary knows where it is");
         let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps").to_path_buf();
+        // `cargo test --workspace` has built it along with its own tests, with the features of the whole tree; asked
+        // for by itself it has others, and much would be compiled again.
+        if std::env::var_os("TIDEGATE_BUILT").is_some() && profile.join("tidegate").is_file() {
+            return profile.join("tidegate");
+        }
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--locked", "-p", "tidegate"]).current_dir(root());
         build.arg("--target-dir").arg(profile.parent().expect("target"));
+        // What cargo tells this test of its package would look like another environment to build scripts that read the
+        // same names (ring's does), and half the tree would be compiled again.
+        let ours = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|p| name.starts_with(p));
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for name in names.filter(|name| ours(name)) {
+            build.env_remove(name);
+        }
         if profile.ends_with("release") {
             build.arg("--release");
         }
@@ -71,7 +85,7 @@ pub fn recorded(variable: &str, default: &str, needed: &str) -> Option<PathBuf> 
 }
 
 /// Says loudly that a test is skipped: on the stream itself, because what tests print is shown only when they fail.
-fn skipped(reason: &str) {
+pub fn skipped(reason: &str) {
     // Whoever closed the stream does not want to know.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
 }
@@ -91,6 +105,27 @@ pub fn market(seed: u64, seconds: u64) -> (tempfile::TempDir, Vec<String>) {
     let files = tidegate_simex::write_captures(&config, dir.path()).expect("captures");
     let names = files.iter().map(|file| file.path.display().to_string()).collect();
     (dir, names)
+}
+
+/// Changes a byte of the last entry in the first bundle of an audit log.
+///
+/// # Panics
+/// When there is none.
+pub fn tamper(log: &Path) {
+    let bundle = ["tile/entries/000", "tile/entries/000.p"].map(|name| log.join(name));
+    let file = if bundle[0].is_file() {
+        bundle[0].clone()
+    } else {
+        let mut parts: Vec<_> = std::fs::read_dir(&bundle[1]).expect("parts").flatten().map(|e| e.path()).collect();
+        parts.sort_by_key(|path| std::fs::metadata(path).map_or(0, |data| data.len()));
+        parts.pop().expect("one")
+    };
+    let mut bytes = std::fs::read(&file).expect("entries");
+    // The last byte of the last entry: of its body, not of a length.
+    if let Some(last) = bytes.last_mut() {
+        *last ^= 0x20;
+    }
+    std::fs::write(&file, &bytes).expect("written");
 }
 
 /// ONNX Runtime's library, as `make runtime` names it.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetches ONNX Runtime's shared library out of its PyPI wheel: pinned, hash-checked, once.
+"""Fetches ONNX Runtime's shared library, and its licences, out of its PyPI wheel: pinned, hash-checked, once.
 
 usage: onnxruntime.py FOLDER
 
@@ -9,7 +9,6 @@ Later releases than this one switch usage data on by default, so the version is 
 
 import hashlib
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pathlib import Path
 
 VERSION = "1.28.0"
 LIBRARY = f"libonnxruntime.so.{VERSION}"
+# What has to go along with it.
+LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
 # Wheels by SHA-256: x86_64, aarch64 (manylinux, CPython 3.11).
 WHEELS = (
     "a166b78ee04f3a37fa1ef82034b6a3ce96d9684e582d4d30b296de83e9998bb5",
@@ -42,7 +43,8 @@ def pip_python(temporary: Path) -> str:
 def fetch(folder: Path) -> Path:
     """Puts the library into `folder`, unless what lies there is what was put there."""
     library, stamp = folder / LIBRARY, folder / f"{LIBRARY}.sha256"
-    if library.is_file() and stamp.is_file() and stamp.read_text().strip() == sha256(library):
+    whole = library.is_file() and stamp.is_file() and stamp.read_text().strip() == sha256(library)
+    if whole and all((folder / name).is_file() for name in LICENCES):
         return library
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -56,15 +58,18 @@ def fetch(folder: Path) -> Path:
         (wheel,) = Path(temporary).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             bytes_ = archive.read(f"onnxruntime/capi/{LIBRARY}")
+            for name in LICENCES:
+                (folder / name).write_bytes(archive.read(f"onnxruntime/{name}"))
         unfinished = Path(temporary) / LIBRARY
         unfinished.write_bytes(bytes_)
         stamp.write_text(sha256(unfinished) + "\n")
         # In one step: an engine that starts meanwhile sees the whole library or none.
-        os.replace(unfinished, library)
+        unfinished.replace(library)
     return library
 
 
 def main() -> int:
+    """The command line."""
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
         return 2

@@ -1,6 +1,19 @@
 //! All rigs one after the other, with the bars summed up at the end.
 
 fn main() {
-    let names = ["decode", "ring", "book", "risk", "path", "transport", "replay", "inference", "swap", "live"];
+    let names = [
+        "decode",
+        "ring",
+        "book",
+        "risk",
+        "ledger",
+        "audit",
+        "path",
+        "transport",
+        "replay",
+        "inference",
+        "swap",
+        "live",
+    ];
     tidegate_bench::rigs::main(&names);
 }

@@ -5,6 +5,7 @@ pub mod book;
 pub mod decode;
 pub mod inference;
 mod inference_adjust;
+pub mod ledger;
 pub mod live;
 mod live_processes;
 mod live_readable;
@@ -14,6 +15,8 @@ pub mod replay;
 pub mod ring;
 mod ring_process;
 pub mod risk;
+pub mod serve;
+mod serve_crowd;
 pub mod swap;
 pub mod transport;
 
@@ -24,11 +27,12 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 11] = [
+pub const ALL: [(&str, Rig); 13] = [
     ("decode", decode::run),
     ("ring", ring::run),
     ("book", book::run),
     ("risk", risk::run),
+    ("ledger", ledger::run),
     ("path", path::run),
     ("audit", audit::run),
     ("transport", transport::run),
@@ -36,6 +40,7 @@ pub const ALL: [(&str, Rig); 11] = [
     ("inference", inference::run),
     ("swap", swap::run),
     ("live", live::run),
+    ("serve", serve::run),
 ];
 
 /// The whole of a rig program: reads arguments, runs, prints, exits.

@@ -1,4 +1,4 @@
-//! What must not happen: circuit breakers on market data, pre-trade risk, emergency protocols.
+//! What must not happen: circuit breakers on market data, pre-trade risk, emergency protocols, the balance ledger.
 //!
 //! # The model
 //!
@@ -15,11 +15,13 @@
 //! them: a replay takes the same decisions whatever its speed.
 //!
 //! Orders pass the gate of [`risk`] before they reach a venue; [`emergency`] protocols act on whole portfolios through
-//! the same gate.
+//! the same gate. The [`ledger`] keeps what of a balance is spoken for.
 
 pub mod breaker;
 pub mod conditions;
 pub mod emergency;
+pub mod ledger;
+pub mod luld;
 mod orders;
 pub mod profile;
 pub mod risk;
@@ -32,4 +34,4 @@ mod watch;
 
 pub use orders::{Command, CommandError};
 pub use profile::{Profile, ProfileError};
-pub use stage::{DrawdownError, GuardCounters, GuardStage, Strategy};
+pub use stage::{GuardCounters, GuardStage, Strategy};

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use tidegate_wire::advice::Operated;
 use tidegate_wire::decision::Scope;
 
 /// What an operator orders.
@@ -13,26 +14,33 @@ pub enum Command {
     Reset(Scope, u16),
     /// There is news, or there is no more.
     News(bool),
+    /// What a strategy or the engine has lost since its highest equity, over that equity, in millionths: whoever keeps
+    /// the positions tells it, and the scope's [drawdown](crate::rules::DRAWDOWN_RULE) breaker judges it.
+    Drawdown(Scope, u16, u32),
 }
 
 impl Command {
-    /// As a record holds it: what, scope, which one.
-    pub const fn numbers(self) -> (u8, u8, u16) {
-        match self {
-            Self::Trip(scope, id) => (0, scope as u8, id),
-            Self::Reset(scope, id) => (1, scope as u8, id),
-            Self::News(true) => (2, 0, 0),
-            Self::News(false) => (3, 0, 0),
-        }
+    /// As a record holds it.
+    pub const fn operated(self, event: u64, event_ns: i64) -> Operated {
+        let (command, scope, scope_id, value) = match self {
+            Self::Trip(scope, id) => (0, scope as u8, id, 0),
+            Self::Reset(scope, id) => (1, scope as u8, id, 0),
+            Self::News(true) => (2, 0, 0, 0),
+            Self::News(false) => (3, 0, 0, 0),
+            Self::Drawdown(scope, id, value) => (4, scope as u8, id, value),
+        };
+        Operated { event, event_ns, command, scope, scope_id, value }
     }
 
     /// From a record; `None` when it makes no sense.
-    pub fn of_numbers(command: u8, scope: u8, id: u16) -> Option<Self> {
-        match command {
-            0 => Scope::from_repr(scope).map(|scope| Self::Trip(scope, id)),
-            1 => Scope::from_repr(scope).map(|scope| Self::Reset(scope, id)),
+    pub fn of_record(operated: &Operated) -> Option<Self> {
+        let (scope, id) = (Scope::from_repr(operated.scope), operated.scope_id);
+        match operated.command {
+            0 => scope.map(|scope| Self::Trip(scope, id)),
+            1 => scope.map(|scope| Self::Reset(scope, id)),
             2 => Some(Self::News(true)),
             3 => Some(Self::News(false)),
+            4 => scope.map(|scope| Self::Drawdown(scope, id, operated.value)),
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use tidegate_wire::Venue;
 
 use crate::conditions::Conditions;
-use crate::rules::{Direction, RULE_COUNT, RULES, Rule, rule_index};
+use crate::rules::{DRAWDOWN_RULE, Direction, RULE_COUNT, RULES, Rule, rule_index};
 use crate::thresholds::{LARGEST, TUNED_RULES};
 use crate::tuning::Tuning;
 
@@ -78,6 +78,19 @@ impl Settings {
         ];
         check_times(&format!("rules.{name}"), &times)
     }
+
+    /// Whether the settings make sense for the drawdown rule. It is judged when it is told, by whoever begins to tell
+    /// it when there is something to lose: so it neither holds nor warms up.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn check_told(&self) -> Result<(), String> {
+        let late = [("hold_ms", self.hold_ms), ("warmup_ms", self.warmup_ms)].into_iter().find(|(_, ms)| *ms > 0);
+        if let Some((key, ms)) = late {
+            return Err(format!("rules.drawdown.{key} is {ms}, expected 0"));
+        }
+        self.check(&DRAWDOWN_RULE)
+    }
 }
 
 fn check_times(of: &str, times: &[(&str, u64)]) -> Result<(), String> {
@@ -113,6 +126,22 @@ pub struct RuleOverride {
     /// `auto` or `latched`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+}
+
+impl RuleOverride {
+    /// Settings with what differs.
+    pub fn over(&self, old: Settings) -> Settings {
+        Settings {
+            enabled: self.enabled.unwrap_or(old.enabled),
+            threshold: self.threshold.unwrap_or(old.threshold),
+            release: self.release.unwrap_or(old.release),
+            hold_ms: self.hold_ms.unwrap_or(old.hold_ms),
+            cooling_ms: self.cooling_ms.unwrap_or(old.cooling_ms),
+            probation_ms: self.probation_ms.unwrap_or(old.probation_ms),
+            warmup_ms: self.warmup_ms.unwrap_or(old.warmup_ms),
+            policy: self.policy.unwrap_or(old.policy),
+        }
+    }
 }
 
 /// A profile file.
@@ -283,17 +312,7 @@ impl Profile {
         for (name, change) in overrides {
             let index = rule_index(name).map(usize::from).filter(|index| *index < RULE_COUNT);
             let index = index.ok_or_else(|| ProfileError::UnknownRule { name: name.clone() })?;
-            let old = self.rules[index];
-            self.rules[index] = Settings {
-                enabled: change.enabled.unwrap_or(old.enabled),
-                threshold: change.threshold.unwrap_or(old.threshold),
-                release: change.release.unwrap_or(old.release),
-                hold_ms: change.hold_ms.unwrap_or(old.hold_ms),
-                cooling_ms: change.cooling_ms.unwrap_or(old.cooling_ms),
-                probation_ms: change.probation_ms.unwrap_or(old.probation_ms),
-                warmup_ms: change.warmup_ms.unwrap_or(old.warmup_ms),
-                policy: change.policy.unwrap_or(old.policy),
-            };
+            self.rules[index] = change.over(self.rules[index]);
             self.rules[index].check(RULES[index]).map_err(ProfileError::Value)?;
         }
         Ok(())

@@ -21,8 +21,10 @@ pub(crate) struct Group {
     /// On strategies and the engine only; nobody measures it for venues.
     pub(crate) drawdown: Breaker,
     pub(crate) drawdown_limits: Limits,
-    /// What was measured last, a fraction.
+    /// As it was told last, a fraction.
     pub(crate) drawdown_value: f64,
+    /// Whether the rule of drawdowns is in force.
+    watches_drawdown: bool,
     least: u32,
     members: u32,
     stopped: u32,
@@ -64,6 +66,7 @@ impl Group {
             limits,
             drawdown: Breaker::new(&DRAWDOWN_RULE.defaults),
             drawdown_limits: drawdown_limits(&DRAWDOWN_RULE.defaults),
+            watches_drawdown: DRAWDOWN_RULE.defaults.enabled,
             drawdown_value: 0.0,
             least: escalation.members,
             members,
@@ -88,6 +91,16 @@ impl Group {
     /// Other settings for its drawdown; the breaker begins anew.
     pub(crate) fn set_drawdown(&mut self, settings: &Settings) {
         (self.drawdown, self.drawdown_limits) = (Breaker::new(settings), drawdown_limits(settings));
+        self.watches_drawdown = settings.enabled;
+    }
+
+    /// Judges the drawdown that was told.
+    pub(crate) fn measure_drawdown(&mut self, now: i64) -> Option<Transition> {
+        if self.watches_drawdown {
+            self.drawdown.measure(self.drawdown_value, &self.drawdown_limits, now)
+        } else {
+            None
+        }
     }
 
     /// Whether one of its own breakers is open.

@@ -241,8 +241,9 @@ fn scheduled_orders_are_carried_out_at_their_time_among_the_timers() {
 fn a_drawdown_stops_its_strategy_until_somebody_resets_it() {
     let mut guard = Harness::new();
     let strategy = |guard: &Harness| guard.stage.group_state(Scope::Strategy, 0);
-    for (value, at, tripped) in [(0.0499, 1, false), (f64::NAN, 2, false), (0.05, 3, true), (0.0, 4, true)] {
-        guard.stage.measure_drawdown(Scope::Strategy, 0, value, at * S).expect("a strategy");
+    let told = |scope, id, millionths| Command::Drawdown(scope, id, millionths);
+    for (value, at, tripped) in [(49_999, 1, false), (50_000, 3, true), (0, 4, true)] {
+        guard.stage.operate(told(Scope::Strategy, 0, value), at * S).expect("a strategy");
         assert_eq!(strategy(&guard) == Some(BreakerState::Tripped), tripped, "{value}");
         assert_eq!(guard.stage.permits_strategy(0), !tripped);
     }
@@ -253,20 +254,35 @@ fn a_drawdown_stops_its_strategy_until_somebody_resets_it() {
     assert!(guard.stage.permits(InstrumentId(0)), "its instruments are not its own");
     guard.stage.command(Command::Reset(Scope::Strategy, 0)).expect("a strategy");
     assert!(guard.stage.permits_strategy(0));
+    // A loss that stands trips it again.
+    guard.stage.operate(told(Scope::Strategy, 0, 60_000), 4 * S).expect("a strategy");
+    guard.stage.command(Command::Reset(Scope::Strategy, 0)).expect("a strategy");
+    assert!(!guard.stage.permits_strategy(0));
+    guard.stage.operate(told(Scope::Strategy, 0, 0), 4 * S).expect("a strategy");
+    guard.stage.command(Command::Reset(Scope::Strategy, 0)).expect("a strategy");
+    assert!(guard.stage.permits_strategy(0));
     // One that releases by itself, on the engine.
     let auto = Settings { policy: Policy::Auto, threshold: 0.1, release: 0.05, ..DRAWDOWN_RULE.defaults };
-    guard.stage.set_drawdown(Scope::Engine, 0, &auto).expect("good settings");
-    guard.stage.measure_drawdown(Scope::Engine, 0, 0.1, 5 * S).expect("the engine");
+    guard.stage.set_drawdown(&auto).expect("good settings");
+    guard.stage.operate(told(Scope::Engine, 0, 100_000), 5 * S).expect("the engine");
     assert!(!guard.stage.permits(InstrumentId(0)) && guard.stage.stopped_instruments() == 0);
-    guard.stage.measure_drawdown(Scope::Engine, 0, 0.01, 6 * S).expect("the engine");
+    guard.stage.operate(told(Scope::Engine, 0, 10_000), 6 * S).expect("the engine");
     guard.moved(0, 606_001, 0.0);
     assert_eq!(guard.stage.group_state(Scope::Engine, 0), Some(BreakerState::HalfOpen));
     assert!(guard.stage.permits(InstrumentId(0)));
     for (scope, id) in [(Scope::Venue, 0), (Scope::Instrument, 0), (Scope::Strategy, 1)] {
-        assert!(guard.stage.measure_drawdown(scope, id, 1.0, 7 * S).is_err(), "{scope:?} {id}");
+        assert!(guard.stage.operate(told(scope, id, 1_000_000), 7 * S).is_err(), "{scope:?} {id}");
     }
-    let upside_down = Settings { release: 0.2, ..auto };
-    assert!(guard.stage.set_drawdown(Scope::Engine, 0, &upside_down).is_err());
+    for wrong in [Settings { release: 0.2, ..auto }, Settings { hold_ms: 1, ..auto }] {
+        assert!(guard.stage.set_drawdown(&wrong).is_err());
+    }
+    guard.stage.set_drawdown(&Settings { enabled: false, ..auto }).expect("good settings");
+    guard.stage.operate(told(Scope::Engine, 0, 900_000), 700 * S).expect("the engine");
+    assert!(guard.stage.permits(InstrumentId(0)), "not in force");
+    // As it is recorded, so it comes back.
+    for command in [told(Scope::Strategy, 3, 77), Command::Trip(Scope::Venue, 2), Command::News(true)] {
+        assert_eq!(Command::of_record(&command.operated(7, 8)), Some(command));
+    }
 }
 
 /// Advice for an instrument: volatility and the other levels as they are in the default profile, recovery 10 s.

@@ -10,6 +10,11 @@
 //! A book that is corrupt although its sequence is whole (crossed, or a price off the grid) holds its frames back until
 //! a snapshot heals it; the feed need not know.
 //!
+//! Where somebody watches, the stage also shows each book and its tape every tenth of a second of event time
+//! ([`MarketStage::watched_by`]), behind the vectors and at the cost of one comparison an event.
+//!
+//! [`traps`] looks for moves that are there to mislead, in those looks and never on the hot path.
+//!
 //! [`graph`] joins exchanges, assets and books into the graph that models look at. [`crosscheck`] compares the rebuilt
 //! book with the venue's own best bid and ask; [`bars`] cuts the tape into bars and computes features of those of one
 //! minute, whichever way they came about.
@@ -21,5 +26,6 @@ pub mod features;
 pub mod graph;
 mod repair;
 mod stage;
+pub mod traps;
 
-pub use stage::{MarketConfig, MarketCounters, MarketStage};
+pub use stage::{LOOK_EVERY_NS, MarketConfig, MarketCounters, MarketStage};

@@ -20,6 +20,7 @@ use tidegate_wire::advice::{Adjustment, Operated};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::Status;
 use tidegate_wire::instrument::InstrumentId;
+use tidegate_wire::order::{Execution, OrderRequest, Verdict};
 
 /// The layout's version.
 pub const VERSION: u8 = 1;
@@ -59,8 +60,14 @@ pub enum Kind {
     Request = 34,
     /// JSON: what the balance ledger did.
     Ledger = 48,
-    /// JSON: a pre-trade check refused an order, or a kill switch changed.
+    /// JSON: an alert of the risk gate: refusals, kill switches, overrides, emergency protocols; reports of orders.
     Risk = 49,
+    /// [`OrderRequest`]: somebody wanted something of a venue.
+    Order = 50,
+    /// [`Verdict`]: what the risk gate said to it.
+    Verdict = 51,
+    /// [`Execution`]: an order executed, wholly or in part.
+    Execution = 52,
     /// JSON: entries that are missing because the log could not keep up; never required ones.
     Dropped = 64,
     /// JSON: the log was opened after a crash: what was read again, what was torn.
@@ -79,7 +86,7 @@ impl Kind {
 
     /// Whether the body is JSON.
     pub const fn is_json(self) -> bool {
-        !matches!(self, Self::Decision | Self::Adjustment | Self::Operated | Self::Book)
+        self.bytes().is_none()
     }
 
     /// Whether an entry of this kind may be left out when the log cannot keep up. What has to do with money, orders,
@@ -95,6 +102,9 @@ impl Kind {
             Self::Adjustment => Some(size_of::<Adjustment>()),
             Self::Operated => Some(size_of::<Operated>()),
             Self::Book => Some(size_of::<BookChange>()),
+            Self::Order => Some(size_of::<OrderRequest>()),
+            Self::Verdict => Some(size_of::<Verdict>()),
+            Self::Execution => Some(size_of::<Execution>()),
             _ => None,
         }
     }

@@ -9,13 +9,16 @@
 //! **proofs** ([`proof`]) show single entries, or that one checkpoint's tree begins with another's, to somebody who
 //! has nothing else.
 //!
-//! [`log::Log`] writes, [`log::Archive`] reads and proves, [`log::verify`] recomputes everything.
+//! [`log::Log`] writes, [`log::Archive`] reads and proves, [`log::Tail`] follows a log that is being written,
+//! [`log::verify`] recomputes everything. With the feature `store`, what a log tells is kept in a database too, as an
+//! index that can be made again.
 //!
 //! What this promises and what not: a change of the past is detectable by everybody who holds an earlier checkpoint.
 //! Whoever has the signing key can write another history for those who hold none; that is what anchors are for.
 
 pub mod checkpoint;
 pub mod entry;
+mod exclusive;
 mod file_error;
 pub mod hash;
 pub mod journal;
@@ -23,10 +26,14 @@ pub mod log;
 pub mod note;
 pub mod proof;
 pub mod proof_file;
+pub mod saved;
 pub mod service;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod tiles;
 pub mod tree;
 
 pub use checkpoint::Checkpoint;
+pub use exclusive::exclusive;
 pub use file_error::FileError;
 pub use hash::Hash;

@@ -61,8 +61,24 @@ pub struct Written {
     pub syncs: u64,
 }
 
+/// How far a log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Entries that are written.
+    pub entries: u64,
+    /// Entries that wait.
+    pub queued: usize,
+    /// Entries that were dropped.
+    pub dropped: u64,
+    /// The newest checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+}
+
 #[derive(Debug)]
 struct Shared {
+    /// Entries that are written, and the newest checkpoint, for whoever looks.
+    written: AtomicU64,
+    checkpoint: Mutex<Option<Checkpoint>>,
     queue: usize,
     overload: Overload,
     /// Entries dropped that no entry tells of yet.
@@ -96,6 +112,8 @@ impl Service {
     pub fn start(log: Log, settings: Settings) -> std::io::Result<Self> {
         let (sender, receiver) = bounded(settings.queue.max(16));
         let shared = Arc::new(Shared {
+            written: AtomicU64::new(log.next()),
+            checkpoint: Mutex::new(log.last().cloned()),
             queue: settings.queue.max(16),
             overload: settings.overload,
             untold: AtomicU64::new(0),
@@ -187,14 +205,26 @@ impl Recorder {
         self.shared.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How far the log is.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            entries: self.shared.written.load(Ordering::Relaxed),
+            queued: self.entries.len(),
+            dropped: self.dropped(),
+            checkpoint: self.shared.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
     /// Entries that were dropped.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// How long the thread waits for the next entry before it looks at its clock.
-const PATIENCE: Duration = Duration::from_millis(5);
+/// How long the thread sleeps when nothing comes and nothing is due: it wakes others' cores for nothing otherwise.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a first entry waits for others that share its sync.
+const GATHER: Duration = Duration::from_millis(5);
 /// Entries taken before the clock is looked at again.
 const TURN: usize = 1024;
 
@@ -227,11 +257,18 @@ impl Writer {
         Ok(Written { checkpoint: checkpoint?, entries, dropped, syncs })
     }
 
+    /// How long there is nothing to do unless an entry comes.
+    fn wait(&self) -> Duration {
+        let fresh = self.log.next() > self.log.last().map_or(0, |last| last.size);
+        if fresh { self.settings.every.saturating_sub(self.signed.elapsed()) } else { PATIENCE }
+    }
+
     fn write_all(&mut self, entries: &Receiver<Vec<u8>>) -> Result<(), LogError> {
         loop {
-            match entries.recv_timeout(PATIENCE) {
+            match entries.recv_timeout(self.wait()) {
                 Ok(first) => {
-                    let more = entries.try_iter().take(TURN);
+                    let until = Instant::now() + GATHER;
+                    let more = std::iter::from_fn(|| entries.recv_deadline(until).ok()).take(TURN);
                     for mut entry in std::iter::once(first).chain(more) {
                         if entry.is_empty() {
                             return self.tell_dropped();
@@ -247,10 +284,12 @@ impl Writer {
                 self.tell_dropped()?;
             }
             self.log.flush()?;
+            self.shared.written.store(self.log.next(), Ordering::Relaxed);
             let covered = self.log.last().map_or(0, |last| last.size);
             let fresh = self.log.next() - covered;
             if fresh >= self.settings.entries || fresh > 0 && self.signed.elapsed() >= self.settings.every {
                 self.log.checkpoint()?;
+                *self.shared.checkpoint.lock().unwrap_or_else(PoisonError::into_inner) = self.log.last().cloned();
                 self.signed = Instant::now();
             }
         }

@@ -27,17 +27,17 @@ pub struct Extracted<S> {
 /// Feeds all captures to the consumer that `make` builds for their instruments; `progress` is told the frames so far.
 ///
 /// # Errors
-/// A capture cannot be used, or there is no instrument in it.
+/// A capture cannot be used, there is no instrument in it, or `make` says no.
 pub fn extract<S: EventSink>(
     sources: &[SourceSpec],
     mut registry: Registry,
-    make: impl FnOnce(&Registry, Clock) -> S,
+    make: impl FnOnce(&Registry, Clock) -> Result<S, RunError>,
     mut progress: impl FnMut(u64),
 ) -> Result<Extracted<S>, RunError> {
     let discovery = discover::discover(sources, &mut registry)?;
     let clock = Clock::monotonic();
     let mut feed = Feed::new(&registry, clock)?.of_live_frames(discovery.is_own);
-    let mut sink = make(&registry, clock);
+    let mut sink = make(&registry, clock)?;
     let reader = tidegate_feed::replay::start(discovery.sources, READ_AHEAD)?;
     let mut frames = 0;
     while let Some(mut block) = reader.wait_next() {

@@ -122,8 +122,11 @@ impl Tail {
         }
     }
 
-    /// Keeps latency by venue too.
-    pub(crate) fn by_venue(mut self, registry: &Registry) -> Self {
+    /// Keeps latency by venue too, where that is wanted.
+    pub(crate) fn by_venue_if(mut self, wanted: bool, registry: &Registry) -> Self {
+        if !wanted {
+            return self;
+        }
         self.venues = registry.iter().map(|(_, instrument)| instrument.venue as u8).collect();
         self
     }

@@ -9,8 +9,9 @@
 //! meanwhile.
 //!
 //! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`live`] from live venues;
-//! [`audit`] is the log of a run; [`config`] is what operators
-//! write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.
+//! [`audit`] is the log of a run, [`postmortem`] explains an incident of it; [`risk`] is its risk desk; [`vmsp`]
+//! hosts the balance ledger; [`screens`] shows it all; [`stores`] keeps the log's tables up to date; [`config`] is what
+//! operators write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.
 
 pub mod alloc;
 pub mod audit;
@@ -22,11 +23,20 @@ pub mod hlog;
 pub mod host;
 mod journal;
 pub mod latency;
+mod line_file;
 pub mod lines;
 pub mod live;
+pub mod markup;
+mod minutes;
 pub mod models;
 pub mod orders;
 pub mod pipeline;
+pub mod postmortem;
 pub mod replay;
+pub mod risk;
+pub mod screens;
 mod scribe;
+pub mod stores;
+mod stream;
+pub mod vmsp;
 pub mod wait;

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tidegate_guard::risk::Decimal;
 use tidegate_guard::{Command, Strategy};
+use tidegate_wire::decimal::Fixed;
 use tidegate_wire::decision::Scope;
-use tidegate_wire::{Registry, Venue};
+use tidegate_wire::{Registry, Scale, Venue};
 
 use crate::lines::UnknownName;
 
@@ -24,6 +26,15 @@ pub enum Instruction {
     },
     /// There is news, or no more.
     News(bool),
+    /// A strategy or the engine has lost so much since its highest equity.
+    Drawdown {
+        /// What kind of scope.
+        scope: Scope,
+        /// Which one, by name; empty for the engine.
+        name: String,
+        /// Over that equity, millionths.
+        millionths: u32,
+    },
 }
 
 /// An instruction, some event time after the first frame.
@@ -36,18 +47,24 @@ pub struct Order {
 }
 
 /// What an instruction looks like.
-const EXPECTED: &str = "trip|reset:instrument|venue|strategy|engine[:NAME] or news:on|off";
+const EXPECTED: &str =
+    "trip|reset:instrument|venue|strategy|engine[:NAME] or news:on|off or drawdown:strategy|engine[:NAME]:FRACTION";
 
 impl FromStr for Instruction {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("{text:?}: {what}; expected {EXPECTED}");
-        let mut parts = text.splitn(3, ':');
+        let (words, drawdown) = match text.strip_prefix("drawdown:").and_then(|rest| rest.rsplit_once(':')) {
+            Some((_, fraction)) => (&text[..text.len() - fraction.len() - 1], Some(fraction)),
+            None => (text, None),
+        };
+        let mut parts = words.splitn(3, ':');
         let mut next = || parts.next().unwrap_or_default();
         let reset = match next() {
             "trip" => false,
             "reset" => true,
+            "drawdown" if drawdown.is_some() => false,
             "news" => {
                 return match next() {
                     "on" => Ok(Self::News(true)),
@@ -55,14 +72,21 @@ impl FromStr for Instruction {
                     _ => Err(wrong("news is on or off")),
                 };
             }
-            _ => return Err(wrong("neither trip nor reset nor news")),
+            _ => return Err(wrong("neither trip nor reset nor news nor a drawdown")),
         };
         let scope: Scope = next().parse().map_err(|_| wrong("no such kind of scope"))?;
         let name = next().to_owned();
         if name.is_empty() != (scope == Scope::Engine) {
             return Err(wrong("the engine has no name, everything else needs one"));
         }
-        Ok(Self::Breaker { reset, scope, name })
+        let Some(fraction) = drawdown else { return Ok(Self::Breaker { reset, scope, name }) };
+        if !matches!(scope, Scope::Strategy | Scope::Engine) {
+            return Err(wrong("only a strategy and the engine have a drawdown"));
+        }
+        let fraction = Decimal::parse(fraction).map_err(|_| wrong("the drawdown is no decimal"))?;
+        let millionths = fraction.at_scale(6).ok().and_then(|millionths| u32::try_from(millionths).ok());
+        let millionths = millionths.ok_or_else(|| wrong("the drawdown has six decimals at most, from 0 to 4294"))?;
+        Ok(Self::Drawdown { scope, name, millionths })
     }
 }
 
@@ -91,6 +115,11 @@ impl fmt::Display for Instruction {
                 write!(f, "{}:{}", if *reset { "reset" } else { "trip" }, scope.name())?;
                 if name.is_empty() { Ok(()) } else { write!(f, ":{name}") }
             }
+            Self::Drawdown { scope, name, millionths } => {
+                let colon = if name.is_empty() { "" } else { ":" };
+                let fraction = Fixed::new(i64::from(*millionths), Scale::saturating(6));
+                write!(f, "drawdown:{}{colon}{name}:{fraction}", scope.name())
+            }
         }
     }
 }
@@ -102,11 +131,20 @@ impl fmt::Display for Order {
 }
 
 impl Instruction {
+    /// The scope that it resets, as the risk desk names it; `None` for other instructions.
+    pub(crate) fn resets(&self) -> Option<String> {
+        match self {
+            Self::Breaker { reset: true, scope: Scope::Engine, .. } => Some("engine".into()),
+            Self::Breaker { reset: true, scope, name } => Some(format!("{}:{name}", scope.name())),
+            _ => None,
+        }
+    }
+
     /// The command by numbers.
     pub(crate) fn resolve(&self, registry: &Registry, strategies: &[Strategy]) -> Result<Command, UnknownName> {
-        let (reset, scope, name) = match self {
+        let (scope, name) = match self {
             Self::News(there_is) => return Ok(Command::News(*there_is)),
-            Self::Breaker { reset, scope, name } => (*reset, *scope, name),
+            Self::Breaker { scope, name, .. } | Self::Drawdown { scope, name, .. } => (*scope, name),
         };
         let (known, index): (Vec<String>, _) = match scope {
             Scope::Instrument => {
@@ -127,7 +165,11 @@ impl Instruction {
         let id = index.and_then(|index| u16::try_from(index).ok());
         let unknown = || UnknownName { by: format!("order {self}"), name: name.clone(), known: known.join(", ") };
         let id = id.ok_or_else(unknown)?;
-        Ok(if reset { Command::Reset(scope, id) } else { Command::Trip(scope, id) })
+        Ok(match self {
+            Self::Breaker { reset: true, .. } => Command::Reset(scope, id),
+            Self::Drawdown { millionths, .. } => Command::Drawdown(scope, id, *millionths),
+            Self::Breaker { .. } | Self::News(_) => Command::Trip(scope, id),
+        })
     }
 }
 
@@ -150,6 +192,8 @@ mod tests {
             "1m 30s:reset:instrument:BTCUSDT.binance-usdm",
             "0s:trip:venue:binance-spot",
             "2m:news:on",
+            "3s:drawdown:engine:0.050000",
+            "3s:drawdown:strategy:carry:1.250001",
         ] {
             let order: Order = text.parse().expect(text);
             assert_eq!(order.to_string(), text);
@@ -166,6 +210,11 @@ mod tests {
             ("60s:trip:market", "no such kind of scope"),
             ("60s:trip:engine:all", "no name"),
             ("60s:trip:venue", "needs one"),
+            ("60s:drawdown:engine", "neither trip nor reset"),
+            ("60s:drawdown:venue:binance-spot:0.1", "only a strategy"),
+            ("60s:drawdown:engine:-0.1", "from 0"),
+            ("60s:drawdown:strategy:0.1", "needs one"),
+            ("60s:drawdown:engine:much", "no decimal"),
         ] {
             let error = text.parse::<Order>().expect_err(text);
             assert!(error.contains(what) && error.contains("expected TIME"), "{error}");

@@ -1,7 +1,6 @@
 //! The cold thread beside a pipeline: interval histograms to the log, decisions to their file.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
 use tidegate_wire::advice::Adjustment;
-use tidegate_wire::decision::Decision;
+use tidegate_wire::decision::{BreakerState, Decision};
 use tidegate_wire::event::{BookQuality, Header, Status};
 use tidegate_wire::latency::Collector;
 use tidegate_wire::relay::{RecordReader, Told};
@@ -19,8 +18,13 @@ use tidegate_wire::{InstrumentId, Registry};
 use crate::audit::Trail;
 use crate::hlog::{HlogError, LogWriter};
 use crate::journal;
+use crate::line_file::LineFile;
 use crate::lines::Names;
+use crate::minutes::Minutes;
 use crate::models::{AdjustmentLine, OperatedLine};
+use crate::risk::Board;
+use crate::screens::Teller;
+use crate::stores::StoreHandle;
 
 /// Where a pipeline's records go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,6 +115,12 @@ pub(crate) struct Scribe {
     healer: Option<Healer>,
     /// The audit log, and who stops the trading when it cannot be written; nobody once that was said.
     trail: Option<(Trail, Option<Stopper>)>,
+    /// Where open breakers are noted for the risk desk.
+    board: Arc<Board>,
+    /// Whoever shows what happens.
+    teller: Option<Teller>,
+    /// Who keeps metrics by the minute, and the minute that was kept last.
+    minutes: Option<Minutes>,
 }
 
 /// Stops the trading, for a reason.
@@ -155,6 +165,9 @@ impl Scribe {
             books,
             healer: None,
             trail: None,
+            board: Arc::new(Board::new(0, 0)),
+            teller: None,
+            minutes: None,
         })
     }
 
@@ -166,6 +179,21 @@ impl Scribe {
     /// Records in an audit log too. When that cannot be written, or does not keep up, the trading is stopped.
     pub(crate) fn audited_by(self, trail: Option<Trail>, stopper: Stopper) -> Self {
         Self { trail: trail.map(|trail| (trail, Some(stopper))), ..self }
+    }
+
+    /// Notes on a board which breakers are open.
+    pub(crate) fn noting_on(self, board: Arc<Board>) -> Self {
+        Self { board, ..self }
+    }
+
+    /// Tells whoever shows what happens.
+    pub(crate) fn shown_by(self, teller: Option<Teller>) -> Self {
+        Self { teller, ..self }
+    }
+
+    /// Gives metrics of each minute to a store.
+    pub(crate) fn by_the_minute(self, store: Option<StoreHandle>) -> Self {
+        Self { minutes: store.map(Minutes::new), ..self }
     }
 
     /// Runs until `done` is set and everything is drained.
@@ -184,6 +212,7 @@ impl Scribe {
         self.watch_log();
         if self.collector.collect() {
             self.write_interval();
+            self.keep_minute();
             (self.interval_start, self.asked) = (Instant::now(), false);
         } else if !self.asked && self.interval_start.elapsed() >= INTERVAL {
             // The loop answers at its next event; the interval lasts until then.
@@ -204,7 +233,16 @@ impl Scribe {
         }
     }
 
+    fn keep_minute(&mut self) {
+        if let Some(minutes) = &mut self.minutes {
+            minutes.measured(self.collector.stages(), self.collector.interval());
+        }
+    }
+
     fn write_interval(&mut self) {
+        if let Some(teller) = &self.teller {
+            teller.latency(self.collector.stages(), self.collector.total(), self.collector.interval());
+        }
         let Some(log) = &mut self.hlog else { return };
         let (start, duration) = (self.interval_start - self.start, self.interval_start.elapsed());
         for (tag, histogram) in self.collector.stages().iter().zip(self.collector.interval()) {
@@ -224,7 +262,7 @@ impl Scribe {
             let decision = match told {
                 Told::Decision(decision) => decision,
                 Told::Adjustment(adjustment) => {
-                    self.adjusted(&adjustment);
+                    self.take_adjustment(&adjustment);
                     continue;
                 }
                 Told::Operated(operated) => {
@@ -233,6 +271,9 @@ impl Scribe {
                     }
                     let line = OperatedLine::of(&operated, &self.names);
                     journal::operated(&line);
+                    if let Some(teller) = &self.teller {
+                        teller.operated(&line);
+                    }
                     if let Some((_, file)) = &mut self.adjustments {
                         file.line(serde_json::to_string(&line).unwrap_or_default());
                     }
@@ -243,9 +284,17 @@ impl Scribe {
                     continue;
                 }
             };
+            self.board.decided(&decision);
+            if let Some(minutes) = &mut self.minutes {
+                minutes.decided(decision.to == BreakerState::Tripped as u8);
+            }
             journal::decision(&self.names, &decision);
             if let Some((trail, _)) = &self.trail {
                 trail.decision(&decision);
+            }
+            // After the log: screens may wait for a lock.
+            if let Some(teller) = &self.teller {
+                teller.decision(&self.names.decision(&decision));
             }
             if self.written.decisions.len() < DECISIONS_KEPT {
                 self.written.decisions.push(decision);
@@ -264,6 +313,9 @@ impl Scribe {
         if let Some((trail, _)) = &self.trail {
             trail.status(header, status);
         }
+        if let Some(teller) = &self.teller {
+            teller.quality(&self.names.book(header, status));
+        }
         if let Some((_, file)) = &mut self.books {
             file.line(serde_json::to_string(&self.names.book(header, status)).unwrap_or_default());
         }
@@ -273,11 +325,17 @@ impl Scribe {
         }
     }
 
-    fn adjusted(&mut self, adjustment: &Adjustment) {
+    fn take_adjustment(&mut self, adjustment: &Adjustment) {
         let line = AdjustmentLine::of(adjustment, self.names.instrument(adjustment.instrument));
         journal::adjustment(&line);
+        if let Some(minutes) = &mut self.minutes {
+            minutes.adjusted();
+        }
         if let Some((trail, _)) = &self.trail {
             trail.adjustment(adjustment);
+        }
+        if let Some(teller) = &self.teller {
+            teller.adjustment(&line);
         }
         if self.written.adjustments.len() < ADJUSTMENTS_KEPT {
             self.written.adjustments.push(*adjustment);
@@ -293,6 +351,10 @@ impl Scribe {
         if self.collector.collect() {
             self.write_interval();
         }
+        self.keep_minute();
+        if let Some(minutes) = &mut self.minutes {
+            minutes.write();
+        }
         let close = |file: Option<(PathBuf, LineFile<File>)>, what| {
             let (path, file) = file?;
             let (source, lost) = file.finish()?;
@@ -306,112 +368,11 @@ impl Scribe {
     }
 }
 
-/// A file of lines that knows which of them never reached it.
-struct LineFile<W: Write> {
-    out: BufWriter<W>,
-    /// Lines that the buffer did not take.
-    refused: u64,
-    /// What the system said first.
-    error: Option<std::io::Error>,
-}
-
-impl<W: Write> LineFile<W> {
-    fn new(out: W) -> Self {
-        Self { out: BufWriter::new(out), refused: 0, error: None }
-    }
-
-    fn line(&mut self, mut line: String) {
-        line.push('\n');
-        // In one piece: the buffer takes it whole or not at all.
-        if let Err(error) = self.out.write_all(line.as_bytes()) {
-            self.refused += 1;
-            self.error.get_or_insert(error);
-        }
-    }
-
-    /// What cannot be written stays in the buffer for the next time: a disk may have room again.
-    fn flush(&mut self) {
-        if let Err(error) = self.out.flush() {
-            self.error.get_or_insert(error);
-        }
-    }
-
-    /// The first error and how many lines are missing; `None` when the file has them all.
-    fn finish(mut self) -> Option<(std::io::Error, u64)> {
-        self.flush();
-        // Lines still in the buffer are lost with it. It is thrown away here, or dropping it would write once more.
-        let (_, left) = self.out.into_parts();
-        let left = left.unwrap_or_default();
-        let lost = self.refused + left.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        self.error.filter(|_| lost > 0).map(|error| (error, lost))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Error, ErrorKind};
 
     use super::*;
-
-    /// A disk with room for so many bytes.
-    struct Disk<'a> {
-        room: &'a std::cell::Cell<usize>,
-        held: &'a std::cell::RefCell<Vec<u8>>,
-    }
-
-    impl Write for Disk<'_> {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let length = bytes.len().min(self.room.get());
-            if length == 0 {
-                return Err(Error::from(ErrorKind::StorageFull));
-            }
-            self.room.set(self.room.get() - length);
-            self.held.borrow_mut().extend(&bytes[..length]);
-            Ok(length)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// Writes lines of 100 bytes, flushing after every tenth, onto a disk that gets `more` room after half of them.
-    /// Gives what is lost and how many whole lines the disk holds.
-    fn lost(lines: usize, room: usize, more: usize) -> (Option<(ErrorKind, u64)>, usize) {
-        let (room, held) = (std::cell::Cell::new(room), std::cell::RefCell::default());
-        let mut file = LineFile::new(Disk { room: &room, held: &held });
-        for number in 0..lines {
-            if number == lines / 2 {
-                room.set(room.get() + more);
-            }
-            file.line(format!("{number:099}"));
-            if number % 10 == 9 {
-                file.flush();
-            }
-        }
-        let lost = file.finish().map(|(error, lost)| (error.kind(), lost));
-        let whole = held.borrow().iter().filter(|&&byte| byte == b'\n').count();
-        (lost, whole)
-    }
-
-    #[test]
-    fn every_line_that_is_not_in_the_file_is_counted() {
-        let full = ErrorKind::StorageFull;
-        assert_eq!(lost(57, usize::MAX / 2, 0), (None, 57));
-        // Few lines stay in the buffer, many overflow it: both are lost.
-        assert_eq!(lost(5, 0, 0), (Some((full, 5)), 0));
-        assert_eq!(lost(1_000, 0, 0), (Some((full, 1_000)), 0));
-        // A line cut in two is a lost one.
-        assert_eq!(lost(1_000, 4_250, 0), (Some((full, 958)), 42));
-    }
-
-    #[test]
-    fn a_disk_with_room_again_gets_what_was_kept() {
-        assert_eq!(lost(40, 1_000, 1 << 20), (None, 40));
-        let (missing, whole) = lost(1_000, 1_000, 1 << 20);
-        let (_, missing) = missing.expect("more than the buffer holds");
-        assert_eq!((missing > 0, missing as usize + whole), (true, 1_000));
-    }
 
     #[test]
     fn no_error_hides_another() {

@@ -240,7 +240,7 @@ pub fn run_free(
             if let Some(minute) = minute(words) {
                 service.sidecar.minute(&minute.header, &minute.body);
             }
-            let Some(record) = record(words) else { continue };
+            let Some(record) = FeatureRecord::of_words(words) else { continue };
             if let Some(moment) = schedule.due(record.header.event_ns) {
                 due = Some((moment, stamps(&record.header, &record.body)));
             }
@@ -267,12 +267,6 @@ pub fn run_free(
 
 fn stamps(header: &Header, body: &FeatureBody) -> AdviceStamps {
     AdviceStamps { arrived: header.arrive_ticks, features: body.features_ticks, ..AdviceStamps::default() }
-}
-
-fn record(words: &[u64]) -> Option<&FeatureRecord> {
-    let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<FeatureRecord>() / 8)?);
-    let record: &FeatureRecord = bytemuck::try_from_bytes(bytes).ok()?;
-    (record.header.kind == RecordKind::Features as u8).then_some(record)
 }
 
 fn minute(words: &[u64]) -> Option<&MinuteRecord> {

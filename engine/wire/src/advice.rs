@@ -225,14 +225,14 @@ pub struct Operated {
     pub event: u64,
     /// Event time, ns since the Unix epoch.
     pub event_ns: i64,
-    /// 0 trips, 1 resets, 2 says that there is news, 3 that there is no more.
+    /// 0 trips, 1 resets, 2 says that there is news, 3 that there is no more, 4 tells a drawdown.
     pub command: u8,
-    /// A [`crate::decision::Scope`], for the first two.
+    /// A [`crate::decision::Scope`], unless it is about news.
     pub scope: u8,
     /// Which one within the scope.
     pub scope_id: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// A drawdown's size, millionths; zero in other commands.
+    pub value: u32,
 }
 
 const _: () = {

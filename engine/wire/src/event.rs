@@ -16,6 +16,9 @@
 //! | [`RecordKind::Bar`] | [`Bar`] | |
 //! | [`RecordKind::Option`] | [`OptionMark`] | |
 //! | [`RecordKind::Decision`] | [`crate::decision::Decision`] | |
+//! | [`RecordKind::Look`] | [`crate::look::LookBody`] | |
+//! | [`RecordKind::Position`] | [`crate::position::PositionBody`] | |
+//! | [`RecordKind::Trap`] | [`crate::trap::TrapBody`] | |
 //!
 //! A depth frame with more levels than one record holds travels as several records ("parts"), the first flagged
 //! [`FLAG_FIRST`], the last [`FLAG_LAST`]. Consumers act on whole frames only, see [`EventSink`].
@@ -68,6 +71,12 @@ pub enum RecordKind {
     Operated = 13,
     /// Volatilities and greeks of an option.
     Option = 14,
+    /// A book and its tape as slow observers see them.
+    Look = 15,
+    /// An open position.
+    Position = 16,
+    /// What the trap detector says.
+    Trap = 17,
 }
 
 /// First part of a depth frame.

@@ -130,6 +130,15 @@ pub struct FeatureRecord {
     pub body: FeatureBody,
 }
 
+impl FeatureRecord {
+    /// The record at the start of a ring's words; `None` when they are another one, or none.
+    pub fn of_words(words: &[u64]) -> Option<&Self> {
+        let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<Self>() / 8)?);
+        let record: &Self = bytemuck::try_from_bytes(bytes).ok()?;
+        (record.header.kind == crate::event::RecordKind::Features as u8).then_some(record)
+    }
+}
+
 /// Header and bar as one record.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]

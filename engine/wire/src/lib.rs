@@ -26,11 +26,15 @@ pub mod feature;
 pub mod instrument;
 #[cfg(not(loom))]
 pub mod latency;
+pub mod ledger;
+pub mod look;
 pub mod order;
+pub mod position;
 #[cfg(not(loom))]
 pub mod relay;
 pub mod ring;
 mod sync;
+pub mod trap;
 
 pub use decimal::{DecimalError, Price, Qty, Scale};
 pub use event::{Header, Level, RecordKind};

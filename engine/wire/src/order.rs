@@ -161,6 +161,8 @@ named! {
         Unreadable = 5,
         /// A number left 64 bits: exposure is not known any more.
         Overflow = 6,
+        /// The run before left open orders or positions of which nobody knows what became.
+        LeftOpen = 7,
     }
 }
 

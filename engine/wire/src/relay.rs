@@ -279,7 +279,10 @@ impl RecordReader {
                 | RecordKind::Minute
                 | RecordKind::Decision
                 | RecordKind::Adjustment
-                | RecordKind::Operated,
+                | RecordKind::Operated
+                | RecordKind::Look
+                | RecordKind::Position
+                | RecordKind::Trap,
             )
             | None => self.foreign += 1,
         }

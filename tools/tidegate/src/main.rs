@@ -14,6 +14,7 @@ mod parquet_file;
 mod percentiles;
 mod plot;
 mod row_groups;
+mod screens;
 mod signals;
 mod summary;
 mod thresholds;
@@ -65,15 +66,29 @@ enum Command {
     Feed(commands::feed::Args),
     /// Trip and reset breakers of a running engine, or tell it of news
     Operate(commands::operate::Args),
+    /// Check orders against limits, stop the trading of a running engine, let it go on
+    Risk(commands::risk::Args),
     /// Run models beside an engine (engines start this themselves)
     #[command(hide = true)]
     Sidecar(commands::sidecar::Args),
+    /// Lock, unlock and trade balances, host their ledger, make the keys of its channel
+    Vmsp(commands::vmsp::Args),
     /// Check, prove and export audit logs
     Audit(commands::audit::Args),
+    /// Make tables of an audit log in SQLite or Postgres, and compare them with it
+    Store(commands::store::Args),
+    /// Show where the store and Redis of a running engine stand, clear Redis and realign
+    Stream(commands::stream::Args),
+    /// Explain an incident: cause, impact, other thresholds, what follows
+    Postmortem(commands::postmortem::Args),
+    /// Show a running engine in a terminal
+    Top(commands::top::Args),
     /// Write captures of a simulated market
     Simulate(commands::simulate::Args),
     /// Read, compare and plot latency histogram logs
     Hist(commands::hist::Args),
+    /// Ask a running engine's server whether it lives, or whether it is ready
+    Health(commands::health::Args),
     /// Check the host: what costs latency here, and the line that fixes it
     Doctor(commands::doctor::Args),
     /// Print completions for a shell
@@ -87,11 +102,13 @@ fn main() -> ExitCode {
     // SAFETY: the first line of the program; there is no other thread.
     unsafe { tidegate_sidecar::native::disable_telemetry() };
     signals::broken_pipes_end(true);
+    signals::large_files_are_errors();
     declare_installed();
     let cli = Cli::parse();
     let live = match &cli.command {
         Command::Run(_) => true,
         Command::Capture(args) => args.is_live(),
+        Command::Vmsp(args) => args.is_host(),
         _ => false,
     };
     let level = if live { "info" } else { "warn" };
@@ -110,15 +127,22 @@ fn main() -> ExitCode {
         Command::Model(args) => commands::model::run(args),
         Command::Feed(args) => commands::feed::run(args),
         Command::Operate(args) => commands::operate::run(args),
+        Command::Risk(args) => commands::risk::run(args),
         Command::Sidecar(args) => commands::sidecar::run(args),
         Command::Config(args) => commands::config::run(args),
+        Command::Vmsp(args) => commands::vmsp::run(args),
         Command::Audit(args) => commands::audit::run(args),
+        Command::Postmortem(args) => commands::postmortem::run(args),
+        Command::Store(args) => commands::store::run(args),
+        Command::Stream(args) => commands::stream::run(args),
+        Command::Top(args) => commands::top::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "tidegate", &mut std::io::stdout());
             Ok(Exit::Ok)
         }
         Command::Hist(args) => commands::hist::run(args),
+        Command::Health(args) => commands::health::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
     };
     match result {

@@ -13,6 +13,7 @@ use tidegate_runtime::live::LiveReport;
 use tidegate_runtime::models::DeskReport;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{ReplayPlan, ReplayReport};
+use tidegate_runtime::risk::RiskReport;
 use tidegate_wire::clock::TickSource;
 use tidegate_wire::decision::BreakerState;
 
@@ -128,6 +129,9 @@ pub(crate) struct Summary {
     /// What was recorded in the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) audit: Option<AuditLine>,
+    /// What the risk desk did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) risk: Option<RiskReport>,
     pub(crate) decisions_digest: String,
     pub(crate) features_digest: String,
     pub(crate) features_schema: String,
@@ -209,7 +213,8 @@ impl Summary {
             thresholds: travels(report, plan),
             models_mode: plan.models.name(),
             models: report.models.clone(),
-            audit: report.audit.as_ref().map(AuditLine::of),
+            audit: AuditLine::of(report),
+            risk: report.risk.clone(),
             cpu: cpu(),
             decisions_digest: format!("{:016x}", report.decisions_digest),
             features_digest: format!("{:016x}", report.features_digest),
@@ -375,6 +380,7 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     let header = kernel.map_or(String::new(), |kernel| format!(" ({}, kernel {kernel})", s.cpu));
     anstream::println!("  digests{header}  features {}  decisions {}", s.features_digest, s.decisions_digest);
     s.audit.iter().for_each(AuditLine::print);
+    s.risk.iter().for_each(print_risk);
 
     let rows = s.instruments.iter().map(|i| {
         let open = if i.open_breakers.is_empty() { "-".into() } else { i.open_breakers.join(" ") };
@@ -483,4 +489,16 @@ fn print_latency(summary: &Summary, report: &ReplayReport) {
     if let Some(noise) = &summary.noise_floor {
         anstream::println!("  {noise}");
     }
+}
+
+fn print_risk(risk: &RiskReport) {
+    let (counters, alerts) = (&risk.counters, &risk.alerts);
+    let stopped = if risk.thrown.is_empty() { "nothing".to_owned() } else { risk.thrown.join(", ") };
+    anstream::println!(
+        "  risk  {} orders checked, {} refused   stopped {stopped}   {} alerts, {} later than 5 s",
+        counters.requests,
+        counters.refused,
+        alerts["count"],
+        alerts["later_than_5_s"]
+    );
 }

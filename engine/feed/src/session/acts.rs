@@ -22,6 +22,13 @@ pub enum LinkState {
     Error,
 }
 
+impl LinkState {
+    /// Whether everything is subscribed and every book is good.
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Connected)
+    }
+}
+
 /// What a link wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {

@@ -74,6 +74,11 @@ impl Cell {
         self.position_value
     }
 
+    /// Cash, coins and the price it was valued at last: with the position all that it is made of.
+    pub(crate) const fn stake(&self) -> (i64, i64, i64) {
+        (self.cash, self.coins, self.mark)
+    }
+
     /// Longest (for buys) or shortest (for sells) position that open orders can lead to, in that direction.
     #[inline(always)]
     pub(crate) const fn worst(&self, side: Side) -> i64 {
@@ -242,6 +247,18 @@ impl Book {
         }
     }
 
+    /// All totals with their scopes.
+    pub(crate) fn totals(&self) -> impl Iterator<Item = (LimitScope, u16, &Total)> {
+        let all = [
+            (LimitScope::Firm, core::slice::from_ref(&self.firm)),
+            (LimitScope::Venue, &self.by_venue),
+            (LimitScope::Instrument, &self.by_instrument),
+            (LimitScope::Account, &self.by_account),
+            (LimitScope::Strategy, &self.by_strategy),
+        ];
+        all.into_iter().flat_map(|(scope, of)| of.iter().zip(0..).map(move |(total, id)| (scope, id, total)))
+    }
+
     /// What a change would lead to, valued at `mark`; `None` when a number does not fit.
     #[inline(always)]
     pub(crate) fn preview(&self, who: Who, change: &Change, valuer: &Valuer, mark: i64) -> Option<After> {
@@ -333,9 +350,24 @@ impl Book {
     #[cold]
     fn turn_day(&mut self, day: i64) {
         self.day = day;
+        self.totals_mut().for_each(|total| total.day_start = total.equity);
+    }
+
+    fn totals_mut(&mut self) -> impl Iterator<Item = &mut Total> {
         let all = self.by_venue.iter_mut().chain(&mut self.by_instrument);
-        let all = all.chain(&mut self.by_account).chain(&mut self.by_strategy).chain(Some(&mut self.firm));
-        all.for_each(|total| total.day_start = total.equity);
+        all.chain(&mut self.by_account).chain(&mut self.by_strategy).chain(Some(&mut self.firm))
+    }
+
+    /// What losses are counted from, by scope: profit when the day began, and the highest, both as so much more than
+    /// the profit now. Others begin with what they have.
+    pub(crate) fn allow(&mut self, allowances: impl Iterator<Item = (LimitScope, u16, i64, i64)>) {
+        self.totals_mut().for_each(|total| (total.day_start, total.peak) = (total.equity, total.equity));
+        for (scope, id, day_start, peak) in allowances {
+            if let Some(total) = self.total_mut(scope, id) {
+                total.day_start = total.equity.saturating_add(day_start);
+                total.peak = total.equity.saturating_add(peak.max(0));
+            }
+        }
     }
 
     /// A designated person gave a scope its loss allowance anew.

@@ -167,6 +167,17 @@ impl<'a> Candidate<'a> {
         reach(&self.decoded, self.price)
     }
 
+    /// Whether it, together with other open orders of its side, leaves the strategy's own position between zero and
+    /// what it is: another strategy's on the account is not its to reduce.
+    #[inline(always)]
+    pub(crate) fn reduces_its_own(&self) -> bool {
+        let own = &self.after.strategy;
+        match self.decoded.side {
+            Side::Sell => own.sells <= own.position.max(0),
+            Side::Buy => own.buys <= own.position.saturating_neg().max(0),
+        }
+    }
+
     /// Whether it can only make the account's position smaller (what the rule `reduce_only` enforces).
     #[inline(always)]
     pub(crate) const fn reduces(&self) -> bool {

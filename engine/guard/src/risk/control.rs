@@ -102,19 +102,20 @@ impl RiskGate {
         Ok(new)
     }
 
-    /// Resets a kill switch; gives what it was. A scope that lost too much gets its allowance anew, one that executed
-    /// too often counts from zero. The reason is the caller's to keep: a reset without one is refused.
+    /// Resets a kill switch; gives what it was, `None` when it was not thrown. Either way a scope that lost too much
+    /// gets its allowance anew, and one that executed too often counts from zero. The reason is the caller's to keep: a
+    /// reset without one is refused.
     ///
     /// # Errors
     /// See [`ResetError`]; nothing was reset.
     pub fn reset(&mut self, scope: LimitScope, id: u16, keys: Keys, reason: &str) -> Result<Option<Latch>, ResetError> {
         self.state.people.agree(keys, self.state.switches.two_person_reset, reason)?;
         let latch = self.state.kill.reset(scope, id)?;
+        self.state.book.forgive(scope, id);
+        if let Some(bounds) = self.state.bounds_mut(scope, id) {
+            bounds.executions.iter_mut().chain(&mut bounds.refusals).for_each(|window| window.clear());
+        }
         if let Some(latch) = latch {
-            self.state.book.forgive(scope, id);
-            if let Some(bounds) = self.state.bounds_mut(scope, id) {
-                bounds.executions.iter_mut().chain(&mut bounds.refusals).for_each(|window| window.clear());
-            }
             if latch.cause == KillCause::DeadMan {
                 self.state.dead_man.restart();
             }
@@ -124,6 +125,14 @@ impl RiskGate {
             self.state.alerts.push(alert);
         }
         Ok(latch)
+    }
+
+    /// Whether these persons may do together what a reset takes.
+    ///
+    /// # Errors
+    /// [`KeyError`]: what is missing.
+    pub fn agree(&self, keys: Keys, reason: &str) -> Result<(), KeyError> {
+        self.state.people.agree(keys, self.state.switches.two_person_reset, reason)
     }
 
     /// An alert of somebody else who works through the gate.

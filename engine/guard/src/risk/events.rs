@@ -31,6 +31,17 @@ pub enum EventError {
         /// Client order id.
         client_id: u64,
     },
+    /// A stake of an earlier run without a known owner, or with a price or an amount that makes no sense. It was not
+    /// booked.
+    #[error("no account {account}, strategy {strategy} and {instrument:?} together, or the stake does not fit")]
+    Stake {
+        /// Account.
+        account: u16,
+        /// Strategy.
+        strategy: u16,
+        /// Instrument.
+        instrument: InstrumentId,
+    },
 }
 
 impl RiskGate {
@@ -39,10 +50,8 @@ impl RiskGate {
     /// # Errors
     /// The report makes no sense; nothing was booked.
     pub fn on_fill(&mut self, execution: &Execution) -> Result<(), EventError> {
-        let Execution { account, strategy, instrument, price, qty, trade_id, client_id, .. } = *execution;
-        let senseless = EventError::Execution { trade_id, client_id };
-        let who = self.state.who(account, strategy, instrument).ok_or(senseless)?;
-        let side = Side::from_repr(execution.side).filter(|_| price.raw() > 0 && qty.raw() > 0).ok_or(senseless)?;
+        let (who, side) = self.sensible(execution)?;
+        let Execution { account, price, qty, client_id, .. } = *execution;
         self.event_at(execution.event_ns);
         self.counters.executions += 1;
         let place = self.state.open.find(account, client_id);
@@ -64,6 +73,15 @@ impl RiskGate {
         self.executed(who);
         self.watch_losses(who);
         Ok(())
+    }
+
+    /// Whose an execution is.
+    pub(super) fn sensible(&self, execution: &Execution) -> Result<(Who, Side), EventError> {
+        let Execution { account, strategy, instrument, price, qty, trade_id, client_id, .. } = *execution;
+        let senseless = EventError::Execution { trade_id, client_id };
+        let who = self.state.who(account, strategy, instrument).ok_or(senseless)?;
+        let side = Side::from_repr(execution.side).filter(|_| price.raw() > 0 && qty.raw() > 0);
+        side.map(|side| (who, side)).ok_or(senseless)
     }
 
     /// An order ended without executing the rest: cancelled, expired, or the rest of an immediate order.
@@ -175,6 +193,27 @@ impl RiskGate {
             daily_loss: total.daily_loss(),
             drawdown: total.drawdown(),
         })
+    }
+
+    /// What a scope has lost since its highest equity, over that equity: its capital and the profit it had then.
+    /// Millionths; `None` for a scope without capital of its own.
+    pub fn drawdown_millionths(&self, scope: LimitScope, id: u16) -> Option<u32> {
+        let capital = self.state.bounds(scope, id)?.capital?;
+        let total = self.state.book.total(scope, id)?;
+        let lost = i128::from(total.drawdown()) * 1_000_000;
+        // A scope whose highest equity is nothing has lost everything as soon as it loses.
+        let highest = (i128::from(total.drawdown()) + i128::from(total.equity) + i128::from(capital)).max(1);
+        Some(u32::try_from(lost / highest).unwrap_or(u32::MAX))
+    }
+
+    /// The latest event time that the gate has seen, ns.
+    pub const fn now(&self) -> i64 {
+        self.state.now
+    }
+
+    /// Event time has come so far: what happens next happens then.
+    pub fn advance(&mut self, now: i64) {
+        self.event_at(now);
     }
 
     fn event_at(&mut self, event_ns: i64) {
@@ -302,7 +341,7 @@ pub struct Standing {
 }
 
 /// What an execution changes: paid amounts are rounded up, received ones down.
-fn booked(valuer: &super::amount::Valuer, side: Side, price: i64, qty: i64, fee: i64) -> Option<Change> {
+pub(super) fn booked(valuer: &super::amount::Valuer, side: Side, price: i64, qty: i64, fee: i64) -> Option<Change> {
     let (sign, rounding) = match side {
         Side::Buy => (1, Rounding::Up),
         Side::Sell => (-1, Rounding::Down),

@@ -26,7 +26,7 @@ pub struct Holding {
 
 impl State {
     /// Every owner there can be, by instrument, then account, then strategy.
-    fn owners(&self) -> impl Iterator<Item = Who> {
+    pub(super) fn owners(&self) -> impl Iterator<Item = Who> {
         let (accounts, strategies) = (self.accounts.len() as u16, self.strategies.len() as u16);
         let listed = self.listed.iter().enumerate();
         listed.flat_map(move |(instrument, listed)| {

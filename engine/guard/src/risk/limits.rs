@@ -57,7 +57,8 @@ pub struct ScopeLimits {
     /// Largest sum of worst-case exposures, open orders included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_gross_exposure: Option<Decimal>,
-    /// Capital set aside; exposure may reach `leverage` times it.
+    /// Capital set aside; exposure may reach `leverage` times it. A strategy's and the firm's drawdown breaker measures
+    /// losses since the highest equity, capital and profit, and stops what makes positions larger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capital: Option<Decimal>,
     /// Exposure over credit, at most three decimals; for accounts it makes credit that was told a condition.
@@ -272,6 +273,25 @@ pub enum RiskError {
 }
 
 impl RiskLimits {
+    /// Limits under which no order may be sent. A person called `operator` has every role, so that a thrown switch can
+    /// be reset.
+    pub fn deny_all() -> Self {
+        let firm = ScopeLimits {
+            max_order_value: Some(Decimal::whole(1)),
+            max_gross_exposure: Some(Decimal::whole(1)),
+            messages: Some(Rate { count: 1, window_ms: 1_000 }),
+            ..ScopeLimits::default()
+        };
+        let roles = vec![Role::Operator, Role::Risk, Role::Designated];
+        Self {
+            firm,
+            // The gate wants an account; this one may trade nothing.
+            accounts: BTreeMap::from([("none".to_owned(), AccountLimits::default())]),
+            people: BTreeMap::from([("operator".to_owned(), roles)]),
+            ..Self::default()
+        }
+    }
+
     /// Reads limits.
     ///
     /// # Errors

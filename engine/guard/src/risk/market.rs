@@ -52,11 +52,22 @@ pub struct Permits {
     pub strategy: bool,
     /// The engine's.
     pub engine: bool,
+    /// The strategy's drawdown: without it only what makes a position smaller passes.
+    pub strategy_losses: bool,
+    /// The engine's drawdown, likewise.
+    pub engine_losses: bool,
 }
 
 impl Permits {
     /// All of them.
-    pub const ALL: Self = Self { instrument: true, venue: true, strategy: true, engine: true };
+    pub const ALL: Self = Self {
+        instrument: true,
+        venue: true,
+        strategy: true,
+        engine: true,
+        strategy_losses: true,
+        engine_losses: true,
+    };
 }
 
 /// The market as an order meets it.

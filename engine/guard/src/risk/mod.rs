@@ -37,6 +37,7 @@ mod overrides;
 mod people;
 pub mod rules;
 pub mod self_trade;
+mod stakes;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -58,4 +59,5 @@ pub use market::{MarketView, Permits, Reference, ReferenceKind};
 pub use overrides::{Override, OverrideError};
 pub use people::{KeyError, Keys, PersonId, Role};
 pub use self_trade::{SelfTradeAction, SelfTradeKind};
+pub use stakes::{Allowance, Stake};
 pub use state::RestrictedList;

@@ -1,8 +1,8 @@
 //! Drawdown: a strategy, or everything together, has lost too much since its highest equity.
 //!
 //! No feature vector shows it: whoever keeps the positions measures it and tells the guard
-//! ([`GuardStage::measure_drawdown`](crate::GuardStage::measure_drawdown)). It trips the breaker of the strategy or of
-//! the engine; what is done about open positions is for [emergency protocols](crate::emergency).
+//! ([`Command::Drawdown`](crate::Command::Drawdown)); in a running engine that is the risk desk. It trips the breaker
+//! of the strategy or of the engine; what is done about open positions is for [emergency protocols](crate::emergency).
 
 use tidegate_wire::feature::FeatureBody;
 

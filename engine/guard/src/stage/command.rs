@@ -1,6 +1,5 @@
 //! What operators order: tripping and resetting breakers by hand, and the news flag.
 
-use tidegate_wire::advice::Operated;
 use tidegate_wire::decision::{Cause, DecisionSink, Scope};
 
 use super::{GuardStage, Place};
@@ -30,7 +29,12 @@ impl<D: DecisionSink> GuardStage<D> {
     }
 
     pub(super) fn check(&self, command: Command) -> Result<(), CommandError> {
-        let (Command::Trip(scope, id) | Command::Reset(scope, id)) = command else { return Ok(()) };
+        let (scope, id) = match command {
+            Command::Trip(scope, id) | Command::Reset(scope, id) => (scope, id),
+            Command::Drawdown(scope @ (Scope::Strategy | Scope::Engine), id, _) => (scope, id),
+            Command::Drawdown(scope, id, _) => return Err(CommandError(scope, id)),
+            Command::News(_) => return Ok(()),
+        };
         let count = match scope {
             Scope::Instrument => self.watches.len(),
             Scope::Venue => self.venues.len(),
@@ -48,10 +52,7 @@ impl<D: DecisionSink> GuardStage<D> {
     pub fn operate(&mut self, command: Command, now: i64) -> Result<(), CommandError> {
         self.check(command)?;
         self.advance_between(now);
-        let ((command_number, scope, scope_id), event) = (command.numbers(), self.next_event());
-        let event_ns = self.now;
-        let operated = Operated { event, event_ns, command: command_number, scope, scope_id, reserved: 0 };
-        self.sink.operated(&operated);
+        self.sink.operated(&command.operated(self.next_event(), self.now));
         self.between = true;
         let done = self.command(command);
         self.between = false;
@@ -68,6 +69,12 @@ impl<D: DecisionSink> GuardStage<D> {
             Command::Trip(scope, id) | Command::Reset(scope, id) => (scope, id),
             Command::News(there_is) => {
                 self.news(there_is);
+                return Ok(());
+            }
+            Command::Drawdown(scope, id, millionths) => {
+                let group = self.group_index(scope, usize::from(id));
+                self.group(group).drawdown_value = f64::from(millionths) / 1e6;
+                self.measure_drawdown(group);
                 return Ok(());
             }
         };
@@ -94,6 +101,8 @@ impl<D: DecisionSink> GuardStage<D> {
                     transition.cause = Cause::Escalated;
                     self.decided(Place::Group(group, ESCALATION), transition, at, None);
                 }
+                // So does a loss that stands.
+                self.measure_drawdown(group);
             }
         }
         Ok(())

@@ -19,8 +19,6 @@ mod adjust;
 mod command;
 mod drawdown;
 
-pub use drawdown::DrawdownError;
-
 /// A named set of instruments that stops as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strategy {

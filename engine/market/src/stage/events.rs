@@ -104,6 +104,9 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         let market = &mut self.markets[header.instrument.index()];
         market.engine.message(header.event_ns, Self::latency(header));
         market.engine.trade(header.event_ns, trade, sell);
+        if let Some(watch) = &mut self.watch {
+            watch.trade(header, trade, sell);
+        }
         let book_ticks = self.clock.ticks();
         self.publish(header, taken, book_ticks);
     }

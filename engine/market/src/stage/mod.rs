@@ -16,6 +16,10 @@ use crate::features::{FeatureEngine, schema};
 use crate::repair::Repair;
 
 mod events;
+mod looks;
+
+pub use looks::LOOK_EVERY_NS;
+use looks::Watch;
 
 /// Settings of the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,8 @@ pub struct MarketStage<S> {
     next_deadline: i64,
     /// Running digest over all vectors.
     digest: u64,
+    /// Who looks at the books, if somebody does.
+    watch: Option<Box<Watch>>,
     sink: S,
 }
 
@@ -132,7 +138,7 @@ impl<S: FeatureSink> MarketStage<S> {
         let markets = registry.iter().map(market).collect();
         let (minutes, next_deadline) = (BarMarkets::new(registry), i64::MAX);
         let (registry, counters) = (registry.clone(), MarketCounters::default());
-        Self { registry, clock, markets, counters, minutes, next_deadline, digest: 0, sink }
+        Self { registry, clock, markets, counters, minutes, next_deadline, digest: 0, watch: None, sink }
     }
 
     /// Makes the ladder of an instrument whose price nobody knew (`Registry::price`): it allocates, once, before the
@@ -149,6 +155,12 @@ impl<S: FeatureSink> MarketStage<S> {
         if let Some(market) = self.markets.get_mut(id.index()).filter(|_| id != reference) {
             market.reference = Some(reference.index());
         }
+    }
+
+    /// The instrument that another one's returns are correlated with, if there is one.
+    pub fn reference(&self, id: InstrumentId) -> Option<InstrumentId> {
+        let reference = self.markets.get(id.index())?.reference?;
+        Some(InstrumentId(reference as u16))
     }
 
     /// The consumer of the vectors.
@@ -297,6 +309,9 @@ impl<S: FeatureSink> MarketStage<S> {
         body.features_ticks = self.clock.ticks();
         let header = Header { kind: RecordKind::Features as u8, count: 0, ..*header };
         self.sink.features(&header, &body);
+        if self.watch.is_some() {
+            self.look(&header);
+        }
     }
 
     /// The book is corrupt: out of service until a snapshot.

@@ -148,6 +148,43 @@ impl Archive {
         Ok(entries.into_iter().map(<[u8]>::to_vec).collect())
     }
 
+    /// Hands on entries from the first that is there up to `to` (exclusive; what the checkpoint does not cover is left
+    /// out), each with its number and checked against the tree.
+    ///
+    /// # Errors
+    /// What `failed` makes of a [`LogError`] as of [`Self::entries`], or what `act` says.
+    pub fn each<E>(
+        &self,
+        to: u64,
+        failed: impl Fn(LogError) -> E,
+        act: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_from(0, to, failed, act)
+    }
+
+    /// The same from an entry on, or from the first that is there.
+    ///
+    /// # Errors
+    /// As [`Self::each`].
+    pub fn each_from<E>(
+        &self,
+        from: u64,
+        to: u64,
+        failed: impl Fn(LogError) -> E,
+        mut act: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut index, to, tile) = (self.minimum.max(from), to.min(self.size()), TILE as u64);
+        while index < to {
+            for entry in self.entries(index / tile).map_err(&failed)?.iter().skip((index % tile) as usize) {
+                if index < to {
+                    act(index, entry)?;
+                }
+                index += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// An entry's bytes, checked against its hash in the tree.
     ///
     /// # Errors

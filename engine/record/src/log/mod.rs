@@ -18,6 +18,7 @@
 mod archive;
 mod history;
 mod prune;
+mod tail;
 mod verify;
 mod writer;
 
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use archive::Archive;
 pub use prune::{Pruned, prune};
+pub use tail::Tail;
 pub use verify::{Finding, Report, Severity, verify};
 pub use writer::{Log, Opened, Settings};
 

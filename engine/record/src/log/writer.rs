@@ -1,6 +1,6 @@
 //! The one who writes a log.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -405,13 +405,8 @@ fn folders_of(tile: &Tile) -> Vec<PathBuf> {
 
 fn lock(folder: &Path) -> Result<File, LogError> {
     let path = folder.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|source| LogError::io(&path, "opening", source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(LogError::Locked { path: folder.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(LogError::io(&path, "locking", source)),
-    }
+    let lock = crate::exclusive(&path).map_err(|source| LogError::io(&path, "locking", source))?;
+    lock.ok_or_else(|| LogError::Locked { path: folder.to_owned() })
 }
 
 /// The right edge of the tree at a checkpoint and the frames of its last bundle, as they lie on disk.

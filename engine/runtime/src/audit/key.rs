@@ -1,10 +1,11 @@
-//! The key that signs checkpoints: a file that nobody else can read.
+//! Keys in files that nobody else can read: the one that signs checkpoints, and others of a run.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ring::rand::SecureRandom;
 use tidegate_record::note::Signer;
 use zeroize::Zeroizing;
 
@@ -47,11 +48,11 @@ pub enum KeyError {
     },
 }
 
-/// The key in a file, which must be its owner's alone.
+/// The text of a file that must be its owner's alone.
 ///
 /// # Errors
 /// [`KeyError`].
-pub fn read(path: &Path) -> Result<Signer, KeyError> {
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     let data = std::fs::metadata(path).map_err(io)?;
     // SAFETY: a plain call without arguments.
@@ -62,7 +63,59 @@ pub fn read(path: &Path) -> Result<Signer, KeyError> {
     if data.mode() & 0o077 != 0 {
         return Err(KeyError::Open { path: path.to_owned(), mode: data.mode() & 0o777 });
     }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(io)?);
+    Ok(Zeroizing::new(std::fs::read_to_string(path).map_err(io)?))
+}
+
+/// Writes a file that is its owner's alone and is not there yet.
+///
+/// # Errors
+/// [`KeyError`]; an existing file is never replaced.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(io)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+}
+
+/// 32 secret bytes in a file that must be its owner's alone, as hex.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn read_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let text = read_private(path)?;
+    let text = text.trim();
+    let mut key = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut *key)
+        .map_err(|_| KeyError::Wrong { path: path.to_owned(), reason: "no key: expected 64 hex digits".into() })?;
+    Ok(key)
+}
+
+/// 32 secret bytes in a file, as hex; fresh ones where there is no file.
+///
+/// # Errors
+/// [`KeyError`].
+pub(crate) fn secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    match read_secret(path) {
+        Err(KeyError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            let mut key = Zeroizing::new([0; 32]);
+            let wrong =
+                |_| KeyError::Wrong { path: path.to_owned(), reason: "the system gives no random numbers".into() };
+            ring::rand::SystemRandom::new().fill(&mut *key).map_err(wrong)?;
+            write_private(path, &Zeroizing::new(format!("{}\n", &*Zeroizing::new(hex::encode(*key)))))?;
+            Ok(key)
+        }
+        read => read,
+    }
+}
+
+/// The key in a file, which must be its owner's alone.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn read(path: &Path) -> Result<Signer, KeyError> {
+    let text = read_private(path)?;
     Signer::of_text(&text).map_err(|error| KeyError::Wrong { path: path.to_owned(), reason: error.to_string() })
 }
 
@@ -71,15 +124,9 @@ pub fn read(path: &Path) -> Result<Signer, KeyError> {
 /// # Errors
 /// [`KeyError`]; an existing file is never replaced.
 pub fn make(path: &Path, name: &str) -> Result<Signer, KeyError> {
-    let io = |source| KeyError::Io { path: path.to_owned(), source };
     let signer =
         Signer::generate(name).map_err(|error| KeyError::Wrong { path: path.to_owned(), reason: error.to_string() })?;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(io)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    let text = Zeroizing::new(format!("{}\n", &*signer.secret()));
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+    write_private(path, &Zeroizing::new(format!("{}\n", &*signer.secret())))?;
     Ok(signer)
 }
 

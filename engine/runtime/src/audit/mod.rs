@@ -7,6 +7,7 @@
 
 pub mod key;
 mod opening;
+pub mod orders;
 pub mod reading;
 
 use std::path::{Path, PathBuf};
@@ -17,13 +18,15 @@ use serde_json::{Value, json};
 use tidegate_feed::session::status::SessionEvent;
 use tidegate_record::entry::{BookChange, Entry, Kind};
 use tidegate_record::log::{Log, LogError, Opened};
-use tidegate_record::service::{Overload, Recorder, Service, Settings, Written};
+use tidegate_record::service::{Overload, Recorder, Service, Settings, Standing, Written};
 use tidegate_sidecar::messages::Event;
 use tidegate_wire::advice::{Adjustment, Operated};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{Header, Status};
+use tidegate_wire::order::{Execution, OrderRequest, Verdict};
 
 pub use key::KeyError;
+pub(crate) use opening::file_digest;
 
 /// Name of a log that was given none.
 pub const ORIGIN: &str = "tidegate.invalid/audit";
@@ -76,6 +79,8 @@ pub struct AuditReport {
 pub(crate) struct Audit {
     directory: PathBuf,
     opened: Opened,
+    /// Number of the entry that begins this session.
+    session: u64,
     service: Service,
     trail: Trail,
 }
@@ -101,10 +106,21 @@ impl Audit {
             let Opened { covered, recovered, torn_bytes } = opened;
             tracing::warn!(covered, recovered, torn_bytes, "audit: recovered after a crash");
         }
+        let session = log.next();
         let overload = if live { Overload::Drop } else { Overload::Hold };
         let service = Service::start(log, Settings { overload, ..Settings::default() }).map_err(AuditError::Thread)?;
         let trail = Trail { recorder: service.recorder(), live, later: Arc::default() };
-        Ok(Self { directory: plan.directory.clone(), opened, service, trail })
+        Ok(Self { directory: plan.directory.clone(), opened, session, service, trail })
+    }
+
+    /// The log's folder.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Number of the entry that begins this session.
+    pub(crate) const fn session(&self) -> u64 {
+        self.session
     }
 
     pub(crate) fn trail(&self) -> Trail {
@@ -134,6 +150,11 @@ impl Trail {
     /// Why nothing is recorded any more.
     pub(crate) fn error(&self) -> Option<LogError> {
         self.recorder.error()
+    }
+
+    /// How far the log is.
+    pub(crate) fn standing(&self) -> Standing {
+        self.recorder.standing()
     }
 
     /// Whether the log cannot keep up, or has failed.
@@ -180,6 +201,39 @@ impl Trail {
         }
     }
 
+    /// What the risk desk told.
+    pub(crate) fn risk(&self, time_ns: i64, body: &Value) {
+        let _ = self.recorder.tell(Kind::Risk, time_ns, body);
+    }
+
+    /// Who orders are booked on, by number.
+    pub(crate) fn owners(&self, accounts: &[String], strategies: &[String]) {
+        self.tell(Kind::Names, &json!({ "accounts": accounts, "strategies": strategies }));
+    }
+
+    /// A record that somebody caused; nobody is the engine itself.
+    fn record_of(&self, who: &str, kind: Kind, time_ns: i64, body: &impl bytemuck::Pod) {
+        // Whoever cannot be introduced is not the reason to lose what he did.
+        let actor = if who.is_empty() { 0 } else { self.recorder.actor(who, time_ns).unwrap_or_default() };
+        let entry = Entry { actor, ..Entry::new(kind, time_ns, bytemuck::bytes_of(body)) };
+        let _ = self.recorder.record(&entry);
+    }
+
+    /// What somebody wanted of a venue.
+    pub(crate) fn order(&self, order: &OrderRequest, who: &str) {
+        self.record_of(who, Kind::Order, order.event_ns, order);
+    }
+
+    /// What the risk gate said to it.
+    pub(crate) fn verdict(&self, verdict: &Verdict) {
+        self.record(Kind::Verdict, verdict.event_ns, verdict);
+    }
+
+    /// What executed, as somebody reports it.
+    pub(crate) fn execution(&self, execution: &Execution, who: &str) {
+        self.record_of(who, Kind::Execution, execution.event_ns, execution);
+    }
+
     /// What a connection did; pushes of accounts are kept elsewhere.
     pub(crate) fn session(&self, event: &SessionEvent) {
         if event.kind == "account" {
@@ -192,6 +246,15 @@ impl Trail {
             "detail": event.detail,
         });
         let _ = self.recorder.tell(Kind::Connection, event.at_ns, &body);
+    }
+
+    /// What the balance ledger did, durable already. Its times are the host's: beside a replay they wait for the end.
+    pub(crate) fn ledger(&self, done: &Value) {
+        if self.live {
+            self.tell(Kind::Ledger, done);
+        } else {
+            self.later.lock().unwrap_or_else(PoisonError::into_inner).push((Kind::Ledger, done.clone()));
+        }
     }
 
     /// A request of a person or program, before it is carried out. Whoever asks is refused when it cannot be recorded.

@@ -52,6 +52,19 @@ impl Audit {
         Ok(())
     }
 
+    /// Records that a balance ledger is hosted without an engine.
+    pub(crate) fn begin_ledger(&self) {
+        let body = json!({
+            "program": "tidegate",
+            "version": env!("CARGO_PKG_VERSION"),
+            "purpose": "vmsp",
+            "sources": [],
+            "pid": std::process::id(),
+            "host": hostname(),
+        });
+        self.trail.tell(Kind::Session, &body);
+    }
+
     /// What the numbers in records mean.
     fn names(&self, registry: &Registry, strategies: &[Strategy]) {
         let rules = (0..RULE_COUNT as u8).chain([ESCALATION, MANUAL]);
@@ -59,9 +72,13 @@ impl Audit {
         let venues: Vec<Value> = Venue::ALL.iter().map(|venue| json!([*venue as u8, venue.name()])).collect();
         let strategies: Vec<&str> = strategies.iter().map(|strategy| strategy.name.as_str()).collect();
         self.trail.tell(Kind::Names, &json!({ "rules": rules, "venues": venues, "strategies": strategies }));
-        let instruments: Vec<String> = registry.iter().map(|(_, instrument)| instrument.name()).collect();
-        for (part, names) in instruments.chunks(NAMES).enumerate() {
-            self.trail.tell(Kind::Names, &json!({ "first": part * NAMES, "instruments": names }));
+        let instruments: Vec<(String, [u8; 2])> =
+            registry.iter().map(|(_, i)| (i.name(), [i.price_scale.decimals(), i.qty_scale.decimals()])).collect();
+        for (part, some) in instruments.chunks(NAMES).enumerate() {
+            let (names, decimals): (Vec<&str>, Vec<[u8; 2]>) =
+                some.iter().map(|(name, decimals)| (name.as_str(), *decimals)).unzip();
+            let body = json!({ "first": part * NAMES, "instruments": names, "decimals": decimals });
+            self.trail.tell(Kind::Names, &body);
         }
     }
 
@@ -81,6 +98,7 @@ impl Audit {
         let text = json!({
             "profiles": profiles,
             "escalation": plan.escalation,
+            "drawdown": plan.drawdown,
             "correlations": plan.correlations,
             "strategies": plan.strategies,
             "orders": orders,
@@ -101,6 +119,13 @@ impl Audit {
 
 /// A file's name, length and SHA-256: what was replayed.
 fn digest(path: &Path) -> Result<Value, std::io::Error> {
+    let (length, hash) = file_digest(path)?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(json!({ "name": name, "bytes": length, "sha256": hash }))
+}
+
+/// A file's length and SHA-256, as hex.
+pub(crate) fn file_digest(path: &Path) -> Result<(usize, String), std::io::Error> {
     let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let mut file = File::open(path).map_err(named)?;
     let (mut hash, mut length, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
@@ -112,8 +137,7 @@ fn digest(path: &Path) -> Result<Value, std::io::Error> {
         length += read;
         hash.update(&buffer[..read]);
     }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    Ok(json!({ "name": name, "bytes": length, "sha256": hex::encode(hash.finalize()) }))
+    Ok((length, hex::encode(hash.finalize())))
 }
 
 fn hostname() -> String {

@@ -12,6 +12,7 @@ use tidegate_wire::decision::Decision;
 use tidegate_wire::event::Header;
 use tidegate_wire::{InstrumentId, RecordKind};
 
+use super::orders::{OrderNames, OrderRecords};
 use crate::lines::Names;
 use crate::models::{AdjustmentLine, OperatedLine};
 
@@ -43,15 +44,14 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Reading {
     names: Names,
-    instruments: Vec<String>,
-    strategies: Vec<String>,
+    orders: OrderNames,
     actors: HashMap<u16, String>,
 }
 
 impl Default for Reading {
     fn default() -> Self {
         let names = Names::of(Vec::new(), Vec::new());
-        Self { names, instruments: Vec::new(), strategies: Vec::new(), actors: HashMap::new() }
+        Self { names, orders: OrderNames::default(), actors: HashMap::new() }
     }
 }
 
@@ -70,6 +70,20 @@ impl Reading {
             self.learn(&entry, &serde_json::from_slice(entry.body).unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// The order record of an entry, if it makes one; entries come in the order of the log.
+    ///
+    /// # Errors
+    /// [`EntryError`]: an entry that this program does not know.
+    pub fn order_record(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        records: &mut OrderRecords,
+    ) -> Result<Option<Value>, EntryError> {
+        self.pass(bytes)?;
+        Ok(records.of(index, &Entry::read(bytes)?, &self.orders))
     }
 
     /// The row of an entry; entries come in the order of the log.
@@ -108,14 +122,22 @@ impl Reading {
                 }
             }
             Kind::Names => {
+                let orders = &mut self.orders;
                 if let Some(strategies) = strings(&body["strategies"]) {
-                    self.strategies = strategies;
+                    orders.strategies = strategies;
+                }
+                if let Some(accounts) = strings(&body["accounts"]) {
+                    orders.accounts = accounts;
                 }
                 if let Some(instruments) = strings(&body["instruments"]) {
-                    self.instruments.truncate(body["first"].as_u64().unwrap_or(0) as usize);
-                    self.instruments.extend(instruments);
+                    let first = body["first"].as_u64().unwrap_or(0) as usize;
+                    orders.instruments.truncate(first);
+                    orders.instruments.extend(instruments);
+                    let decimals: Vec<(u8, u8)> = serde_json::from_value(body["decimals"].clone()).unwrap_or_default();
+                    orders.decimals.truncate(first);
+                    orders.decimals.extend(decimals);
                 }
-                self.names = Names::of(self.instruments.clone(), self.strategies.clone());
+                self.names = Names::of(orders.instruments.clone(), orders.strategies.clone());
             }
             _ => {}
         }
@@ -139,6 +161,7 @@ impl Reading {
                 let header = Header { event_ns: entry.time_ns, frame: change.frame, ..header };
                 serde_json::to_value(self.names.book(&header, &change.status))
             }),
+            Kind::Order | Kind::Verdict | Kind::Execution => self.orders.body(entry).map(Ok),
             _ => Some(serde_json::from_slice(entry.body)),
         };
         named.and_then(Result::ok).unwrap_or_default()

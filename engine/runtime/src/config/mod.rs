@@ -8,9 +8,17 @@
 pub mod layers;
 mod live;
 mod models;
+mod risk;
+mod serve;
+mod store;
+mod vmsp;
 
 pub use live::{CaptureConfig, CredentialsConfig, LimitsConfig, SecretConfig, SessionConfig, VenueConfig};
 pub use models::{ModelsConfig, ModelsMode, public_key};
+pub use risk::RiskConfig;
+pub use serve::{AlertsConfig, PriceConfig, ServeConfig, WebhookConfig};
+pub use store::{RedisConfig, StoreConfig};
+pub use vmsp::{VmspChannelConfig, VmspConfig};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +28,8 @@ use tidegate_feed::replay::SourceSpec;
 use tidegate_feed::session::definitions::step;
 use tidegate_guard::Profile;
 use tidegate_guard::conditions::{Calendar, Conditions};
-use tidegate_guard::profile::{Escalation, ProfileFile, RuleOverride};
+use tidegate_guard::profile::{Escalation, ProfileFile, RuleOverride, Settings};
+use tidegate_guard::rules::DRAWDOWN_RULE;
 use tidegate_guard::tuning::Tuning;
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Venue};
@@ -28,6 +37,8 @@ use tidegate_wire::{Instrument, Price, Qty, Registry, Venue};
 use crate::audit::AuditPlan;
 use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
+use crate::screens::ScreensPlan;
+use crate::vmsp::VmspPlan;
 use crate::wait::WaitStrategy;
 
 /// The whole configuration.
@@ -53,6 +64,9 @@ pub struct Config {
     pub correlations: BTreeMap<String, String>,
     /// When the engine and the strategies stop because of their members.
     pub escalation: Escalation,
+    /// When the engine and the strategies stop because of what they have lost, as the risk desk tells it: what differs
+    /// from the shipped settings of the rule `drawdown`.
+    pub drawdown: RuleOverride,
     /// Breaker profiles by venue name, over the shipped ones.
     pub profiles: BTreeMap<String, ProfileConfig>,
     /// Sets of instruments that stop as one.
@@ -66,6 +80,18 @@ pub struct Config {
     pub output: OutputConfig,
     /// What proves them.
     pub audit: AuditConfig,
+    /// What orders may do, and who stops them.
+    pub risk: RiskConfig,
+    /// The balance ledger.
+    pub vmsp: VmspConfig,
+    /// The audit log as tables.
+    pub store: StoreConfig,
+    /// The newest of it in Redis.
+    pub redis: RedisConfig,
+    /// The stream server with its dashboard.
+    pub serve: ServeConfig,
+    /// Who is alerted to what.
+    pub alerts: AlertsConfig,
 }
 
 /// Where loops run and how they wait.
@@ -265,11 +291,20 @@ impl Config {
             books: Some(self.output.directory.join("books.jsonl")),
             hlog: Some(self.output.directory.join("latency.hlog")),
         };
+        let registry = self.registry(&wrong)?;
+        let risk = self.risk.plan(&self.output.directory, &wrong)?;
+        let mut vmsp = self.vmsp.plan(&self.output.directory, &registry, &wrong)?;
+        if let Some(trades) = &mut vmsp.risk {
+            trades.halted = risk.halted.clone();
+        }
         self.escalation.check().map_err(|reason| wrong("escalation", reason))?;
+        let drawdown =
+            self.drawdown().map_err(|reason| wrong("drawdown", reason.replace("rules.drawdown", "drawdown")))?;
         Ok(ReplayPlan {
             escalation: self.escalation,
+            drawdown,
             correlations: self.correlations.clone().into_iter().collect(),
-            registry: self.registry(&wrong)?,
+            registry,
             speed,
             topology: self.engine.topology,
             wait: self.engine.wait,
@@ -284,9 +319,34 @@ impl Config {
             orders,
             outputs,
             audit: self.audit.plan(&self.output.directory),
+            risk: Some(risk),
+            vmsp: self.vmsp.enabled.then_some(vmsp),
+            store: self.store.plan(&self.output.directory, self.audit.enabled, &wrong)?,
+            redis: self.redis.plan(&wrong)?,
             read_ahead: self.replay.read_ahead_mib.saturating_mul(1 << 20),
             ..ReplayPlan::new(sources.collect::<Result<_, _>>()?)
         })
+    }
+
+    /// The balance ledger that this configuration describes, enabled or not, and its audit log.
+    ///
+    /// # Errors
+    /// The first value that makes no sense. `origin` finds out where a key came from.
+    pub fn ledger(&self, origin: impl Fn(&str) -> String) -> Result<(VmspPlan, Option<AuditPlan>), ConfigError> {
+        let wrong = |key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason };
+        let plan = self.vmsp.plan(&self.output.directory, &self.registry(&wrong)?, &wrong)?;
+        Ok((plan, self.audit.plan(&self.output.directory)))
+    }
+
+    /// The stream server that this configuration describes, enabled or not; away from the hot loops of a plan.
+    ///
+    /// # Errors
+    /// The first value that makes no sense. `origin` finds out where a key came from.
+    pub fn screens(&self, origin: impl Fn(&str) -> String, plan: &ReplayPlan) -> Result<ScreensPlan, ConfigError> {
+        let wrong = |key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason };
+        let screens = self.serve.plan(&self.output.directory, &wrong)?;
+        let alarms = self.alerts.plan(self.serve.enabled, &wrong)?;
+        Ok(ScreensPlan { alarms, cores_taken: plan.hot_cores(), ..screens })
     }
 
     fn registry(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Registry, ConfigError> {
@@ -313,6 +373,15 @@ impl Config {
         let read = |reason: String| wrong("calendar", format!("{}: {reason}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| read(error.to_string()))?;
         Calendar::from_toml(&text).map_err(read)
+    }
+
+    /// Settings of the drawdown rule. A threshold without a release draws the shipped release along.
+    fn drawdown(&self) -> Result<Settings, String> {
+        let mut settings = self.drawdown.over(DRAWDOWN_RULE.defaults);
+        if self.drawdown.release.is_none() {
+            settings.release = settings.release.min(settings.threshold);
+        }
+        settings.check_told().map(|()| settings)
     }
 
     fn profiles(

@@ -90,7 +90,44 @@ fn errors_name_origin_key_value_and_expectation() {
 #[test]
 fn the_schema_describes_every_section() {
     let schema = schema();
-    for section in ["engine", "sources", "replay", "instruments", "profiles", "strategies", "output"] {
+    for section in ["engine", "sources", "replay", "instruments", "profiles", "strategies", "output", "vmsp"] {
         assert!(schema["properties"][section].is_object(), "{section}");
+    }
+}
+
+#[test]
+fn a_drawdown_is_a_threshold_and_little_else() {
+    let plan = |text: &str| {
+        let (config, layers) = load(&format!("{FILE}[drawdown]\n{text}\n"), &[], &[]).expect("a good file");
+        config.plan(|key| layers.origin(key)).map(|plan| plan.drawdown)
+    };
+    let lower = plan("threshold = 0.01").expect("a good plan");
+    assert_eq!((lower.threshold, lower.release), (0.01, 0.01), "the shipped release is above it");
+    let error = plan("hold_ms = 5").expect_err("it is judged when it is told").to_string();
+    assert!(error.contains("drawdown.hold_ms is 5") && !error.contains("rules."), "{error}");
+    assert!(plan("threshold = 0.01\nrelease = 0.02").is_err());
+}
+
+#[test]
+fn stores_and_redis_are_places_and_their_passwords_come_from_elsewhere() {
+    let plan = |text: &str| {
+        let (config, layers) = load(&format!("{FILE}{text}\n"), &[], &[]).expect("a good file");
+        config.plan(|key| layers.origin(key))
+    };
+    let off = plan("").expect("a good plan");
+    assert!(off.store.is_none() && off.redis.is_none());
+    let plain = plan("[store]\nenabled = true\n[redis]\nenabled = true\nprefix = \"t:\"").expect("a good plan");
+    assert_eq!(plain.store.map(|store| store.place.to_string()).as_deref(), Some("sqlite:run/store.sqlite"));
+    assert_eq!(plain.redis.map(|redis| redis.prefix).as_deref(), Some("t:"));
+    for (text, key, reason) in [
+        ("[store]\nenabled = true\nurl = \"postgres://a:canary@h/d\"", "store.url", "holds a password"),
+        ("[store]\nenabled = true\nurl = \"canary\"", "store.url", "expected sqlite:PATH or"),
+        ("[store]\nenabled = true\n[audit]\nenabled = false", "store.enabled", "expected audit.enabled = true"),
+        ("[store]\nenabled = true\npassword = { env = \"NO_SUCH\" }", "store.password", "NO_SUCH is not set"),
+        ("[redis]\nenabled = true\nurl = \"rediss://h\"", "redis.url", "expected redis://"),
+        ("[redis]\nenabled = true\nhistory = 0", "redis.history", "expected 1 to 100,000"),
+    ] {
+        let error = plan(text).expect_err(text).to_string();
+        assert!(error.contains(key) && error.contains(reason) && !error.contains("canary"), "{error}");
     }
 }

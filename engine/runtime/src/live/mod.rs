@@ -18,6 +18,7 @@ use tidegate_wire::clock::Clock;
 
 use crate::audit::Trail;
 use crate::control::Feeds;
+use crate::screens::Teller;
 
 pub(crate) use opening::learn_instruments;
 pub(crate) use source::LiveSource;
@@ -88,13 +89,16 @@ impl Live {
         plan: &LivePlan,
         registry: &Registry,
         clock: Clock,
-        trail: Option<Trail>,
+        (trail, screens): (Option<Trail>, Option<Teller>),
     ) -> Result<(Self, LiveSource), LiveError> {
         let mut events = plan.events.as_ref().map(lines).transpose()?;
         let mut accounts = plan.accounts.as_ref().map(lines).transpose()?;
         let tell = move |event: SessionEvent| {
             if let Some(trail) = &trail {
                 trail.session(&event);
+            }
+            if let Some(screens) = &screens {
+                screens.session(&event);
             }
             tell(&event, &mut events, &mut accounts);
         };

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::Backoff;
-use tidegate_guard::Command;
+use tidegate_guard::{Command, GuardStage};
 use tidegate_market::graph::Schedule;
 use tidegate_sidecar::serve::{AdviceCells, Pace};
 use tidegate_wire::advice::Advice;
 use tidegate_wire::clock::Clock;
+use tidegate_wire::decision::DecisionSink;
 use tidegate_wire::event::Header;
 use tidegate_wire::feature::{FeatureBody, FeatureSink, MinuteBody};
 use tidegate_wire::latency::Recorder;
@@ -306,8 +307,9 @@ impl Advisor {
     }
 }
 
+/// Before the guard takes its next event: what was taken before that one then is taken again.
 #[inline(always)]
-fn reenact(recorded: &mut VecDeque<Recorded>, guard: &mut Guard) {
+pub(crate) fn reenact<D: DecisionSink>(recorded: &mut VecDeque<Recorded>, guard: &mut GuardStage<D>) {
     let next = guard.next_event();
     while let Some(front) = recorded.front().filter(|front| front.event <= next) {
         match front.what {

@@ -16,6 +16,7 @@ use tidegate_sidecar::refusal::Reason;
 use tracing::{info, warn};
 
 use crate::audit::Trail;
+use crate::screens::Teller;
 
 /// Events kept for `model history`.
 const HISTORY: usize = 1_000;
@@ -92,17 +93,22 @@ impl Desk {
         requests: Sender<Request>,
         events: Receiver<Event>,
         file: Option<&Path>,
-        trail: Option<Trail>,
+        told: (Option<Trail>, Option<Teller>),
     ) -> std::io::Result<(Self, DeskThread)> {
         let desk = Self { state: Arc::default(), requests, next: Arc::default() };
         let file = file.map(|path| File::create(path).map(|file| (path.to_owned(), file))).transpose()?;
         let own = desk.clone();
         let thread =
-            std::thread::Builder::new().name("tide-desk".into()).spawn(move || own.hear(&events, file, trail))?;
+            std::thread::Builder::new().name("tide-desk".into()).spawn(move || own.hear(&events, file, told))?;
         Ok((desk, DeskThread(thread)))
     }
 
-    fn hear(&self, events: &Receiver<Event>, mut file: Option<(PathBuf, File)>, trail: Option<Trail>) {
+    fn hear(
+        &self,
+        events: &Receiver<Event>,
+        mut file: Option<(PathBuf, File)>,
+        (trail, screens): (Option<Trail>, Option<Teller>),
+    ) {
         for event in events {
             // Others may still hold an end of the channel: a loader in the gate, say.
             if event == Event::Ended {
@@ -111,6 +117,9 @@ impl Desk {
             log(&event);
             if let Some(trail) = &trail {
                 trail.model(&event);
+            }
+            if let Some(screens) = &screens {
+                screens.model(&event);
             }
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let heard = Heard { wall_ns: wall.as_nanos() as u64, event };

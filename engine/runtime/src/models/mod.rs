@@ -15,8 +15,9 @@ use tidegate_sidecar::serve::Settings;
 use tidegate_wire::Registry;
 
 use crate::audit::Trail;
+use crate::screens::Teller;
 
-pub(crate) use advisor::{Advisor, Lockstep, Mailbox, Orders};
+pub(crate) use advisor::{Advisor, Lockstep, Mailbox, Orders, reenact};
 pub use advisor::{Inbox, Recorded, Taken};
 use companion::{Companion, Outlet};
 pub use companion::{CompanionError, serve_child};
@@ -87,7 +88,7 @@ impl Models {
     pub(crate) fn start(
         plan: &ModelsPlan,
         (registry, strategies): (&Registry, &[Strategy]),
-        (file, trail): (Option<&Path>, Option<Trail>),
+        (file, trail, screens): (Option<&Path>, Option<Trail>, Option<Teller>),
         stop: &AtomicBool,
     ) -> Result<(Self, Outlet), CompanionError> {
         let nobody = |unavailable: Option<String>| Self { running: None, desk: None, unavailable };
@@ -103,7 +104,7 @@ impl Models {
             Err(error) => return Err(error),
         };
         let (requests, events) = (companion.requests.clone(), companion.events.clone());
-        let opened = Desk::open(requests, events, file, trail).map_err(|source| {
+        let opened = Desk::open(requests, events, file, (trail, screens)).map_err(|source| {
             let path = file.map_or_else(String::new, |path| path.display().to_string());
             CompanionError::Folder { path, source }
         });

@@ -162,15 +162,17 @@ pub struct OperatedLine {
 impl OperatedLine {
     /// The line of a command.
     pub(crate) fn of(operated: &Operated, names: &Names) -> Self {
-        let operator = match Command::of_numbers(operated.command, operated.scope, operated.scope_id) {
-            Some(Command::News(there_is)) => Instruction::News(there_is).to_string(),
-            Some(command @ (Command::Trip(scope, id) | Command::Reset(scope, id))) => {
-                let reset = matches!(command, Command::Reset(..));
-                let name = if scope == Scope::Engine { String::new() } else { names.scope(scope, id) };
-                Instruction::Breaker { reset, scope, name }.to_string()
+        let name = |scope, id| if scope == Scope::Engine { String::new() } else { names.scope(scope, id) };
+        let breaker = |reset, scope, id| Instruction::Breaker { reset, scope, name: name(scope, id) };
+        let instruction = Command::of_record(operated).map(|command| match command {
+            Command::News(there_is) => Instruction::News(there_is),
+            Command::Trip(scope, id) => breaker(false, scope, id),
+            Command::Reset(scope, id) => breaker(true, scope, id),
+            Command::Drawdown(scope, id, millionths) => {
+                Instruction::Drawdown { scope, name: name(scope, id), millionths }
             }
-            None => "unknown".to_owned(),
-        };
+        });
+        let operator = instruction.map_or_else(|| "unknown".to_owned(), |instruction| instruction.to_string());
         Self { event: operated.event, event_ns: operated.event_ns, operator }
     }
 

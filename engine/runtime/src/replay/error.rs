@@ -12,7 +12,9 @@ use crate::control::ControlError;
 use crate::lines::UnknownName;
 use crate::live::LiveError;
 use crate::models::CompanionError;
+use crate::risk::RiskDeskError;
 use crate::scribe::OutputError;
+use crate::vmsp::VmspError;
 
 /// Why a replay did not run.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,9 @@ pub enum RunError {
     /// A threshold is out of range.
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
+    /// Settings of the drawdown rule that make no sense.
+    #[error("{0}")]
+    Drawdown(String),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -41,6 +46,12 @@ pub enum RunError {
     /// The audit log cannot be written.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// There is no risk desk.
+    #[error(transparent)]
+    Risk(#[from] RiskDeskError),
+    /// The balance ledger cannot be hosted.
+    #[error(transparent)]
+    Ledger(#[from] VmspError),
     /// A source cannot be read for its digest.
     #[error("{0}")]
     Source(std::io::Error),

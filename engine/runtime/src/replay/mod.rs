@@ -5,8 +5,10 @@
 
 mod audited;
 mod error;
+mod input;
 mod names;
 mod report;
+mod shown;
 mod source;
 
 use std::sync::Arc;
@@ -15,11 +17,13 @@ use std::time::Instant;
 
 use tidegate_feed::Feed;
 use tidegate_feed::discover::{self, Discovery};
-use tidegate_feed::replay::{SourceReport, SourceSpec};
+use tidegate_feed::replay::SourceSpec;
 use tidegate_guard::conditions::Calendar;
-use tidegate_guard::profile::Escalation;
-use tidegate_guard::{GuardStage, Profile};
-use tidegate_market::{MarketConfig, MarketCounters, MarketStage};
+use tidegate_guard::profile::{Escalation, Settings};
+use tidegate_guard::rules::DRAWDOWN_RULE;
+use tidegate_guard::{GuardStage, Profile, Strategy};
+use tidegate_market::{LOOK_EVERY_NS, MarketConfig, MarketCounters, MarketStage};
+use tidegate_serve::redis;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
@@ -29,20 +33,27 @@ use tidegate_wire::ring::{Region, RegionError, RegionKind, lossless, overwrite};
 use tidegate_wire::{InstrumentId, Registry, Venue};
 
 use crate::alloc;
-use crate::audit::{Audit, AuditPlan, Trail};
+use crate::audit::{Audit, AuditPlan};
 use crate::control::{Claim, Control, Feeds, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
 use crate::latency::{STAGES, Tail};
-use crate::live::{Live, LivePlan, LiveReport, LiveSource, learn_instruments};
+use crate::live::{LivePlan, learn_instruments};
 use crate::models::{DeskReport, Inbox, Models, ModelsPlan};
 use crate::orders::Order;
 use crate::pipeline::{Finished, Guard, Placement, Rings, Source, Topology, run_fused, run_staged};
+use crate::risk::{Board, Risk, RiskPlan, Surroundings};
+use crate::screens::Screens;
 use crate::scribe::Scribe;
+use crate::stores::StorePlan;
+use crate::stream::Beside;
+use crate::vmsp::{Hosted, VmspPlan};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
 use audited::{ending, stopper};
-use names::{correlations, strategies};
+use input::{Input, Ran};
+pub(crate) use names::{correlations, strategies};
 use report::{Extras, report};
-use source::{ReplaySource, Times, take_back};
+use shown::Shown;
+use source::Times;
 
 pub(crate) use source::Spent;
 
@@ -107,6 +118,8 @@ pub struct ReplayPlan {
     pub profiles: [Profile; Venue::ALL.len()],
     /// When the engine and the strategies stop because of their members.
     pub escalation: Escalation,
+    /// When the engine and the strategies stop because of what they have lost.
+    pub drawdown: Settings,
     /// Instruments whose returns are correlated with another one's, by name; others with another market of their asset.
     pub correlations: Vec<(String, String)>,
     /// Strategies by name with instrument names (`BTCUSDT.binance-usdm`).
@@ -123,6 +136,16 @@ pub struct ReplayPlan {
     pub outputs: Outputs,
     /// The audit log; none without.
     pub audit: Option<AuditPlan>,
+    /// The risk desk; none without. It lives in the host's time, so that a replay that shall be repeated has none.
+    pub risk: Option<RiskPlan>,
+    /// The balance ledger; none without.
+    pub vmsp: Option<VmspPlan>,
+    /// The store of the audit log; none without, and none without that log.
+    pub store: Option<StorePlan>,
+    /// Redis; none without.
+    pub redis: Option<redis::Settings>,
+    /// Who shows it; nobody without.
+    pub screens: Option<Arc<Screens>>,
     /// Frames read ahead at most, bytes.
     pub read_ahead: usize,
 }
@@ -142,6 +165,7 @@ impl ReplayPlan {
             check_bbo: false,
             profiles: Venue::ALL.map(Profile::builtin),
             escalation: Escalation::default(),
+            drawdown: DRAWDOWN_RULE.defaults,
             correlations: Vec::new(),
             strategies: Vec::new(),
             orders: Vec::new(),
@@ -150,8 +174,18 @@ impl ReplayPlan {
             control: None,
             outputs: Outputs::default(),
             audit: None,
+            risk: None,
+            vmsp: None,
+            store: None,
+            redis: None,
+            screens: None,
             read_ahead: 1 << 30,
         }
+    }
+
+    /// Cores that the hot loops are pinned to; none where they are not.
+    pub fn hot_cores(&self) -> Vec<usize> {
+        placement(self).cores
     }
 }
 
@@ -184,13 +218,23 @@ struct Parts {
 struct MarketParts {
     config: MarketConfig,
     correlations: Vec<(InstrumentId, InstrumentId)>,
+    /// Where looks at books go, where anybody wants them.
+    looks: Option<Arc<Region>>,
 }
 
 impl MarketParts {
+    fn of(plan: &ReplayPlan, registry: &Registry, looks: Option<Arc<Region>>) -> Result<Self, RunError> {
+        let config = market_config(&plan.profiles, plan.check_bbo);
+        Ok(Self { config, correlations: correlations(plan, registry)?, looks })
+    }
+
     fn build<S: FeatureSink>(&self, registry: &Registry, clock: Clock, sink: S) -> MarketStage<S> {
         let mut stage = MarketStage::new(registry, self.config, clock, sink);
         self.correlations.iter().for_each(|(id, reference)| stage.correlate_with(*id, *reference));
-        stage
+        match &self.looks {
+            Some(region) => stage.watched_by(overwrite::Writer::resume(region.clone()), LOOK_EVERY_NS),
+            None => stage,
+        }
     }
 }
 
@@ -213,61 +257,65 @@ struct Remains {
 pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, RunError> {
     check_record(plan)?;
     let mut registry = plan.registry.clone();
-    let discovery = match &plan.live {
-        Some(live) => {
-            learn_instruments(live, &mut registry)?;
-            Discovery { sources: Vec::new(), is_own: true }
-        }
-        None => discover::discover(&plan.sources, &mut registry)?,
-    };
+    let discovery = discovered(plan, &mut registry)?;
     let strategies = strategies(plan, &registry)?;
     let clock = Clock::calibrate();
     let feed = Feed::new(&registry, clock)?.of_live_frames(discovery.is_own);
     let (recorder, collector) = recorder(STAGES);
     let (decision_writer, decision_reader) = ring(DECISION_LINES)?;
-    let mut guard = GuardStage::new(&registry, plan.profiles.clone(), plan.escalation, &strategies, decision_writer)?;
-    guard.schedule(plan.orders.iter().map(|order| order.resolve(&registry, &strategies)).collect::<Result<_, _>>()?)?;
-    guard.set_calendar(plan.calendar.clone());
-    let staged = plan.topology == Topology::Staged;
+    let (staged, live) = (plan.topology == Topology::Staged, plan.live.is_some());
     let scopes = (&registry, &strategies[..]);
-    let audit = plan.audit.as_ref().map(|audit| Audit::open(audit, plan.live.is_some())).transpose()?;
+    let guard = guard(plan, scopes, decision_writer)?;
+    let audit = plan.audit.as_ref().map(|audit| Audit::open(audit, live)).transpose()?;
     if let Some(audit) = &audit {
         audit.begin(plan, &registry, &strategies).map_err(RunError::Source)?;
     }
     let trail = audit.as_ref().map(Audit::trail);
-    let told = (plan.outputs.models.as_deref(), trail.clone());
+    let shown = Shown::begin(plan, &registry)?;
+    let teller = shown.teller.clone();
+    let told = (plan.outputs.models.as_deref(), trail.clone(), teller.clone());
     let (models, outlet) = Models::start(&plan.models, scopes, told, stop)?;
+    let vectors = outlet.observers.clone();
     let inbox = Arc::new(Inbox::default());
-    let input = Input::open(plan, discovery.sources, &registry, clock, trail.clone())?;
+    let board = Arc::new(Board::new(registry.len(), strategies.len()));
+    let (observers, screens) = (outlet.observers.clone(), teller.clone());
+    let around =
+        Surroundings { observers, board: board.clone(), inbox: inbox.clone(), trail: trail.clone(), screens, live };
+    let risk = Risk::of(plan.risk.as_ref(), scopes, around)?;
+    let input = Input::open(plan, discovery.sources, &registry, clock, (trail.clone(), teller.clone()))?;
     let operator = Operator::new(models.desk(), inbox.clone(), &registry, &strategies).with_feeds(input.feeds());
-    let operator = operator.audited_by(trail.clone());
+    let beside = Beside::start(plan, audit.as_ref(), input.feeds(), registry.len()).map_err(RunError::Thread)?;
+    let operator = operator.with_risk(risk.as_ref().map(Risk::desk)).with_stream(beside.desk());
+    let ledger = plan.vmsp.as_ref().map(|vmsp| Hosted::start(vmsp, trail.clone())).transpose()?;
+    let operator = operator.audited_by(trail.clone()).with_ledger(ledger.as_ref().map(Hosted::client));
     let stopper = stopper(plan, inbox.clone(), stop.clone());
+    let stream = (trail.clone(), beside.desk());
+    let guest = shown.attach(plan, scopes, vectors, &operator, stream)?;
     let control = plan.control.as_ref().map(|claim| Control::open(claim, operator)).transpose()?;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
-    let tail = tail.advised_by(outlet.advisor).ordered_by(inbox);
-    let tail = if plan.live.is_some() { tail.by_venue(&registry) } else { tail };
+    let tail = tail.advised_by(outlet.advisor).ordered_by(inbox).by_venue_if(live, &registry);
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
-    let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?;
-    let scribe = scribe.healed_by(input.feeds().map(Feeds::healer)).audited_by(trail, stopper);
+    let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?.shown_by(teller);
+    let scribe = scribe.by_the_minute(beside.desk().store).healed_by(input.feeds().map(Feeds::healer));
+    let scribe = scribe.audited_by(trail, stopper).noting_on(board);
     let placement = placement(plan);
-    let market = MarketParts {
-        config: market_config(&plan.profiles, plan.check_bbo),
-        correlations: correlations(plan, &registry)?,
-    };
+    let market = MarketParts::of(plan, &registry, shown.looks)?;
     let parts = Parts { registry: registry.clone(), clock, feed, market, tail, placement, stop: stop.clone() };
 
-    let done = Arc::new(AtomicBool::new(false));
+    let (done, mut warnings) = (Arc::new(AtomicBool::new(false)), Vec::new());
     let scribe = scribe.spawn(done.clone()).map_err(RunError::Thread)?;
     let allocated = alloc::hot_allocations();
-    let mut warnings = Vec::new();
     let mut meter = start_meter(plan, &parts.placement, &mut warnings);
     let Ran { outcome, sources, live, spent, ended } = input.run(parts, plan);
     // When the last stage has ended, not when the last frame was fed: what lay in rings is work too.
     let end = Instant::now();
     let noise = meter.take().map(HiccupMeter::stop);
     drop(control);
+    let risk = risk.map(Risk::finish);
+    drop(ledger);
     let models = models.finish();
     done.store(true, Ordering::Release);
+    drop(guest);
     let written = scribe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let remains = outcome?;
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
@@ -277,8 +325,28 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let extras =
         Extras { sources, live, wall_s, event_s, first_ns, allocations_hot, noise, clock, warnings, stopped, models };
     let mut report = report(remains, written, &registry, names, extras);
+    report.risk = risk;
     report.audit = audit.map(|audit| audit.end(&ending(&report))).transpose()?;
-    Ok(report)
+    Ok(beside.finish(report))
+}
+
+fn guard(
+    plan: &ReplayPlan,
+    (registry, strategies): (&Registry, &[Strategy]),
+    writer: RecordWriter,
+) -> Result<GuardStage<RecordWriter>, RunError> {
+    let mut guard = GuardStage::new(registry, plan.profiles.clone(), plan.escalation, strategies, writer)?;
+    guard.set_drawdown(&plan.drawdown).map_err(RunError::Drawdown)?;
+    guard.schedule(plan.orders.iter().map(|order| order.resolve(registry, strategies)).collect::<Result<_, _>>()?)?;
+    guard.set_calendar(plan.calendar.clone());
+    Ok(guard)
+}
+
+/// Finds out what instruments there are, and where their frames come from.
+fn discovered(plan: &ReplayPlan, registry: &mut Registry) -> Result<Discovery, RunError> {
+    let Some(live) = &plan.live else { return Ok(discover::discover(&plan.sources, registry)?) };
+    learn_instruments(live, registry)?;
+    Ok(Discovery { sources: Vec::new(), is_own: true })
 }
 
 /// What the pipeline and its models did not do although they were asked to.
@@ -303,62 +371,6 @@ fn left_undone(plan: &ReplayPlan, remains: &Remains, models: Option<&DeskReport>
         warnings.push(format!("{left} recorded adjustments were not adopted: their events did not come"));
     }
     warnings
-}
-
-/// Where frames come from.
-enum Input {
-    Captures(Box<ReplaySource>),
-    Live(Live, Box<LiveSource>),
-}
-
-/// What a run left beside its pipeline.
-struct Ran {
-    outcome: Result<Remains, RunError>,
-    sources: Vec<SourceReport>,
-    live: Option<LiveReport>,
-    spent: Arc<Spent>,
-    /// The input came to its end.
-    ended: bool,
-}
-
-impl Input {
-    fn open(
-        plan: &ReplayPlan,
-        sources: Vec<discover::Source>,
-        registry: &Registry,
-        clock: Clock,
-        trail: Option<Trail>,
-    ) -> Result<Self, RunError> {
-        if let Some(live) = &plan.live {
-            let (live, source) = Live::start(live, registry, clock, trail)?;
-            return Ok(Self::Live(live, Box::new(source)));
-        }
-        let reader = tidegate_feed::replay::start(sources, plan.read_ahead)?;
-        Ok(Self::Captures(Box::new(ReplaySource::new(reader, plan.speed, clock))))
-    }
-
-    fn feeds(&self) -> Option<Feeds> {
-        match self {
-            Self::Captures(_) => None,
-            Self::Live(live, _) => Some(live.feeds()),
-        }
-    }
-
-    fn run(self, parts: Parts, plan: &ReplayPlan) -> Ran {
-        match self {
-            Self::Captures(source) => {
-                let (spent, ended, reader) = (source.spent.clone(), source.ended.clone(), source.reader());
-                let outcome = pipeline(parts, *source, plan);
-                let sources = if outcome.is_ok() { take_back(reader).finish() } else { Vec::new() };
-                Ran { outcome, sources, live: None, spent, ended: ended.load(Ordering::Acquire) }
-            }
-            Self::Live(live, source) => {
-                let spent = source.spent.clone();
-                let outcome = pipeline(parts, *source, plan);
-                Ran { outcome, sources: Vec::new(), live: Some(live.finish()), spent, ended: false }
-            }
-        }
-    }
 }
 
 fn pipeline(parts: Parts, source: impl Source, plan: &ReplayPlan) -> Result<Remains, RunError> {

@@ -17,7 +17,7 @@ fn find(registry: &Registry, name: &str, by: impl Fn() -> String) -> Result<Inst
 }
 
 /// Instruments with the ones their returns are correlated with.
-pub(super) fn correlations(
+pub(crate) fn correlations(
     plan: &ReplayPlan,
     registry: &Registry,
 ) -> Result<Vec<(InstrumentId, InstrumentId)>, UnknownName> {
@@ -27,7 +27,7 @@ pub(super) fn correlations(
 }
 
 /// Strategies with their instruments.
-pub(super) fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, UnknownName> {
+pub(crate) fn strategies(plan: &ReplayPlan, registry: &Registry) -> Result<Vec<Strategy>, UnknownName> {
     let one = |(name, members): &(String, Vec<String>)| {
         let by = || format!("strategy {name:?}");
         let instruments = members.iter().map(|member| find(registry, member, by)).collect::<Result<_, _>>()?;

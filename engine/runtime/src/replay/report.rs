@@ -6,6 +6,7 @@ use tidegate_feed::replay::SourceReport;
 use tidegate_guard::GuardCounters;
 use tidegate_guard::rules::{MANUAL, RULE_COUNT, rule_name};
 use tidegate_market::MarketCounters;
+use tidegate_serve::redis::MirrorStatus;
 use tidegate_wire::advice::Adjustment;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::decision::{BreakerState, Decision, Scope};
@@ -20,7 +21,9 @@ use crate::lines::Names;
 use crate::live::LiveReport;
 use crate::models::DeskReport;
 use crate::pipeline::Guard;
+use crate::risk::RiskReport;
 use crate::scribe::{OutputError, Written};
+use crate::stores::StoreStatus;
 
 /// One instrument at the end of a replay.
 #[derive(Clone, Debug)]
@@ -88,6 +91,12 @@ pub struct ReplayReport {
     pub warnings: Vec<String>,
     /// What was recorded in the audit log; `None` without one.
     pub audit: Option<AuditReport>,
+    /// What the risk desk did; `None` without one.
+    pub risk: Option<RiskReport>,
+    /// Where the store of the log stands; `None` without one.
+    pub store: Option<StoreStatus>,
+    /// Where Redis stood at the end; `None` without it.
+    pub redis: Option<MirrorStatus>,
     /// An output that broke off.
     pub output_error: Option<OutputError>,
     /// Whether it was stopped before the end.
@@ -153,6 +162,9 @@ pub(super) fn report(
         clock: e.clock,
         warnings: e.warnings,
         audit: None,
+        risk: None,
+        store: None,
+        redis: None,
         output_error: written.error,
         stopped: e.stopped,
     }

@@ -124,7 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
             let mut files = FeatureFiles { vectors, graph, minutes };
             files.name_instruments(registry);
             let config = market_config(&Venue::ALL.map(Profile::builtin), false);
-            BarTee::new(MarketStage::new(registry, config, clock, files), bars, registry)
+            Ok(BarTee::new(MarketStage::new(registry, config, clock, files), bars, registry))
         },
         progress,
     )

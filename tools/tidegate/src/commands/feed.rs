@@ -1,12 +1,11 @@
 //! `tidegate feed`: the live connections of a running engine.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use serde_json::Value;
-use tidegate_runtime::control::{self, Ask, SOCKET};
+use tidegate_runtime::control::Ask;
 
-use crate::exit::{Exit, failed};
+use crate::commands::running::{Running, text};
+use crate::exit::Exit;
 use crate::output::{Format, number_table, print_json};
 
 /// Shows the live connections of a running engine, or lets those that were given up try again.
@@ -18,12 +17,8 @@ use crate::output::{Format, number_table, print_json};
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
-    /// Output directory of the running engine
-    #[arg(long, global = true, default_value = "run", value_name = "DIR")]
-    engine: PathBuf,
-    /// How to print
-    #[arg(long, global = true, value_enum, default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    running: Running,
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -43,13 +38,8 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         Action::List => Ask::Feeds,
         Action::Clear { venue } => Ask::FeedsClear { venue: venue.clone() },
     };
-    let reply = control::ask(&args.engine.join(SOCKET), &ask).map_err(|error| {
-        failed(Exit::Failure, format!("no engine answers: {error}; --engine names its output directory"))
-    })?;
-    if let Some(error) = reply.error {
-        return Err(failed(Exit::Failure, error));
-    }
-    match (reply.feeds, args.format) {
+    let reply = args.running.ask(&ask)?;
+    match (reply.feeds, args.running.format) {
         (Some(feeds), Format::Json) => {
             print_json(&serde_json::json!({ "schema": "tidegate.feeds.v1", "feeds": feeds }))?
         }
@@ -62,15 +52,10 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
 
 /// Connections, clocks and accounts as tables.
 pub(crate) fn print_feeds(feeds: &Value) {
-    let text = |row: &Value, key: &str| match &row[key] {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".into(),
-        other => other.to_string(),
-    };
     let keys = ["venue", "name", "state", "topics", "connections", "failed_attempts", "heard_ms", "frames", "bytes"];
     let head = ["venue", "connection", "state", "topics", "made", "failed", "heard ms ago", "frames", "bytes"];
     let rows = feeds["links"].as_array().map_or(&[][..], Vec::as_slice).iter();
-    let rows = rows.map(|row| keys.iter().map(|key| text(row, key)).collect());
+    let rows = rows.map(|row| keys.iter().map(|key| text(&row[*key])).collect());
     anstream::println!("{}", number_table(&head, rows));
     for (venue, clock) in feeds["clocks"].as_object().into_iter().flatten() {
         let ms = |key: &str| clock[key].as_f64().unwrap_or(0.0) / 1e6;

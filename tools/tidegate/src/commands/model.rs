@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use tidegate_runtime::control::{self, Ask, Reply, SOCKET};
+use tidegate_runtime::control::{Ask, Reply};
 use tidegate_sidecar::gate::{GateReport, GateSettings, admit, compare_cases};
 use tidegate_sidecar::native;
 use tidegate_sidecar::refusal::Reason;
 use tidegate_sidecar::repository::{Repository, VersionFiles};
 
+use crate::commands::running;
 use crate::exit::{Exit, failed};
 use crate::output::{Format, number_table, print_json};
 
@@ -248,13 +249,7 @@ fn against_engine(args: &Args, action: &Action, directory: &Path) -> Result<Exit
         Action::Rollback { name } => Ask::ModelRollback { name: name.clone() },
         Action::History => Ask::ModelHistory,
     };
-    let socket = directory.join(SOCKET);
-    let reply = control::ask(&socket, &ask).map_err(|error| {
-        failed(Exit::Failure, format!("no engine answers: {error}; --engine names its output directory"))
-    })?;
-    if let Some(error) = &reply.error {
-        return Err(failed(Exit::Failure, error.clone()));
-    }
+    let reply = running::ask(directory, &ask)?;
     if let (Action::Load { name, version }, Format::Table) = (action, args.format) {
         anstream::println!("{name} {version} passed the load gate and runs in shadow");
         return Ok(Exit::Ok);

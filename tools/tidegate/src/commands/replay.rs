@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tidegate_market::features::schema::FEATURES;
+use tidegate_record::store::Place;
 use tidegate_runtime::audit::{AuditError, AuditPlan};
 use tidegate_runtime::live::LiveError;
 use tidegate_runtime::models::{CompanionError, ModelsPlan};
 use tidegate_runtime::orders::Order;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{self, Outputs, ReplayPlan, RunError, Speed};
+use tidegate_runtime::risk::RiskDeskError;
+use tidegate_runtime::stores::StorePlan;
 use tidegate_runtime::wait::WaitStrategy;
 use tidegate_sidecar::serve::Settings;
 
 use crate::exit::{Exit, failed};
 use crate::output::{Format, print_json};
+use crate::screens::Serving;
 use crate::signals;
 use crate::summary::{Summary, print_summary};
 
@@ -89,9 +93,18 @@ pub(crate) struct Args {
     /// The key that signs it; DIR.key without, made if it is not there
     #[arg(long, value_name = "FILE", requires = "audit")]
     audit_key: Option<PathBuf>,
+    /// Keep the audit log as tables too: sqlite:PATH or postgres://USER@HOST/DATABASE (password in PGPASSWORD)
+    #[arg(long, value_name = "URL", requires = "audit")]
+    store: Option<String>,
     /// Read at most this much ahead, MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     read_ahead: usize,
+    /// Show it on this address: dashboard, stream, metrics; without a value on port 8765, or any where that is taken
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "default")]
+    serve: Option<Serving>,
+    /// Begin again when the captures end, until a signal; the summary is that of the last whole round
+    #[arg(long)]
+    repeat: bool,
     /// Print the last feature vector of every instrument
     #[arg(long)]
     features: bool,
@@ -121,7 +134,7 @@ fn wait(text: &str) -> Result<WaitStrategy, String> {
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     let sources =
         replay::sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
-    let plan = ReplayPlan {
+    let mut plan = ReplayPlan {
         speed: args.speed,
         topology: args.topology,
         wait: args.wait,
@@ -140,11 +153,20 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
             let plan = AuditPlan::new(directory);
             AuditPlan { key: args.audit_key.clone().unwrap_or(plan.key), ..plan }
         }),
+        store: store(args)?,
         read_ahead: args.read_ahead.saturating_mul(1 << 20),
         ..ReplayPlan::new(sources)
     };
     let stop = signals::stop_flag()?;
-    let report = replay::run(&plan, &stop).map_err(exit_code)?;
+    plan.screens = args.serve.as_ref().map(|serving| serving.open(&plan)).transpose()?;
+    let mut report = replay::run(&plan, &stop).map_err(exit_code)?;
+    while args.repeat && !report.stopped {
+        let next = replay::run(&plan, &stop).map_err(exit_code)?;
+        if next.stopped {
+            break;
+        }
+        report = next;
+    }
     let summary = Summary::of(&report, &plan);
     match args.format {
         Format::Json => print_json(&summary)?,
@@ -156,6 +178,12 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         }
     }
     conclude(&summary, &report)
+}
+
+fn store(args: &Args) -> Result<Option<StorePlan>> {
+    let place = args.store.as_deref().map(Place::parse).transpose();
+    let place = place.map_err(|error| failed(Exit::BadInput, format!("--store: {error}")))?;
+    Ok(place.map(|place| StorePlan { place }))
 }
 
 fn models(args: &Args) -> Result<ModelsPlan> {
@@ -204,12 +232,18 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
         RunError::Models(CompanionError::Record(_)) => Exit::BadInput,
         RunError::Models(CompanionError::Latency { .. }) => Exit::Config,
         RunError::Output(_) | RunError::Control(_) | RunError::Audit(AuditError::Log(_)) => Exit::Io,
+        RunError::Ledger(error) => super::vmsp::exit_of(error),
         RunError::Audit(AuditError::Key(_)) => Exit::Config,
         RunError::Audit(AuditError::Thread(_)) => Exit::Failure,
         RunError::Source(_) => Exit::BadInput,
+        RunError::Risk(RiskDeskError::Limits(_) | RiskDeskError::Instrument { .. }) => Exit::Config,
+        RunError::Risk(RiskDeskError::File { .. } | RiskDeskError::Kept { .. }) => Exit::Io,
+        RunError::Risk(RiskDeskError::Frame { .. }) => Exit::BadInput,
+        RunError::Risk(RiskDeskError::Thread(_)) => Exit::Failure,
         RunError::Live(LiveError::Output { .. } | LiveError::Capture(_)) => Exit::Io,
         RunError::Live(LiveError::Market(_)) => Exit::Config,
         RunError::Live(LiveError::Instruments { .. } | LiveError::Poller(_)) => Exit::Failure,
+        RunError::Drawdown(_) => Exit::Config,
         RunError::Threshold(_) | RunError::Record { .. } | RunError::Unknown(_) | RunError::Command(_) => Exit::Config,
         RunError::Ring(_) | RunError::Thread(_) | RunError::Models(_) => Exit::Failure,
     };

@@ -9,11 +9,13 @@ use anyhow::Result;
 use tidegate_runtime::control::Claim;
 use tidegate_runtime::models::ModelsPlan;
 use tidegate_runtime::replay::{self, ReplayPlan};
+use tidegate_runtime::screens::ScreensPlan;
 
 use crate::commands::config::{Layering, config_error};
 use crate::commands::replay::{conclude, exit_code};
 use crate::exit::{Exit, failed};
 use crate::output::{Format, print_json};
+use crate::screens::{self, Serving};
 use crate::signals;
 use crate::summary::{Summary, print_summary};
 
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// Re-enact the adjustments that a run recorded (its adjustments.jsonl), instead of running models
     #[arg(long, value_name = "LOG")]
     reenact: Option<PathBuf>,
+    /// Show it on this address (`[serve]` otherwise); without a value on port 8765, or any where that is taken
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "default")]
+    serve: Option<Serving>,
     /// How to print the summary
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -46,8 +51,20 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     if let Some(record) = &args.reenact {
         plan.models = ModelsPlan::Reenact(record.clone());
     }
+    let mut shown = config.clone();
+    if let Some(serving) = &args.serve {
+        (shown.serve.enabled, shown.serve.listen) = (true, serving.address());
+    }
+    let served = shown.screens(|key| layers.origin(key), &plan).map_err(config_error)?;
+    let served = ScreensPlan {
+        explainer: Some(screens::explainer(&plan, &config.output.directory, config.calendar.as_ref())?),
+        ..served
+    };
     let directory = &config.output.directory;
     in_directory(directory, args.limit, &mut plan, |plan, stop| {
+        if shown.serve.enabled {
+            plan.screens = Some(screens::open(&served)?);
+        }
         let mut round = 0;
         loop {
             round += 1;
@@ -67,24 +84,41 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     })
 }
 
-/// Claims an output directory, says there who runs, and lets `act` run with a flag that a signal sets, or the end of
-/// `limit`.
+/// Claims an output directory for a plan; see [`claimed`].
 pub(crate) fn in_directory(
     directory: &Path,
     limit: Option<Duration>,
     plan: &mut ReplayPlan,
     act: impl FnOnce(&mut ReplayPlan, &Arc<AtomicBool>) -> Result<Exit>,
 ) -> Result<Exit> {
+    // Before anybody can read the pid: a signal that nobody takes would end the process.
+    if let Some(risk) = &plan.risk {
+        signals::kill_flag(risk.signalled.clone())?;
+    }
+    claimed(directory, limit, |claim, stop| {
+        plan.control = Some(claim);
+        act(plan, stop)
+    })
+}
+
+/// Claims an output directory, says there who runs, and lets `act` run with a flag that a signal sets, or the end of
+/// `limit`.
+pub(crate) fn claimed(
+    directory: &Path,
+    limit: Option<Duration>,
+    act: impl FnOnce(Arc<Claim>, &Arc<AtomicBool>) -> Result<Exit>,
+) -> Result<Exit> {
     let io = |what: &Path, error: std::io::Error| failed(Exit::Io, format!("{}: {error}", what.display()));
     std::fs::create_dir_all(directory).map_err(|error| io(directory, error))?;
     // Before anything of another engine's could be overwritten.
     let claim = Claim::of(directory).map_err(|error| failed(Exit::Io, error.to_string()))?;
-    plan.control = Some(Arc::new(claim));
     let identity = Identity::write(directory).map_err(|error| io(directory, error))?;
     let interrupted = signals::stop_flag()?;
+    // Whoever is told to stop the trading and does not trade is not to be ended by that.
+    signals::kill_flag(Arc::default())?;
     let stop = Arc::new(AtomicBool::new(false));
     let timer = Timer::start(limit, interrupted.clone(), stop.clone());
-    let exit = act(plan, &stop)?;
+    let exit = act(Arc::new(claim), &stop)?;
     let by_signal = interrupted.load(Ordering::Relaxed);
     timer.end();
     drop(identity);

@@ -1,9 +1,9 @@
 //! The picture. Written by hand: it is a few lines, text and marks, and it must look the same everywhere.
 
-use std::fmt::Write as _;
+use tidegate_runtime::markup::{Markup, escaped};
 
 use super::scale::Scale;
-use super::{Point, Series, escaped};
+use super::{Point, Series};
 
 const WIDTH: f64 = 1040.0;
 const LEFT: f64 = 76.0;
@@ -80,17 +80,6 @@ pub(crate) fn svg(series: &[Series<'_>]) -> String {
     legend(&mut out, series, LEFT + width + 28.0);
     out.line(format_args!("</svg>"));
     out.0
-}
-
-/// Markup, a line at a time.
-#[derive(Default)]
-struct Markup(String);
-
-impl Markup {
-    fn line(&mut self, text: std::fmt::Arguments<'_>) {
-        let written = writeln!(self.0, "{text}");
-        debug_assert!(written.is_ok(), "writing to a String cannot fail");
-    }
 }
 
 /// For readers who do not see the picture: what is drawn, and the ends of each curve.

@@ -29,9 +29,19 @@ pub(super) fn check(state: &State, c: &Candidate<'_>) -> Result<(), Breach> {
     } else {
         None
     };
-    let excused = c.reduces() && state.switches.reduce_only_through_breakers;
+    let reduces = c.reduces();
+    let excused = reduces && state.switches.reduce_only_through_breakers;
+    // Whoever has lost too much must be able to hold less: the account, and a strategy of what is its own.
+    let less = reduces && state.switches.reduce_only;
+    let engine_may = permits.engine_losses || less;
+    let strategy_may = permits.strategy_losses || (less && c.reduces_its_own());
+    let lost = match (engine_may, strategy_may) {
+        (false, _) => Some((LimitScope::Firm, 0)),
+        (_, false) => Some((LimitScope::Strategy, who.strategy)),
+        _ => None,
+    };
     let breach = |(scope, scope_id), measured, limit| Err(Breach { scope, scope_id, measured, limit });
-    match stopped.filter(|_| !excused) {
+    match stopped.filter(|_| !excused).or(lost) {
         Some(whom) => breach(whom, 0, 1),
         // The figure is the quality, its limit the one that is good: nothing may be decided on another.
         None if c.view.quality != BookQuality::Good => {
@@ -68,6 +78,26 @@ mod tests {
         }
         desk.view.quality = BookQuality::Good;
         desk.accepts(&order);
+    }
+
+    #[test]
+    fn whoever_has_lost_too_much_may_only_hold_less() {
+        for (configured, extra) in [(true, ""), (false, "[switches]\nreduce_only = false\n")] {
+            let mut desk = Desk::new(extra);
+            let order = desk.buy(PRICE, LOT);
+            desk.accepts(&order);
+            desk.fill(&order, PRICE, LOT);
+            let more = desk.buy(PRICE, LOT);
+            desk.view.permits.strategy_losses = false;
+            assert_eq!(desk.refuses(&more, "market_state", 0, 1).scope, LimitScope::Strategy as u8);
+            desk.view.permits.engine_losses = false;
+            assert_eq!(desk.refuses(&more, "market_state", 0, 1).scope, LimitScope::Firm as u8);
+            // Another strategy's position is not this one's to reduce.
+            let others = reduce_only(OrderRequest { strategy: 1, ..desk.sell(PRICE, LOT) });
+            assert!(!desk.send(&others).is_accepted());
+            let less = reduce_only(desk.sell(PRICE, LOT));
+            assert_eq!(desk.send(&less).is_accepted(), configured);
+        }
     }
 
     #[test]

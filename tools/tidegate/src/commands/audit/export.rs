@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tidegate_record::log::Archive;
+use tidegate_runtime::audit::orders::{Keeper, OrderRecords};
 use tidegate_runtime::audit::reading::{Reading, Row};
 
 use super::{Keys, archive, unusable};
@@ -31,6 +31,12 @@ pub(super) struct Args {
     /// Only entries of these kinds, such as decision,request
     #[arg(long, value_delimiter = ',', value_name = "KINDS")]
     kinds: Vec<String>,
+    /// Legal entity identifier (ISO 17442) of who keeps the records; needed by mica-json
+    #[arg(long, value_name = "LEI", required_if_eq("form", "mica-json"))]
+    lei: Option<String>,
+    /// Digital token identifier (ISO 24165) of an instrument, such as BTCUSDT.okx=4H95J0R2X; for mica-json
+    #[arg(long, value_name = "NAME=DTI", value_parser = dti)]
+    dti: Vec<(String, String)>,
     /// Where to; stdout without
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -42,12 +48,19 @@ enum Form {
     Jsonl,
     /// Comma-separated values, RFC 4180
     Csv,
+    /// Order records with the fields of Delegated Regulation (EU) 2025/416, a JSON object a line
+    MicaJson,
+}
+
+fn dti(text: &str) -> Result<(String, String), String> {
+    let (name, code) = text.split_once('=').ok_or_else(|| format!("{text:?}: expected NAME=DTI"))?;
+    Ok((name.to_owned(), code.to_owned()))
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit> {
     let archive = archive(&args.log, &args.keys)?;
     let from = args.last.map_or(args.from, |last| archive.size().saturating_sub(last));
-    let to = args.to.unwrap_or(u64::MAX).min(archive.size());
+    let to = args.to.unwrap_or(u64::MAX);
     let io = |path: &Path, error: std::io::Error| failed(Exit::Io, format!("{}: {error}", path.display()));
     let place = args.out.as_deref().unwrap_or(Path::new("stdout"));
     let mut out: Box<dyn Write> = match &args.out {
@@ -57,8 +70,19 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
     if args.form == Form::Csv {
         writeln!(out, "index,time,kind,actor,follows,leaf_sha256,body").map_err(|error| io(place, error))?;
     }
-    let mut reading = Reading::default();
-    each(&archive, to, &mut |index, entry| {
+    let keeper = Keeper { lei: args.lei.clone().unwrap_or_default(), dti: args.dti.iter().cloned().collect() };
+    if args.form == Form::MicaJson {
+        keeper.check().map_err(|reason| failed(Exit::BadInput, reason))?;
+    }
+    let (mut reading, mut records) = (Reading::default(), OrderRecords::new(keeper));
+    archive.each(to, unusable, |index, entry| {
+        if args.form == Form::MicaJson {
+            // From the first entry on: an order that is filled was sent before.
+            let record = reading.order_record(index, entry, &mut records);
+            let record = record.map_err(|error| failed(Exit::BadInput, format!("entry {index}: {error}")))?;
+            let wanted = record.filter(|_| index >= from);
+            return wanted.map_or(Ok(()), |line| writeln!(out, "{line}").map_err(|error| io(place, error)));
+        }
         if index < from {
             return reading.pass(entry).or(Ok(()));
         }
@@ -70,25 +94,12 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
         let line = match args.form {
             Form::Jsonl => serde_json::to_string(&row)?,
             Form::Csv => csv(&row),
+            Form::MicaJson => unreachable!("written above"),
         };
         writeln!(out, "{line}").map_err(|error| io(place, error))
     })?;
     out.flush().map_err(|error| io(place, error))?;
     Ok(Exit::Ok)
-}
-
-/// Entries from the first that is there up to `to`, each checked against the tree.
-fn each(archive: &Archive, to: u64, act: &mut impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
-    let mut index = archive.minimum();
-    while index < to {
-        for entry in archive.entries(index / 256).map_err(unusable)?.iter().skip((index % 256) as usize) {
-            if index < to {
-                act(index, entry)?;
-            }
-            index += 1;
-        }
-    }
-    Ok(())
 }
 
 /// Text that spreadsheets take for text, whatever it holds.

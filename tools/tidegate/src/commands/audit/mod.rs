@@ -1,5 +1,6 @@
 //! `tidegate audit`: what the log holds, and whether it is what it was.
 
+mod anchor;
 mod export;
 mod keep;
 mod prove;
@@ -47,6 +48,12 @@ enum Action {
     Consistency(prove::ConsistencyArgs),
     /// Write entries as JSON lines or CSV
     Export(export::Args),
+    /// Put the newest checkpoint on an Ethereum chain
+    Anchor(anchor::Args),
+    /// Compare a log with its anchors on the chain
+    VerifyAnchor(anchor::VerifyArgs),
+    /// Make a contract that takes anchors
+    DeployAnchor(anchor::DeployArgs),
     /// Make a signing key
     Keygen(keep::KeygenArgs),
     /// Remove entries that need not be kept any longer; their hashes stay
@@ -60,6 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         Action::CheckProof(action) => prove::check(action, args.format),
         Action::Consistency(action) => prove::consistency(action, args.format),
         Action::Export(action) => export::run(action),
+        Action::Anchor(action) => anchor::anchor(action, args.format),
+        Action::VerifyAnchor(action) => anchor::verify(action, args.format),
+        Action::DeployAnchor(action) => anchor::deploy(action, args.format),
         Action::Keygen(action) => keep::keygen(action, args.format),
         Action::Prune(action) => keep::prune(action, args.format),
     }
@@ -67,14 +77,14 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
 
 /// Whose checkpoints are believed: keys as text or in files.
 #[derive(clap::Args, Debug)]
-struct Keys {
+pub(crate) struct Keys {
     /// Key that must have signed it: its text (`name+id+key`) or a file with it; the log's own without
     #[arg(long, value_name = "KEY|FILE")]
     key: Vec<String>,
 }
 
 impl Keys {
-    fn read(&self) -> Result<Vec<Verifier>> {
+    pub(crate) fn read(&self) -> Result<Vec<Verifier>> {
         self.key.iter().map(|text| key(text)).collect()
     }
 }
@@ -90,7 +100,7 @@ fn key(text: &str) -> Result<Verifier> {
     })
 }
 
-fn unusable(error: LogError) -> anyhow::Error {
+pub(crate) fn unusable(error: LogError) -> anyhow::Error {
     let exit = match &error {
         LogError::File(_) | LogError::Journal(_) | LogError::Locked { .. } => Exit::Io,
         _ => Exit::BadInput,

@@ -51,5 +51,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
     (live.events, live.accounts) = (Some(args.out.join("sessions.jsonl")), None);
     live.capture = Some(config.capture.settings_in(args.out.clone()));
     (plan.models, plan.outputs) = (ModelsPlan::Off, Outputs::default());
+    // Nobody trades here.
+    (plan.risk, plan.vmsp) = (None, None);
     in_directory(&args.out, args.limit, &mut plan, |plan, stop| session(plan, stop, args.format))
 }

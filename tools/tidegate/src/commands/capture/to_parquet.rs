@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
     };
     let make = |registry: &Registry, _| {
         files.name_instruments(registry);
-        files
+        Ok(files)
     };
     let extracted = extract(&inputs, Registry::new(), make, progress).map_err(exit_code)?;
     if terminal {

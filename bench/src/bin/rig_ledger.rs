@@ -1,0 +1,5 @@
+//! See `tidegate_bench::rigs::ledger`.
+
+fn main() {
+    tidegate_bench::rigs::main(&["ledger"]);
+}
