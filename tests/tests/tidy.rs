@@ -116,16 +116,17 @@ fn nothing_is_left_behind() {
 
 #[test]
 fn rooms_use_only_the_floors_below() {
-    let allowed: [(&str, &[&str]); 9] = [
+    let allowed: [(&str, &[&str]); 10] = [
         ("wire", &[]),
         ("feed", &["wire"]),
         ("market", &["wire"]),
         ("sidecar", &["wire", "market"]),
         ("guard", &["wire", "market"]),
+        ("trade", &["wire", "market", "guard"]),
         ("record", &["wire"]),
         ("anchor", &["wire", "record"]),
         ("serve", &["wire", "record"]),
-        ("runtime", &["wire", "feed", "market", "sidecar", "guard", "record", "serve"]),
+        ("runtime", &["wire", "feed", "market", "sidecar", "guard", "trade", "record", "serve"]),
     ];
     for (room, below) in allowed {
         let manifest =

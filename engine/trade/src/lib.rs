@@ -1,0 +1,3 @@
+//! What to do: microstructure signals, how good they are, and the paper exchange that orders of a strategy meet first.
+
+pub mod paper;

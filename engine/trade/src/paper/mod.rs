@@ -1,0 +1,1 @@
+//! The paper exchange: orders against the real book, deterministic in event time.
