@@ -21,6 +21,7 @@ use tidegate_wire::decision::Decision;
 use tidegate_wire::event::Status;
 use tidegate_wire::instrument::InstrumentId;
 use tidegate_wire::order::{Execution, OrderRequest, Verdict};
+use tidegate_wire::signal::{OutcomeBody, SignalBody};
 
 /// The layout's version.
 pub const VERSION: u8 = 1;
@@ -52,6 +53,10 @@ pub enum Kind {
     Operated = 18,
     /// [`BookChange`]: a book changed its quality: gaps, corruption, resyncs.
     Book = 19,
+    /// [`SignalBody`]: the signal desk saw something.
+    Signal = 20,
+    /// [`OutcomeBody`]: what became of a signal.
+    Outcome = 21,
     /// JSON: what a model did: loaded, refused, promoted, rolled back, lost.
     Model = 32,
     /// JSON: what a connection did: connected, lost, resynchronised, gave up.
@@ -68,6 +73,8 @@ pub enum Kind {
     Verdict = 51,
     /// [`Execution`]: an order executed, wholly or in part.
     Execution = 52,
+    /// JSON: a position on paper has ended, or never was.
+    Position = 53,
     /// JSON: entries that are missing because the log could not keep up; never required ones.
     Dropped = 64,
     /// JSON: the log was opened after a crash: what was read again, what was torn.
@@ -102,6 +109,8 @@ impl Kind {
             Self::Adjustment => Some(size_of::<Adjustment>()),
             Self::Operated => Some(size_of::<Operated>()),
             Self::Book => Some(size_of::<BookChange>()),
+            Self::Signal => Some(size_of::<SignalBody>()),
+            Self::Outcome => Some(size_of::<OutcomeBody>()),
             Self::Order => Some(size_of::<OrderRequest>()),
             Self::Verdict => Some(size_of::<Verdict>()),
             Self::Execution => Some(size_of::<Execution>()),

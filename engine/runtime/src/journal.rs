@@ -5,6 +5,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use tidegate_trade::lines::SignalLine;
 use tidegate_wire::advice::Origin;
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{BookQuality, FLAG_SESSION, Header, Status};
@@ -62,6 +63,13 @@ pub(crate) fn adjustment(line: &AdjustmentLine) {
         Origin::Expired => warn!(%at, event, book, "thresholds: advice expired, the static profile holds"),
         Origin::Conditions => info!(%at, event, book, conditions, "thresholds: other conditions"),
     }
+}
+
+/// The signal desk saw something.
+pub(crate) fn signal(line: &SignalLine<'_>) {
+    let (coin, action, window) = (line.symbol, line.action, line.timer_window);
+    let (ratio, confidence, leverage, tradable) = (line.psc_ratio, line.confidence, line.leverage, line.tradable);
+    info!(coin, action, window, ratio, confidence, leverage, tradable, "signal");
 }
 
 /// An operator's command reached the engine.

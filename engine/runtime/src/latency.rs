@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use tidegate_guard::GuardStage;
 use tidegate_wire::clock::Clock;
-use tidegate_wire::event::{FLAG_BUFFERED, Header, Status};
+use tidegate_wire::event::{FLAG_BUFFERED, Header, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody, MinuteRecord};
 use tidegate_wire::latency::Recorder;
 use tidegate_wire::relay::RecordWriter;
 use tidegate_wire::ring::overwrite;
+use tidegate_wire::top::TopBody;
 use tidegate_wire::{Registry, Venue};
 
 use crate::models::{Advisor, Inbox, Orders};
+use crate::signals::{Both, HotSignals};
 
 /// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged. From
 /// `sidecar_wait` on they are those of an adjustment: until the sidecar takes the vector that made it due, the model's
-/// run with the graph built for it, until it is in force, and all of it from the frame's arrival.
+/// run with the graph built for it, until it is in force, and all of it from the frame's arrival. `signals` is the
+/// signal desk's look at a vector of a coin, `signal_total` the way from the frame's arrival to its end.
 pub const STAGES: &[&str] = &{
     let mut stages = [""; PIPELINE + 2 * VENUES];
     let pipeline = [
@@ -29,6 +32,8 @@ pub const STAGES: &[&str] = &{
         "inference",
         "publish",
         "adjust_total",
+        "signals",
+        "signal_total",
     ];
     let mut index = 0;
     while index < PIPELINE {
@@ -45,7 +50,9 @@ pub const STAGES: &[&str] = &{
 };
 
 /// Stages of the pipeline: the first of [`STAGES`].
-pub const PIPELINE: usize = 10;
+pub const PIPELINE: usize = 12;
+/// Of these, the first that every run has.
+pub const COMMON: usize = 10;
 const VENUES: usize = Venue::ALL.len();
 
 /// Behind the pipeline's stages, for each venue in the order of its number, in live runs: `total` of its events, and
@@ -79,6 +86,8 @@ pub(crate) const SIDECAR_WAIT: usize = 6;
 pub(crate) const INFERENCE: usize = 7;
 pub(crate) const PUBLISH: usize = 8;
 pub(crate) const ADJUST_TOTAL: usize = 9;
+const SIGNALS: usize = 10;
+const SIGNAL_TOTAL: usize = 11;
 
 /// The last stage: breakers, publication of the vector, histograms.
 ///
@@ -97,6 +106,7 @@ pub struct Tail {
     orders: Orders,
     /// Venue number of each instrument, where latency is kept by venue.
     venues: Box<[u8]>,
+    signals: Option<Box<HotSignals>>,
 }
 
 impl Tail {
@@ -119,6 +129,7 @@ impl Tail {
             advisor: Advisor::None,
             orders: Orders::new(Arc::default()),
             venues: Box::default(),
+            signals: None,
         }
     }
 
@@ -128,6 +139,12 @@ impl Tail {
             return self;
         }
         self.venues = registry.iter().map(|(_, instrument)| instrument.venue as u8).collect();
+        self
+    }
+
+    /// Signals from what it sees.
+    pub(crate) fn signalling(mut self, signals: Option<HotSignals>) -> Self {
+        self.signals = signals.map(Box::new);
         self
     }
 
@@ -155,14 +172,39 @@ impl Tail {
         &self.guard
     }
 
-    /// Ends recording and gives the guard stage back, and how much recorded advice was not adopted: its event did not
-    /// come.
-    pub fn finish(self) -> (GuardStage<RecordWriter>, usize) {
-        let Self { mut guard, advisor, recorder, .. } = self;
+    /// Ends recording and takes the stage apart.
+    pub fn finish(self) -> TailEnd {
+        let Self { mut guard, advisor, recorder, mut signals, .. } = self;
         recorder.finish();
-        let left = advisor.finish(&mut guard);
-        (guard, left)
+        let advice_left = advisor.finish(&mut guard);
+        if let Some(HotSignals { desk, trading }) = signals.as_deref_mut() {
+            desk.finish(&mut Both(guard.sink_mut(), trading.as_mut()));
+        }
+        TailEnd { guard, advice_left, signals }
     }
+
+    /// Looks for a signal behind the guard; gives the counter afterwards.
+    #[inline(always)]
+    fn look_for_signals(&mut self, header: &Header, body: &FeatureBody) -> Option<u64> {
+        let HotSignals { desk, trading } = self.signals.as_deref_mut()?;
+        if let Some(ring) = trading {
+            ring.beat(header);
+        }
+        let permitted = self.guard.permits(header.instrument);
+        let mut sink = Both(self.guard.sink_mut(), trading.as_mut());
+        desk.features(header, body, permitted, &mut sink).then(|| self.clock.ticks())
+    }
+}
+
+/// What is left of the last stage.
+#[derive(Debug)]
+pub struct TailEnd {
+    /// The guard stage.
+    pub guard: GuardStage<RecordWriter>,
+    /// How much recorded advice was not adopted: its event did not come.
+    pub advice_left: usize,
+    /// The signal desk, where there was one.
+    pub signals: Option<Box<HotSignals>>,
 }
 
 impl FeatureSink for Tail {
@@ -173,6 +215,7 @@ impl FeatureSink for Tail {
         let taken = if self.staged { self.clock.ticks() } else { body.features_ticks + stood };
         self.guard.features(header, body);
         let done = self.clock.ticks();
+        let signalled = self.look_for_signals(header, body);
         // Timers and frames that were held back for a snapshot have no latency of their own.
         if header.arrive_ticks != 0 && header.flags & FLAG_BUFFERED == 0 {
             let span = |from, to| self.clock.between(from, to);
@@ -184,6 +227,10 @@ impl FeatureSink for Tail {
             self.recorder.record(GUARD, span(taken, done));
             let total = span(header.arrive_ticks + stood, done);
             self.recorder.record(TOTAL, total);
+            if let Some(signalled) = signalled {
+                self.recorder.record(SIGNALS, span(done, signalled));
+                self.recorder.record(SIGNAL_TOTAL, span(header.arrive_ticks + stood, signalled));
+            }
             if let Some(venue) = self.venues.get(header.instrument.index()) {
                 let stage = PIPELINE + 2 * usize::from(*venue);
                 self.recorder.record(stage, total);
@@ -209,11 +256,29 @@ impl FeatureSink for Tail {
         self.orders.poll(&mut self.guard);
         self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         self.guard.heartbeat(header);
+        if let Some(HotSignals { desk, trading }) = self.signals.as_deref_mut() {
+            trading.iter_mut().for_each(|ring| ring.beat(header));
+            desk.advance(header.event_ns, &mut Both(self.guard.sink_mut(), trading.as_mut()));
+        }
         self.recorder.poll();
     }
 
     fn status(&mut self, header: &Header, status: &Status) {
         self.guard.status(header, status);
+    }
+
+    #[inline]
+    fn top(&mut self, header: &Header, top: &TopBody) {
+        if let Some(ring) = self.signals.as_mut().and_then(|signals| signals.trading.as_mut()) {
+            ring.top(header, top);
+        }
+    }
+
+    #[inline]
+    fn traded(&mut self, header: &Header, trade: &Trade) {
+        if let Some(ring) = self.signals.as_mut().and_then(|signals| signals.trading.as_mut()) {
+            ring.traded(header, trade);
+        }
     }
 }
 

@@ -10,7 +10,8 @@
 //!
 //! [`replay`] drives a pipeline from recorded captures, at their own pace or flat out; [`live`] from live venues;
 //! [`audit`] is the log of a run, [`postmortem`] explains an incident of it; [`risk`] is its risk desk; [`vmsp`]
-//! hosts the balance ledger; [`screens`] shows it all; [`stores`] keeps the log's tables up to date; [`config`] is what
+//! hosts the balance ledger; [`screens`] shows it all; [`stores`] keeps the log's tables up to date;
+//! [`signals`] keeps what the signal desk tells, [`trading`] trades it on paper; [`config`] is what
 //! operators write; [`host`] checks the machine; [`hlog`] reads and writes interval logs.
 
 pub mod alloc;
@@ -36,7 +37,9 @@ pub mod replay;
 pub mod risk;
 pub mod screens;
 mod scribe;
+pub mod signals;
 pub mod stores;
 mod stream;
+pub mod trading;
 pub mod vmsp;
 pub mod wait;

@@ -1,18 +1,20 @@
 //! The cold thread beside a pipeline: interval histograms to the log, decisions to their file.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
+use tidegate_trade::report::Tally;
 use tidegate_wire::advice::Adjustment;
 use tidegate_wire::decision::{BreakerState, Decision};
 use tidegate_wire::event::{BookQuality, Header, Status};
 use tidegate_wire::latency::Collector;
 use tidegate_wire::relay::{RecordReader, Told};
+use tidegate_wire::signal::{OutcomeBody, SignalBody};
 use tidegate_wire::{InstrumentId, Registry};
 
 use crate::audit::Trail;
@@ -24,6 +26,7 @@ use crate::minutes::Minutes;
 use crate::models::{AdjustmentLine, OperatedLine};
 use crate::risk::Board;
 use crate::screens::Teller;
+use crate::signals::SignalBook;
 use crate::stores::StoreHandle;
 
 /// Where a pipeline's records go.
@@ -39,6 +42,8 @@ pub struct Outputs {
     pub models: Option<PathBuf>,
     /// Interval histograms, standard V2 log.
     pub hlog: Option<PathBuf>,
+    /// Directory of the signals' files.
+    pub signals: Option<PathBuf>,
 }
 
 /// A file that could not be written. The pipeline went on; what was not written is counted.
@@ -65,8 +70,13 @@ pub enum OutputError {
 }
 
 impl OutputError {
+    /// A file of lines, of which so many are lost.
+    pub(crate) fn lines(path: &Path, source: std::io::Error, lost: u64, what: &'static str) -> Self {
+        Self::Lines { path: path.display().to_string(), source, what, lost }
+    }
+
     /// Two files that may have failed, as one error: neither hides the other.
-    fn join(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+    pub(crate) fn join(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         match (one, other) {
             (Some(one), Some(other)) => Some(Self::Both(Box::new(one), Box::new(other))),
             (one, other) => one.or(other),
@@ -75,12 +85,14 @@ impl OutputError {
 }
 
 /// What the scribe knows at the end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) histograms: Vec<Histogram<u64>>,
     pub(crate) decisions: Vec<Decision>,
     pub(crate) adjustments: Vec<Adjustment>,
     pub(crate) error: Option<OutputError>,
+    /// What signals come to.
+    pub(crate) signals: Option<Tally>,
 }
 
 /// Interval of the histogram log.
@@ -121,6 +133,8 @@ pub(crate) struct Scribe {
     teller: Option<Teller>,
     /// Who keeps metrics by the minute, and the minute that was kept last.
     minutes: Option<Minutes>,
+    /// Who keeps signals.
+    signals: Option<SignalBook>,
 }
 
 /// Stops the trading, for a reason.
@@ -140,7 +154,7 @@ impl Scribe {
     ) -> Result<Self, OutputError> {
         let open = |path: Option<&PathBuf>, what: &'static str| {
             let Some(path) = path else { return Ok(None) };
-            let failed = |source| OutputError::Lines { path: path.display().to_string(), source, what, lost: 0 };
+            let failed = |source| OutputError::lines(path, source, 0, what);
             Ok::<_, OutputError>(Some((path.clone(), LineFile::new(File::create(path).map_err(failed)?))))
         };
         let file = open(outputs.decisions.as_ref(), DECISIONS)?;
@@ -148,7 +162,7 @@ impl Scribe {
         let books = open(outputs.books.as_ref(), BOOKS)?;
         let hlog = outputs.hlog.as_ref().map(|path| LogWriter::create(path, SystemTime::now())).transpose()?;
         let names = Names::new(registry, strategies);
-        let written = Written { histograms: Vec::new(), decisions: Vec::new(), adjustments: Vec::new(), error: None };
+        let written = Written::default();
         let now = Instant::now();
         Ok(Self {
             collector,
@@ -168,6 +182,7 @@ impl Scribe {
             board: Arc::new(Board::new(0, 0)),
             teller: None,
             minutes: None,
+            signals: None,
         })
     }
 
@@ -189,6 +204,11 @@ impl Scribe {
     /// Tells whoever shows what happens.
     pub(crate) fn shown_by(self, teller: Option<Teller>) -> Self {
         Self { teller, ..self }
+    }
+
+    /// Keeps signals.
+    pub(crate) fn signalled(self, signals: Option<SignalBook>) -> Self {
+        Self { signals, ..self }
     }
 
     /// Gives metrics of each minute to a store.
@@ -283,6 +303,14 @@ impl Scribe {
                     self.status(&header, &status);
                     continue;
                 }
+                Told::Signal(signal) => {
+                    self.signal(&signal);
+                    continue;
+                }
+                Told::Outcome(outcome) => {
+                    self.outcome(&outcome);
+                    continue;
+                }
             };
             self.board.decided(&decision);
             if let Some(minutes) = &mut self.minutes {
@@ -305,6 +333,30 @@ impl Scribe {
         }
         for (_, file) in self.file.iter_mut().chain(&mut self.adjustments).chain(&mut self.books) {
             file.flush();
+        }
+        self.signals.iter_mut().for_each(SignalBook::flush);
+    }
+
+    fn signal(&mut self, signal: &SignalBody) {
+        if let Some((trail, _)) = &self.trail {
+            trail.signal(signal);
+        }
+        let Some(book) = &mut self.signals else { return };
+        journal::signal(&book.line(signal));
+        if let Some(teller) = &self.teller {
+            teller.signal(&book.line(signal));
+        }
+        book.signal(signal);
+    }
+
+    fn outcome(&mut self, outcome: &OutcomeBody) {
+        if let Some((trail, _)) = &self.trail {
+            trail.outcome(outcome);
+        }
+        let Some(book) = &mut self.signals else { return };
+        book.outcome(outcome);
+        if let Some(teller) = &self.teller {
+            teller.outcome(outcome, book.tally());
         }
     }
 
@@ -358,10 +410,13 @@ impl Scribe {
         let close = |file: Option<(PathBuf, LineFile<File>)>, what| {
             let (path, file) = file?;
             let (source, lost) = file.finish()?;
-            Some(OutputError::Lines { path: path.display().to_string(), source, what, lost })
+            Some(OutputError::lines(&path, source, lost, what))
         };
         let lines = OutputError::join(close(self.file.take(), DECISIONS), close(self.adjustments.take(), ADJUSTMENTS));
         let lines = OutputError::join(lines, close(self.books.take(), BOOKS));
+        let (tally, lost) = self.signals.take().map(SignalBook::finish).unzip();
+        let lines = OutputError::join(lines, lost.flatten());
+        self.written.signals = tally;
         self.written.error = OutputError::join(lines, self.hlog_error.take().map(OutputError::from));
         self.written.histograms = self.collector.total().to_vec();
         self.written

@@ -54,6 +54,8 @@ pub enum Topic {
     Trap,
     /// State: Redis and stores.
     Stores,
+    /// State: how good the confidence of signals was: counts, calibration, profits.
+    Calibration,
     /// State: queues, clients, drops, errors.
     Debug,
     /// State: what is wrong with host or run, and what to do about it.
@@ -74,6 +76,8 @@ pub enum Topic {
     Alert,
     /// Log: trap signals that are alarms.
     TrapAlarm,
+    /// Log: microstructure signals.
+    Psc,
     /// Log: prices that clients tell each other.
     Told,
 }
@@ -96,6 +100,7 @@ impl Topic {
                 | Self::Model
                 | Self::Alert
                 | Self::TrapAlarm
+                | Self::Psc
                 | Self::Told
         )
     }

@@ -19,6 +19,9 @@
 //! | [`RecordKind::Look`] | [`crate::look::LookBody`] | |
 //! | [`RecordKind::Position`] | [`crate::position::PositionBody`] | |
 //! | [`RecordKind::Trap`] | [`crate::trap::TrapBody`] | |
+//! | [`RecordKind::Top`] | [`crate::top::TopBody`] | |
+//! | [`RecordKind::Signal`] | [`crate::signal::SignalBody`] | |
+//! | [`RecordKind::Outcome`] | [`crate::signal::OutcomeBody`] | |
 //!
 //! A depth frame with more levels than one record holds travels as several records ("parts"), the first flagged
 //! [`FLAG_FIRST`], the last [`FLAG_LAST`]. Consumers act on whole frames only, see [`EventSink`].
@@ -77,6 +80,12 @@ pub enum RecordKind {
     Position = 16,
     /// What the trap detector says.
     Trap = 17,
+    /// What the signal desk saw.
+    Signal = 18,
+    /// What became of it.
+    Outcome = 19,
+    /// The best levels of a book after a change.
+    Top = 20,
 }
 
 /// First part of a depth frame.

@@ -3,7 +3,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::event::{BookQuality, HEADER_WORDS, Header, Status};
+use crate::event::{BookQuality, HEADER_WORDS, Header, Status, Trade};
+use crate::top::TopBody;
 
 /// Room for features in a vector; one mask word covers them.
 pub const FEATURE_SLOTS: usize = 64;
@@ -118,6 +119,11 @@ pub trait FeatureSink {
     fn heartbeat(&mut self, header: &Header);
     /// A book changed its quality; the vector that shows it follows. Only those who keep a log want to know.
     fn status(&mut self, _header: &Header, _status: &Status) {}
+    /// The best levels of a book after it changed; the vector that shows it follows. Only those who trade on paper want
+    /// to know.
+    fn top(&mut self, _header: &Header, _top: &TopBody) {}
+    /// A trade; the vector that shows it follows. Only those who trade on paper want to know.
+    fn traded(&mut self, _header: &Header, _trade: &Trade) {}
 }
 
 /// Header and body as one record.

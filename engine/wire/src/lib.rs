@@ -33,7 +33,9 @@ pub mod position;
 #[cfg(not(loom))]
 pub mod relay;
 pub mod ring;
+pub mod signal;
 mod sync;
+pub mod top;
 pub mod trap;
 
 pub use decimal::{DecimalError, Price, Qty, Scale};

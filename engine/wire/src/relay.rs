@@ -17,6 +17,8 @@ use crate::event::{
 use crate::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody};
 use crate::instrument::InstrumentId;
 use crate::ring::{Full, RECORD_WORDS_MAX, RecordBuf, lossless};
+use crate::signal::{OutcomeBody, SignalBody, SignalSink};
+use crate::top::TopBody;
 
 /// Words of [`DepthIds`].
 const IDS_WORDS: usize = size_of::<DepthIds>() / 8;
@@ -30,17 +32,30 @@ pub struct RecordWriter {
     scratch: Box<[u64; RECORD_WORDS_MAX]>,
     /// Times the ring was full.
     full: u64,
+    /// Whether it waits for room; otherwise what does not fit is lost.
+    is_patient: bool,
 }
 
 impl RecordWriter {
     /// A writer at the ring's position. The ring's reader must outlive it.
     pub fn new(ring: lossless::Writer) -> Self {
-        Self { ring, scratch: Box::new([0; RECORD_WORDS_MAX]), full: 0 }
+        Self { ring, scratch: Box::new([0; RECORD_WORDS_MAX]), full: 0, is_patient: true }
     }
 
-    /// Times the ring was full, so that the writer had to wait.
+    /// A writer that waits for nobody: what finds the ring full is lost and counted ([`Self::full`]). For readers that
+    /// may not hold up a live market.
+    pub fn hasty(ring: lossless::Writer) -> Self {
+        Self { is_patient: false, ..Self::new(ring) }
+    }
+
+    /// Times the ring was full, so that the writer had to wait, or, where it does not wait, a record was lost.
     pub const fn full(&self) -> u64 {
         self.full
+    }
+
+    /// Records that were lost because the ring was full; none of a writer that waits.
+    pub const fn lost(&self) -> u64 {
+        if self.is_patient { 0 } else { self.full }
     }
 
     #[inline(always)]
@@ -54,6 +69,9 @@ impl RecordWriter {
     #[inline(never)]
     fn send_patiently(&mut self, words: usize) {
         self.full += 1;
+        if !self.is_patient {
+            return;
+        }
         let backoff = Backoff::new();
         while let Err(Full) = self.ring.push(&mut self.scratch[..words]) {
             backoff.snooze();
@@ -161,6 +179,14 @@ impl FeatureSink for RecordWriter {
         self.record(RecordKind::Minute, header, body);
     }
 
+    fn top(&mut self, header: &Header, top: &TopBody) {
+        self.record(RecordKind::Top, header, top);
+    }
+
+    fn traded(&mut self, header: &Header, trade: &Trade) {
+        self.record(RecordKind::Trade, header, trade);
+    }
+
     fn heartbeat(&mut self, header: &Header) {
         self.record(RecordKind::Heartbeat, header, &[0u64; 0]);
     }
@@ -192,6 +218,32 @@ impl DecisionSink for RecordWriter {
     }
 }
 
+impl SignalSink for RecordWriter {
+    fn signal(&mut self, signal: &SignalBody) {
+        let header = Header {
+            frame: signal.frame,
+            event_ns: signal.event_ns,
+            ..Header::new(RecordKind::Signal, signal.instrument)
+        };
+        self.record(RecordKind::Signal, &header, signal);
+    }
+
+    fn outcome(&mut self, outcome: &OutcomeBody) {
+        let header = Header { event_ns: outcome.event_ns, ..Header::new(RecordKind::Outcome, InstrumentId::NONE) };
+        self.record(RecordKind::Outcome, &header, outcome);
+    }
+}
+
+/// Whoever trades on what a pipeline sees: signals with the books and trades around them, in event order.
+pub trait TradingSink: SignalSink {
+    /// The best levels of a book after it changed.
+    fn top(&mut self, header: &Header, top: &TopBody);
+    /// A trade.
+    fn traded(&mut self, header: &Header, trade: &Trade);
+    /// Time passed.
+    fn heartbeat(&mut self, header: &Header);
+}
+
 /// What a pipeline tells its recorder.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
@@ -203,6 +255,10 @@ pub enum Told {
     Decision(Decision),
     /// A book changed its quality.
     Status(Header, Status),
+    /// The signal desk saw something.
+    Signal(Box<SignalBody>),
+    /// What became of a signal.
+    Outcome(Box<OutcomeBody>),
 }
 
 /// The reading end: puts depth frames together again and calls the next stage.
@@ -282,7 +338,10 @@ impl RecordReader {
                 | RecordKind::Operated
                 | RecordKind::Look
                 | RecordKind::Position
-                | RecordKind::Trap,
+                | RecordKind::Trap
+                | RecordKind::Signal
+                | RecordKind::Outcome
+                | RecordKind::Top,
             )
             | None => self.foreign += 1,
         }
@@ -301,6 +360,23 @@ impl RecordReader {
             Some(RecordKind::Minute) => sink.minute(&header, &read(body)),
             Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
             Some(RecordKind::Status) => sink.status(&header, &read(body)),
+            Some(RecordKind::Top) => sink.top(&header, &read(body)),
+            Some(RecordKind::Trade) => sink.traded(&header, &read(body)),
+            _ => self.foreign += 1,
+        }
+        true
+    }
+
+    /// Hands the next record that those who trade on paper want to `sink`; `false` when there is none yet.
+    pub fn poll_trading(&mut self, sink: &mut impl TradingSink) -> bool {
+        let Some(words) = self.ring.pop(&mut self.buf) else { return false };
+        let (header, body) = split(words);
+        match RecordKind::from_repr(header.kind) {
+            Some(RecordKind::Top) => sink.top(&header, &read(body)),
+            Some(RecordKind::Trade) => sink.traded(&header, &read(body)),
+            Some(RecordKind::Signal) => sink.signal(&read(body)),
+            Some(RecordKind::Outcome) => sink.outcome(&read(body)),
+            Some(RecordKind::Heartbeat) => sink.heartbeat(&header),
             _ => self.foreign += 1,
         }
         true
@@ -316,6 +392,8 @@ impl RecordReader {
                 Some(RecordKind::Adjustment) => return Some(Told::Adjustment(Box::new(read(body)))),
                 Some(RecordKind::Operated) => return Some(Told::Operated(read(body))),
                 Some(RecordKind::Status) => return Some(Told::Status(header, read(body))),
+                Some(RecordKind::Signal) => return Some(Told::Signal(Box::new(read(body)))),
+                Some(RecordKind::Outcome) => return Some(Told::Outcome(Box::new(read(body)))),
                 _ => self.foreign += 1,
             }
         }

@@ -15,6 +15,7 @@ mod percentiles;
 mod plot;
 mod row_groups;
 mod screens;
+mod signal_table;
 mod signals;
 mod summary;
 mod thresholds;
@@ -58,6 +59,8 @@ enum Command {
     Capture(commands::capture::Args),
     /// Write feature vectors and bars to Parquet, or list the feature schema
     Features(commands::features::Args),
+    /// Print microstructure signals of captures, and how good they were
+    Signals(commands::signals::Args),
     /// Describe, check and show configurations
     Config(commands::config::Args),
     /// List, check, load, promote and roll back models
@@ -124,6 +127,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args),
         Command::Capture(args) => commands::capture::run(args),
         Command::Features(args) => commands::features::run(args),
+        Command::Signals(args) => commands::signals::run(args),
         Command::Model(args) => commands::model::run(args),
         Command::Feed(args) => commands::feed::run(args),
         Command::Operate(args) => commands::operate::run(args),

@@ -7,13 +7,14 @@ use tidegate_feed::capture::SeriesReport;
 use tidegate_guard::rules::RULES;
 use tidegate_runtime::hiccup::NoiseFloor;
 use tidegate_runtime::hlog::Summary as Figures;
-use tidegate_runtime::latency::{PIPELINE, STAGES};
+use tidegate_runtime::latency::{COMMON, PIPELINE, STAGES};
 use tidegate_runtime::lines::DecisionLine;
 use tidegate_runtime::live::LiveReport;
 use tidegate_runtime::models::DeskReport;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{ReplayPlan, ReplayReport};
 use tidegate_runtime::risk::RiskReport;
+use tidegate_runtime::signals::SignalsReport;
 use tidegate_wire::clock::TickSource;
 use tidegate_wire::decision::BreakerState;
 
@@ -21,6 +22,7 @@ use crate::audited::AuditLine;
 use crate::commands::feed::print_feeds;
 use crate::output::{duration, number_table};
 use crate::percentiles::Latency;
+use crate::signal_table::print_signals;
 use crate::thresholds::{Travels, print_travels, travels};
 
 /// One instrument.
@@ -132,6 +134,8 @@ pub(crate) struct Summary {
     /// What the risk desk did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) risk: Option<RiskReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signals: Option<SignalsReport>,
     pub(crate) decisions_digest: String,
     pub(crate) features_digest: String,
     pub(crate) features_schema: String,
@@ -215,6 +219,7 @@ impl Summary {
             models: report.models.clone(),
             audit: AuditLine::of(report),
             risk: report.risk.clone(),
+            signals: report.signals.clone(),
             cpu: cpu(),
             decisions_digest: format!("{:016x}", report.decisions_digest),
             features_digest: format!("{:016x}", report.features_digest),
@@ -243,7 +248,7 @@ impl Summary {
 /// Latency of a range of stages; those of venues only where something was measured.
 fn latency(report: &ReplayReport, range: std::ops::Range<usize>) -> BTreeMap<&'static str, Latency> {
     let all = STAGES.iter().zip(&report.histograms).enumerate().filter(|(index, _)| range.contains(index));
-    let kept = all.filter(|(index, (_, histogram))| *index < PIPELINE || !histogram.is_empty());
+    let kept = all.filter(|(index, (_, histogram))| *index < COMMON || !histogram.is_empty());
     kept.map(|(_, (stage, histogram))| (*stage, Latency::of(histogram))).collect()
 }
 
@@ -381,6 +386,7 @@ pub(crate) fn print_summary(summary: &Summary, report: &ReplayReport) {
     anstream::println!("  digests{header}  features {}  decisions {}", s.features_digest, s.decisions_digest);
     s.audit.iter().for_each(AuditLine::print);
     s.risk.iter().for_each(print_risk);
+    s.signals.iter().for_each(print_signals);
 
     let rows = s.instruments.iter().map(|i| {
         let open = if i.open_breakers.is_empty() { "-".into() } else { i.open_breakers.join(" ") };
@@ -471,7 +477,7 @@ fn print_decisions(report: &ReplayReport) {
     }
 }
 
-fn print_latency(summary: &Summary, report: &ReplayReport) {
+pub(crate) fn print_latency(summary: &Summary, report: &ReplayReport) {
     // Without models there are no adjustments to time.
     let measured = STAGES.iter().zip(&report.histograms).filter(|(_, histogram)| !histogram.is_empty());
     let rows = measured.map(|(stage, histogram)| {

@@ -142,6 +142,11 @@ impl<D: DecisionSink> GuardStage<D> {
         &self.sink
     }
 
+    /// The consumer of the decisions, for records that belong between them.
+    pub const fn sink_mut(&mut self) -> &mut D {
+        &mut self.sink
+    }
+
     /// Takes the stage apart.
     pub fn into_sink(self) -> D {
         self.sink

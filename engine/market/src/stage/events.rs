@@ -107,6 +107,9 @@ impl<S: FeatureSink> EventSink for MarketStage<S> {
         if let Some(watch) = &mut self.watch {
             watch.trade(header, trade, sell);
         }
+        if self.tops.as_ref().is_some_and(|tops| tops.wants(header.instrument)) {
+            self.sink.traded(header, trade);
+        }
         let book_ticks = self.clock.ticks();
         self.publish(header, taken, book_ticks);
     }

@@ -17,9 +17,11 @@ use crate::repair::Repair;
 
 mod events;
 mod looks;
+mod tops;
 
 pub use looks::LOOK_EVERY_NS;
 use looks::Watch;
+use tops::Tops;
 
 /// Settings of the stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +113,8 @@ pub struct MarketStage<S> {
     digest: u64,
     /// Who looks at the books, if somebody does.
     watch: Option<Box<Watch>>,
+    /// Whose best levels and trades somebody wants, if somebody does.
+    tops: Option<Box<Tops>>,
     sink: S,
 }
 
@@ -138,7 +142,7 @@ impl<S: FeatureSink> MarketStage<S> {
         let markets = registry.iter().map(market).collect();
         let (minutes, next_deadline) = (BarMarkets::new(registry), i64::MAX);
         let (registry, counters) = (registry.clone(), MarketCounters::default());
-        Self { registry, clock, markets, counters, minutes, next_deadline, digest: 0, watch: None, sink }
+        Self { registry, clock, markets, counters, minutes, next_deadline, digest: 0, watch: None, tops: None, sink }
     }
 
     /// Makes the ladder of an instrument whose price nobody knew (`Registry::price`): it allocates, once, before the
@@ -296,6 +300,9 @@ impl<S: FeatureSink> MarketStage<S> {
     /// Ends an event: completes the vector and hands it on.
     #[inline(always)]
     fn publish(&mut self, header: &Header, taken_ticks: u64, book_ticks: u64) {
+        if self.tops.is_some() {
+            self.top(header);
+        }
         let market = &mut self.markets[header.instrument.index()];
         market.engine.finish(header.event_ns);
         let quality = market.quality();

@@ -24,6 +24,7 @@ use tidegate_wire::advice::{Adjustment, Operated};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{Header, Status};
 use tidegate_wire::order::{Execution, OrderRequest, Verdict};
+use tidegate_wire::signal::{OutcomeBody, SignalBody};
 
 pub use key::KeyError;
 pub(crate) use opening::file_digest;
@@ -85,13 +86,20 @@ pub(crate) struct Audit {
     trail: Trail,
 }
 
+/// What waits for the end of a replay: kind, time and body.
+#[derive(Clone, Debug)]
+enum Later {
+    Told(Kind, i64, Value),
+    Recorded(Kind, i64, Box<[u8]>),
+}
+
 /// A way to record something; clones record in the same log.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail {
     recorder: Recorder,
     live: bool,
     /// What waits for the end of a replay.
-    later: Arc<Mutex<Vec<(Kind, Value)>>>,
+    later: Arc<Mutex<Vec<Later>>>,
 }
 
 impl Audit {
@@ -130,7 +138,7 @@ impl Audit {
     /// Records how the run ended, and ends the log.
     pub(crate) fn end(self, body: &Value) -> Result<AuditReport, AuditError> {
         let later = core::mem::take(&mut *self.trail.later.lock().unwrap_or_else(PoisonError::into_inner));
-        later.into_iter().for_each(|(kind, body)| self.trail.tell(kind, &body));
+        later.into_iter().for_each(|later| self.trail.tell_now(later));
         self.trail.tell(Kind::End, body);
         let Self { directory, opened, service, .. } = self;
         let written = service.finish()?;
@@ -191,14 +199,64 @@ impl Trail {
         self.record(Kind::Book, header.event_ns, &change);
     }
 
+    pub(crate) fn signal(&self, signal: &SignalBody) {
+        self.record(Kind::Signal, signal.event_ns, signal);
+    }
+
+    pub(crate) fn outcome(&self, outcome: &OutcomeBody) {
+        self.record(Kind::Outcome, outcome.event_ns, outcome);
+    }
+
     /// What a model did.
     pub(crate) fn model(&self, event: &Event) {
         let Some(body) = model_body(event) else { return };
         if self.live {
             self.tell(Kind::Model, &body);
         } else {
-            self.later.lock().unwrap_or_else(PoisonError::into_inner).push((Kind::Model, body));
+            self.wait(Later::Told(Kind::Model, self.now_ns(), body));
         }
+    }
+
+    fn wait(&self, later: Later) {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).push(later);
+    }
+
+    fn tell_now(&self, later: Later) {
+        // What the log says no to is seen by whoever looks at its error.
+        let _ = match later {
+            Later::Told(kind, time_ns, body) => self.recorder.tell(kind, time_ns, &body),
+            Later::Recorded(kind, time_ns, body) => self.recorder.record(&Entry::new(kind, time_ns, &body)),
+        };
+    }
+
+    /// What a thread of its own pace did at an event time: at once in a live run, else at the end, so that the same
+    /// input gives the same root.
+    fn beside(&self, later: Later) {
+        if self.live { self.tell_now(later) } else { self.wait(later) }
+    }
+
+    fn record_beside(&self, kind: Kind, time_ns: i64, body: &impl bytemuck::Pod) {
+        self.beside(Later::Recorded(kind, time_ns, bytemuck::bytes_of(body).into()));
+    }
+
+    /// An order of the trade desk.
+    pub(crate) fn paper_order(&self, order: &OrderRequest) {
+        self.record_beside(Kind::Order, order.event_ns, order);
+    }
+
+    /// What the trade desk's risk gate said.
+    pub(crate) fn paper_verdict(&self, verdict: &Verdict) {
+        self.record_beside(Kind::Verdict, verdict.event_ns, verdict);
+    }
+
+    /// An execution of the paper exchange.
+    pub(crate) fn paper_execution(&self, execution: &Execution) {
+        self.record_beside(Kind::Execution, execution.event_ns, execution);
+    }
+
+    /// A position on paper ended, or never was.
+    pub(crate) fn paper_position(&self, time_ns: i64, body: &Value) {
+        self.beside(Later::Told(Kind::Position, time_ns, body.clone()));
     }
 
     /// What the risk desk told.
@@ -253,7 +311,7 @@ impl Trail {
         if self.live {
             self.tell(Kind::Ledger, done);
         } else {
-            self.later.lock().unwrap_or_else(PoisonError::into_inner).push((Kind::Ledger, done.clone()));
+            self.wait(Later::Told(Kind::Ledger, self.now_ns(), done.clone()));
         }
     }
 

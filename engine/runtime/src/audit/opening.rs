@@ -95,7 +95,7 @@ impl Audit {
             .collect();
         let orders: Vec<String> = plan.orders.iter().map(ToString::to_string).collect();
         let calendar = format!("{:?}", plan.calendar);
-        let text = json!({
+        let mut text = json!({
             "profiles": profiles,
             "escalation": plan.escalation,
             "drawdown": plan.drawdown,
@@ -104,8 +104,12 @@ impl Audit {
             "orders": orders,
             "calendar_sha256": hex::encode(Sha256::digest(&calendar)),
             "check_bbo": plan.check_bbo,
-        })
-        .to_string();
+        });
+        if let Some(signals) = &plan.signals {
+            text["signals"] = json!(signals);
+            self.trail.tell(Kind::Names, &json!({ "coins": signals.ml.trading_coins }));
+        }
+        let text = text.to_string();
         let digest = hex::encode(Sha256::digest(&text));
         let characters: Vec<char> = text.chars().collect();
         let parts = characters.chunks(PART);

@@ -6,12 +6,15 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tidegate_guard::risk::rules::rule_name;
 use tidegate_record::entry::{Entry, Kind};
+use tidegate_trade::desk::{ACCOUNT, STRATEGY};
 use tidegate_wire::decimal::Fixed;
 use tidegate_wire::order::{
     Execution, LimitScope, MONEY_DECIMALS, OrderRequest, OrderType, RequestKind, SelfTradeMode, Side, TimeInForce,
     Verdict,
 };
 use tidegate_wire::{InstrumentId, Scale};
+
+use crate::trading::PAPER;
 
 /// What a log says its numbers mean.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +36,16 @@ impl OrderNames {
     }
 
     fn account(&self, id: u16) -> String {
+        if id == PAPER {
+            return ACCOUNT.into();
+        }
         Self::name(&self.accounts, id)
     }
 
     fn strategy(&self, id: u16) -> String {
+        if id == PAPER {
+            return STRATEGY.into();
+        }
         Self::name(&self.strategies, id)
     }
 

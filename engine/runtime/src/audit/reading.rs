@@ -7,9 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tidegate_record::entry::{BookChange, Entry, EntryError, Kind};
 use tidegate_record::hash;
+use tidegate_trade::lines::{SignalLine, outcome_json};
 use tidegate_wire::advice::{Adjustment, Operated};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::Header;
+use tidegate_wire::signal::{OutcomeBody, SignalBody};
 use tidegate_wire::{InstrumentId, RecordKind};
 
 use super::orders::{OrderNames, OrderRecords};
@@ -46,12 +48,13 @@ pub struct Reading {
     names: Names,
     orders: OrderNames,
     actors: HashMap<u16, String>,
+    coins: Vec<String>,
 }
 
 impl Default for Reading {
     fn default() -> Self {
         let names = Names::of(Vec::new(), Vec::new());
-        Self { names, orders: OrderNames::default(), actors: HashMap::new() }
+        Self { names, orders: OrderNames::default(), actors: HashMap::new(), coins: Vec::new() }
     }
 }
 
@@ -126,6 +129,9 @@ impl Reading {
                 if let Some(strategies) = strings(&body["strategies"]) {
                     orders.strategies = strategies;
                 }
+                if let Some(coins) = strings(&body["coins"]) {
+                    self.coins = coins;
+                }
                 if let Some(accounts) = strings(&body["accounts"]) {
                     orders.accounts = accounts;
                 }
@@ -155,6 +161,11 @@ impl Reading {
             Kind::Operated => {
                 entry.record().map(|operated: Operated| serde_json::to_value(OperatedLine::of(&operated, &self.names)))
             }
+            Kind::Signal => entry.record().map(|signal: SignalBody| {
+                let coin = self.coins.get(usize::from(signal.coin)).map_or("unknown", String::as_str);
+                serde_json::to_value(SignalLine::new(&signal, coin, self.names.instrument(signal.instrument), None))
+            }),
+            Kind::Outcome => entry.record().map(|outcome: OutcomeBody| Ok(outcome_json(&outcome))),
             Kind::Book => entry.record().map(|change: BookChange| {
                 let instrument: InstrumentId = change.instrument;
                 let header = Header::new(RecordKind::Status, instrument);

@@ -28,9 +28,12 @@ use tidegate_feed::replay::SourceSpec;
 use tidegate_feed::session::definitions::step;
 use tidegate_guard::Profile;
 use tidegate_guard::conditions::{Calendar, Conditions};
+use tidegate_guard::risk::RiskLimits;
 use tidegate_guard::profile::{Escalation, ProfileFile, RuleOverride, Settings};
 use tidegate_guard::rules::DRAWDOWN_RULE;
 use tidegate_guard::tuning::Tuning;
+use tidegate_trade::desk::Trading;
+use tidegate_trade::signals::{MlMicrostructure, PscIntegration, SignalConfig, Superp};
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Venue};
 
@@ -38,6 +41,7 @@ use crate::audit::AuditPlan;
 use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
 use crate::screens::ScreensPlan;
+use crate::trading::TradingPlan;
 use crate::vmsp::VmspPlan;
 use crate::wait::WaitStrategy;
 
@@ -80,6 +84,14 @@ pub struct Config {
     pub output: OutputConfig,
     /// What proves them.
     pub audit: AuditConfig,
+    /// Microstructure signals: which coins are looked at, and what counts as a signal.
+    pub ml_microstructure: MlMicrostructure,
+    /// The bounded-loss paper product.
+    pub superp: Superp,
+    /// The ratio of a coin's price to the reference's.
+    pub psc_integration: PscIntegration,
+    /// What is done with signals: trading on paper.
+    pub trading: Trading,
     /// What orders may do, and who stops them.
     pub risk: RiskConfig,
     /// The balance ledger.
@@ -290,6 +302,7 @@ impl Config {
             models: Some(self.output.directory.join("models.jsonl")),
             books: Some(self.output.directory.join("books.jsonl")),
             hlog: Some(self.output.directory.join("latency.hlog")),
+            signals: Some(self.output.directory.clone()),
         };
         let registry = self.registry(&wrong)?;
         let risk = self.risk.plan(&self.output.directory, &wrong)?;
@@ -323,6 +336,8 @@ impl Config {
             vmsp: self.vmsp.enabled.then_some(vmsp),
             store: self.store.plan(&self.output.directory, self.audit.enabled, &wrong)?,
             redis: self.redis.plan(&wrong)?,
+            signals: self.signals(&wrong)?,
+            trading: self.trading(&wrong)?,
             read_ahead: self.replay.read_ahead_mib.saturating_mul(1 << 20),
             ..ReplayPlan::new(sources.collect::<Result<_, _>>()?)
         })
@@ -336,6 +351,14 @@ impl Config {
         let wrong = |key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason };
         let plan = self.vmsp.plan(&self.output.directory, &self.registry(&wrong)?, &wrong)?;
         Ok((plan, self.audit.plan(&self.output.directory)))
+    }
+
+    /// How this configuration trades signals on paper; `None` where it does not.
+    ///
+    /// # Errors
+    /// The first value that makes no sense. `origin` finds out where a key came from.
+    pub fn trading_plan(&self, origin: impl Fn(&str) -> String) -> Result<Option<TradingPlan>, ConfigError> {
+        self.trading(&|key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason })
     }
 
     /// The stream server that this configuration describes, enabled or not; away from the hot loops of a plan.
@@ -366,6 +389,29 @@ impl Config {
             registry.add(instrument).map_err(|error| wrong(&key("symbol"), error.to_string()))?;
         }
         Ok(registry)
+    }
+
+    fn signals(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Option<SignalConfig>, ConfigError> {
+        let (ml, superp, psc) = (self.ml_microstructure.clone(), self.superp.clone(), self.psc_integration.clone());
+        let config = SignalConfig { ml, superp, psc };
+        config.check().map_err(|error| wrong(&error.key, error.reason))?;
+        Ok(config.ml.enabled.then_some(config))
+    }
+
+    fn trading(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Option<TradingPlan>, ConfigError> {
+        let settings = self.trading.clone();
+        settings.check().map_err(|(key, reason)| wrong(&key, reason))?;
+        let read = |path: &PathBuf| {
+            let named = |reason: String| wrong("trading.limits", format!("{}: {reason}", path.display()));
+            let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+            RiskLimits::from_toml(&text).map_err(|error| named(error.to_string()))
+        };
+        let limits = settings.limits.as_ref().map(read).transpose()?;
+        if settings.enabled && !self.ml_microstructure.enabled {
+            let reason = "true: expected ml_microstructure.enabled too, or there is nothing to trade";
+            return Err(wrong("trading.enabled", reason.into()));
+        }
+        Ok(settings.enabled.then_some(TradingPlan { settings, limits }))
     }
 
     fn calendar(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Calendar, ConfigError> {

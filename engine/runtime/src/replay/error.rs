@@ -14,6 +14,7 @@ use crate::live::LiveError;
 use crate::models::CompanionError;
 use crate::risk::RiskDeskError;
 use crate::scribe::OutputError;
+use crate::signals::SignalsError;
 use crate::vmsp::VmspError;
 
 /// Why a replay did not run.
@@ -55,6 +56,9 @@ pub enum RunError {
     /// A source cannot be read for its digest.
     #[error("{0}")]
     Source(std::io::Error),
+    /// Signals cannot be told.
+    #[error(transparent)]
+    Signals(#[from] SignalsError),
     /// No memory for a ring.
     #[error(transparent)]
     Ring(#[from] RegionError),

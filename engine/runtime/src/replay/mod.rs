@@ -24,6 +24,7 @@ use tidegate_guard::rules::DRAWDOWN_RULE;
 use tidegate_guard::{GuardStage, Profile, Strategy};
 use tidegate_market::{LOOK_EVERY_NS, MarketConfig, MarketCounters, MarketStage};
 use tidegate_serve::redis;
+use tidegate_trade::signals::SignalConfig;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::feature::{FeatureBody, FeatureSink};
@@ -36,7 +37,7 @@ use crate::alloc;
 use crate::audit::{Audit, AuditPlan};
 use crate::control::{Claim, Control, Feeds, Operator};
 use crate::hiccup::{HiccupMeter, Mode};
-use crate::latency::{STAGES, Tail};
+use crate::latency::{STAGES, Tail, TailEnd};
 use crate::live::{LivePlan, learn_instruments};
 use crate::models::{DeskReport, Inbox, Models, ModelsPlan};
 use crate::orders::Order;
@@ -44,8 +45,10 @@ use crate::pipeline::{Finished, Guard, Placement, Rings, Source, Topology, run_f
 use crate::risk::{Board, Risk, RiskPlan, Surroundings};
 use crate::screens::Screens;
 use crate::scribe::Scribe;
+use crate::signals::{self, HotSignals, Opened};
 use crate::stores::StorePlan;
 use crate::stream::Beside;
+use crate::trading::{Traded, TradingPlan};
 use crate::vmsp::{Hosted, VmspPlan};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
 use audited::{ending, stopper};
@@ -53,7 +56,6 @@ use input::{Input, Ran};
 pub(crate) use names::{correlations, strategies};
 use report::{Extras, report};
 use shown::Shown;
-use source::Times;
 
 pub(crate) use source::Spent;
 
@@ -144,6 +146,10 @@ pub struct ReplayPlan {
     pub store: Option<StorePlan>,
     /// Redis; none without.
     pub redis: Option<redis::Settings>,
+    /// What counts as a signal; none without.
+    pub signals: Option<SignalConfig>,
+    /// How signals are traded on paper; not at all without, and not without signals.
+    pub trading: Option<TradingPlan>,
     /// Who shows it; nobody without.
     pub screens: Option<Arc<Screens>>,
     /// Frames read ahead at most, bytes.
@@ -178,6 +184,8 @@ impl ReplayPlan {
             vmsp: None,
             store: None,
             redis: None,
+            signals: None,
+            trading: None,
             screens: None,
             read_ahead: 1 << 30,
         }
@@ -220,16 +228,24 @@ struct MarketParts {
     correlations: Vec<(InstrumentId, InstrumentId)>,
     /// Where looks at books go, where anybody wants them.
     looks: Option<Arc<Region>>,
+    /// Whose best levels and trades are wanted.
+    tops: Vec<InstrumentId>,
 }
 
 impl MarketParts {
-    fn of(plan: &ReplayPlan, registry: &Registry, looks: Option<Arc<Region>>) -> Result<Self, RunError> {
+    fn of(
+        plan: &ReplayPlan,
+        registry: &Registry,
+        looks: Option<Arc<Region>>,
+        traded: Option<&Traded>,
+    ) -> Result<Self, RunError> {
         let config = market_config(&plan.profiles, plan.check_bbo);
-        Ok(Self { config, correlations: correlations(plan, registry)?, looks })
+        let tops = traded.map(|traded| traded.instruments.clone()).unwrap_or_default();
+        Ok(Self { config, correlations: correlations(plan, registry)?, looks, tops })
     }
 
     fn build<S: FeatureSink>(&self, registry: &Registry, clock: Clock, sink: S) -> MarketStage<S> {
-        let mut stage = MarketStage::new(registry, self.config, clock, sink);
+        let mut stage = MarketStage::new(registry, self.config, clock, sink).topped(&self.tops);
         self.correlations.iter().for_each(|(id, reference)| stage.correlate_with(*id, *reference));
         match &self.looks {
             Some(region) => stage.watched_by(overwrite::Writer::resume(region.clone()), LOOK_EVERY_NS),
@@ -246,6 +262,7 @@ struct Remains {
     guard: Guard,
     /// Recorded advice that was not adopted.
     advice_left: usize,
+    signals: Option<Box<HotSignals>>,
     instruments: Vec<(BookQuality, (usize, usize), FeatureBody)>,
     warnings: Vec<String>,
 }
@@ -255,7 +272,6 @@ struct Remains {
 /// # Errors
 /// See [`RunError`]; nothing has run then.
 pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, RunError> {
-    check_record(plan)?;
     let mut registry = plan.registry.clone();
     let discovery = discovered(plan, &mut registry)?;
     let strategies = strategies(plan, &registry)?;
@@ -271,6 +287,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
         audit.begin(plan, &registry, &strategies).map_err(RunError::Source)?;
     }
     let trail = audit.as_ref().map(Audit::trail);
+    let Opened { hot, book, traded } = signals::open(plan, &registry, trail.as_ref())?;
     let shown = Shown::begin(plan, &registry)?;
     let teller = shown.teller.clone();
     let told = (plan.outputs.models.as_deref(), trail.clone(), teller.clone());
@@ -293,13 +310,13 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let guest = shown.attach(plan, scopes, vectors, &operator, stream)?;
     let control = plan.control.as_ref().map(|claim| Control::open(claim, operator)).transpose()?;
     let tail = Tail::new(guard, recorder, clock, overwrite::Writer::resume(outlet.observers), staged);
-    let tail = tail.advised_by(outlet.advisor).ordered_by(inbox).by_venue_if(live, &registry);
+    let tail = tail.advised_by(outlet.advisor).ordered_by(inbox).by_venue_if(live, &registry).signalling(hot);
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?.shown_by(teller);
     let scribe = scribe.by_the_minute(beside.desk().store).healed_by(input.feeds().map(Feeds::healer));
-    let scribe = scribe.audited_by(trail, stopper).noting_on(board);
+    let scribe = scribe.audited_by(trail, stopper).noting_on(board).signalled(book);
     let placement = placement(plan);
-    let market = MarketParts::of(plan, &registry, shown.looks)?;
+    let market = MarketParts::of(plan, &registry, shown.looks, traded.as_ref())?;
     let parts = Parts { registry: registry.clone(), clock, feed, market, tail, placement, stop: stop.clone() };
 
     let (done, mut warnings) = (Arc::new(AtomicBool::new(false)), Vec::new());
@@ -321,11 +338,10 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
     let stopped = stop.load(Ordering::Relaxed) && !ended;
     warnings.extend(left_undone(plan, &remains, models.as_ref()));
-    let Times { wall_s, event_s, first_ns } = spent.times(end);
+    let (times, traded) = (spent.times(end), traded.map(|traded| traded.finish(remains.signals.as_deref())));
     let extras =
-        Extras { sources, live, wall_s, event_s, first_ns, allocations_hot, noise, clock, warnings, stopped, models };
+        Extras { sources, live, times, allocations_hot, noise, clock, warnings, stopped, models, risk, traded };
     let mut report = report(remains, written, &registry, names, extras);
-    report.risk = risk;
     report.audit = audit.map(|audit| audit.end(&ending(&report))).transpose()?;
     Ok(beside.finish(report))
 }
@@ -344,6 +360,7 @@ fn guard(
 
 /// Finds out what instruments there are, and where their frames come from.
 fn discovered(plan: &ReplayPlan, registry: &mut Registry) -> Result<Discovery, RunError> {
+    check_record(plan)?;
     let Some(live) = &plan.live else { return Ok(discover::discover(&plan.sources, registry)?) };
     learn_instruments(live, registry)?;
     Ok(Discovery { sources: Vec::new(), is_own: true })
@@ -397,8 +414,8 @@ fn fused(parts: Parts, mut source: impl Source, plan: &ReplayPlan) -> Result<Rem
     let Finished { feed, market, .. } = finished;
     let instruments = instruments(&market, &registry);
     let (counters, features_digest) = (market.counters(), market.digest());
-    let (guard, advice_left) = market.into_sink().finish();
-    Ok(Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings })
+    let TailEnd { guard, advice_left, signals } = market.into_sink().finish();
+    Ok(Remains { feed, market: counters, features_digest, guard, advice_left, signals, instruments, warnings })
 }
 
 fn staged_run(parts: Parts, mut source: impl Source, plan: &ReplayPlan) -> Result<Remains, RunError> {
@@ -414,11 +431,11 @@ fn staged_run(parts: Parts, mut source: impl Source, plan: &ReplayPlan) -> Resul
     let Finished { feed, market, tail, .. } = finished;
     let instruments = instruments(&market, &registry);
     let (counters, features_digest) = (market.counters(), market.digest());
-    let (guard, advice_left) = match tail {
+    let TailEnd { guard, advice_left, signals } = match tail {
         Some(tail) => tail.finish(),
         None => unreachable!("a staged pipeline returns its tail"),
     };
-    Ok(Remains { feed, market: counters, features_digest, guard, advice_left, instruments, warnings })
+    Ok(Remains { feed, market: counters, features_digest, guard, advice_left, signals, instruments, warnings })
 }
 
 fn instruments<S: FeatureSink>(

@@ -15,6 +15,7 @@ use tidegate_wire::feature::FeatureBody;
 use tidegate_wire::{Instrument, Registry, Venue};
 
 use super::Remains;
+use super::source::Times;
 use crate::audit::AuditReport;
 use crate::hiccup::NoiseFloor;
 use crate::lines::Names;
@@ -23,6 +24,8 @@ use crate::models::DeskReport;
 use crate::pipeline::Guard;
 use crate::risk::RiskReport;
 use crate::scribe::{OutputError, Written};
+use crate::signals::SignalsReport;
+use crate::trading::TradingReport;
 use crate::stores::StoreStatus;
 
 /// One instrument at the end of a replay.
@@ -97,6 +100,8 @@ pub struct ReplayReport {
     pub store: Option<StoreStatus>,
     /// Where Redis stood at the end; `None` without it.
     pub redis: Option<MirrorStatus>,
+    /// What signals come to; `None` where there are none.
+    pub signals: Option<SignalsReport>,
     /// An output that broke off.
     pub output_error: Option<OutputError>,
     /// Whether it was stopped before the end.
@@ -106,15 +111,15 @@ pub struct ReplayReport {
 pub(super) struct Extras {
     pub(super) sources: Vec<SourceReport>,
     pub(super) live: Option<LiveReport>,
-    pub(super) wall_s: f64,
-    pub(super) event_s: f64,
-    pub(super) first_ns: i64,
+    pub(super) times: Times,
     pub(super) allocations_hot: Option<u64>,
     pub(super) noise: Option<NoiseFloor>,
     pub(super) clock: Clock,
     pub(super) warnings: Vec<String>,
     pub(super) stopped: bool,
     pub(super) models: Option<DeskReport>,
+    pub(super) risk: Option<RiskReport>,
+    pub(super) traded: Option<(TradingReport, Option<OutputError>)>,
 }
 
 pub(super) fn report(
@@ -139,6 +144,13 @@ pub(super) fn report(
                 permitted: guard.permits(id),
             }
         });
+    let signals = remains.signals.as_deref().zip(written.signals.as_ref());
+    let Times { wall_s, event_s, first_ns } = e.times;
+    let (trading, lost) = e.traded.unzip();
+    let signals = signals.map(|(hot, tally)| SignalsReport {
+        trading,
+        ..SignalsReport::new(&hot.desk, tally, registry, event_s / 3_600.0)
+    });
     ReplayReport {
         instruments: instruments.collect(),
         scopes: scopes(guard, &strategies),
@@ -154,18 +166,19 @@ pub(super) fn report(
         histograms: written.histograms,
         sources: e.sources,
         live: e.live,
-        wall_s: e.wall_s,
-        event_s: e.event_s,
-        first_ns: e.first_ns,
+        wall_s,
+        event_s,
+        first_ns,
         allocations_hot: e.allocations_hot,
         noise: e.noise,
         clock: e.clock,
         warnings: e.warnings,
         audit: None,
-        risk: None,
+        risk: e.risk,
         store: None,
         redis: None,
-        output_error: written.error,
+        signals,
+        output_error: OutputError::join(written.error, lost.flatten()),
         stopped: e.stopped,
     }
 }

@@ -8,7 +8,10 @@ use tidegate_feed::session::status::SessionEvent;
 use tidegate_serve::Topic;
 use tidegate_serve::metrics::family;
 use tidegate_sidecar::messages::Event;
+use tidegate_trade::lines::SignalLine;
+use tidegate_trade::report::Tally;
 use tidegate_wire::advice::Origin;
+use tidegate_wire::signal::OutcomeBody;
 
 use super::Screens;
 use crate::latency::PIPELINE;
@@ -66,6 +69,23 @@ impl Teller {
     /// An operator's command reached the engine.
     pub(crate) fn operated(&self, line: &OperatedLine) {
         self.screens.hub.tell(Topic::Operator, Some(line.event_ns), line);
+    }
+
+    /// The signal desk saw something.
+    pub(crate) fn signal(&self, line: &SignalLine<'_>) {
+        let event_ns = (line.timestamp * 1e6) as i64;
+        self.screens.hub.tell(Topic::Psc, Some(event_ns), line);
+        self.screens.metrics.add(family::SIGNALS, &[("coin", line.symbol), ("action", line.action)], 1.0);
+    }
+
+    /// A signal's timer has ended: stated probabilities stand beside what was observed.
+    pub(crate) fn outcome(&self, outcome: &OutcomeBody, tally: &Tally) {
+        let report = tally.report(0.0);
+        if let Some(calibration) = &report.calibration {
+            self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", "formula")], calibration.brier);
+            self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", "base-rate")], calibration.brier_base);
+        }
+        self.screens.hub.put(Topic::Calibration, "", Some(outcome.event_ns), &report);
     }
 
     /// A book changed its quality.

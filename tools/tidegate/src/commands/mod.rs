@@ -16,6 +16,7 @@ pub(crate) mod risk;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod sidecar;
+pub(crate) mod signals;
 pub(crate) mod simulate;
 pub(crate) mod store;
 pub(crate) mod stream;

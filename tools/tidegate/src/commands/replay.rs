@@ -13,6 +13,7 @@ use tidegate_runtime::orders::Order;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{self, Outputs, ReplayPlan, RunError, Speed};
 use tidegate_runtime::risk::RiskDeskError;
+use tidegate_runtime::signals::SignalsError;
 use tidegate_runtime::stores::StorePlan;
 use tidegate_runtime::wait::WaitStrategy;
 use tidegate_sidecar::serve::Settings;
@@ -113,7 +114,7 @@ pub(crate) struct Args {
     format: Format,
 }
 
-fn topology(text: &str) -> Result<Topology, String> {
+pub(crate) fn topology(text: &str) -> Result<Topology, String> {
     match text {
         "fused" => Ok(Topology::Fused),
         "staged" => Ok(Topology::Staged),
@@ -243,7 +244,9 @@ pub(crate) fn exit_code(error: RunError) -> anyhow::Error {
         RunError::Live(LiveError::Output { .. } | LiveError::Capture(_)) => Exit::Io,
         RunError::Live(LiveError::Market(_)) => Exit::Config,
         RunError::Live(LiveError::Instruments { .. } | LiveError::Poller(_)) => Exit::Failure,
-        RunError::Drawdown(_) => Exit::Config,
+        RunError::Drawdown(_) | RunError::Signals(SignalsError::Config(_) | SignalsError::Trading(_)) => Exit::Config,
+        RunError::Signals(SignalsError::Output(_)) => Exit::Io,
+        RunError::Signals(SignalsError::Ring(_) | SignalsError::Thread(_)) => Exit::Failure,
         RunError::Threshold(_) | RunError::Record { .. } | RunError::Unknown(_) | RunError::Command(_) => Exit::Config,
         RunError::Ring(_) | RunError::Thread(_) | RunError::Models(_) => Exit::Failure,
     };

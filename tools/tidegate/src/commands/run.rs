@@ -75,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
                 plan.outputs.books = Some(directory.join(format!("books.{round}.jsonl")));
                 plan.outputs.models = Some(directory.join(format!("models.{round}.jsonl")));
                 plan.outputs.hlog = Some(directory.join(format!("latency.{round}.hlog")));
+                plan.outputs.signals = Some(directory.join(format!("round.{round}")));
             }
             let exit = session(plan, stop, args.format)?;
             if stop.load(Ordering::Relaxed) || !config.replay.repeat || plan.live.is_some() || exit != Exit::Ok {

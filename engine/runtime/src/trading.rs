@@ -1,0 +1,289 @@
+//! Trading on paper: the thread of the trade desk, its records and what they come to.
+//!
+//! The last stage of the pipeline writes the best levels and trades of the coins' instruments, and the signals, into a
+//! lossless ring; a cold thread reads it and runs the desk. In a replay the ring holds the pipeline back, so that
+//! nothing is missed and the same input gives the same fills. In a live run it holds nobody back: what finds it full is
+//! lost and counted, and the desk trades on what it saw.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tidegate_guard::ledger::Balances;
+use tidegate_guard::risk::RiskLimits;
+use tidegate_trade::desk::{TradeCounters, TradeDesk, TradeDeskError, TradeLog, Trading};
+use tidegate_trade::desk::{Ending, Position};
+use tidegate_wire::decimal::Fixed;
+use tidegate_wire::event::{Header, Trade};
+use tidegate_wire::order::{Execution, MONEY_DECIMALS, OrderRequest, Verdict};
+use tidegate_wire::relay::{RecordReader, RecordWriter, TradingSink};
+use tidegate_wire::ring::{Region, RegionKind, lossless};
+use tidegate_wire::signal::{OutcomeBody, SignalBody, SignalSink};
+use tidegate_wire::top::TopBody;
+use tidegate_wire::{Instrument, InstrumentId, Registry, Scale};
+
+use crate::audit::Trail;
+use crate::scribe::OutputError;
+use crate::signals::{HotSignals, Lines, SignalsError, TradeRing};
+
+/// Name of the positions' file, below the output directory.
+pub const PAPER_POSITIONS: &str = "data/paper_positions.json";
+/// Account and strategy of paper orders in records: numbers that no risk desk gives.
+pub(crate) const PAPER: u16 = u16::MAX;
+
+/// Lines of the ring: about 2,500 tops, some seconds of a busy market.
+const RING: u64 = 1 << 15;
+/// How long the thread sleeps when there is nothing.
+const IDLE: Duration = Duration::from_micros(500);
+
+/// What a plan says of trading.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TradingPlan {
+    /// Settings.
+    pub settings: Trading,
+    /// Limits instead of the desk's own.
+    pub limits: Option<RiskLimits>,
+}
+
+/// Positions of one confidence bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PositionBucket {
+    /// Closed positions.
+    pub count: u64,
+    /// Of these, with a profit.
+    pub won: u64,
+    /// What they brought, quote units.
+    pub profit: f64,
+}
+
+/// What trading came to. Money is in quote units.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TradingReport {
+    /// What the desk counted; money in millionths.
+    pub counters: TradeCounters,
+    /// What the account began with.
+    pub balance_before: f64,
+    /// What it has at the end, margins of open positions included.
+    pub balance_after: f64,
+    /// Margins of open positions.
+    pub locked: f64,
+    /// Positions that were open when the data ended.
+    pub left_open: usize,
+    /// What does not add up; nothing does when balances are conserved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unbalanced: Option<String>,
+    /// Records of a live market that found the ring full: the desk did not see them.
+    pub lost_records: u64,
+    /// Closed positions by stated confidence, from the tenth that the key names on.
+    pub by_confidence: BTreeMap<String, PositionBucket>,
+    /// Hash of balances and fills.
+    pub digest: String,
+}
+
+/// Writes what the desk does: audit log, file, sums.
+struct Records {
+    trail: Option<Trail>,
+    file: Option<Lines>,
+    instruments: Vec<Instrument>,
+    coins: Vec<String>,
+    buckets: BTreeMap<String, PositionBucket>,
+}
+
+fn money(millionths: i64) -> f64 {
+    millionths as f64 / 1e6
+}
+
+fn pot(millionths: u128) -> f64 {
+    millionths as f64 / 1e6
+}
+
+impl Records {
+    /// A position as people and programs read it. Amounts of money and quantities are exact decimals as text.
+    fn line(&self, now_ns: i64, position: &Position, settled: (i64, i64), balances: &Balances) -> Value {
+        let instrument = self.instruments.get(position.instrument.index());
+        let exact = |millionths: i64| Fixed::new(millionths, Scale::saturating(MONEY_DECIMALS)).to_string();
+        let qty = |raw: i64| instrument.map(|instrument| Fixed::new(raw, instrument.qty_scale).to_string());
+        let opened = position.entry.qty > 0;
+        json!({
+            "event_ns": now_ns,
+            "signal": position.signal,
+            "signal_ns": position.signal_ns,
+            "timer_end_ns": position.end_ns,
+            "symbol": self.coins.get(usize::from(position.coin)),
+            "instrument": instrument.map(Instrument::name),
+            "side": position.side.name(),
+            "ending": position.ending.name(),
+            "confidence": position.confidence,
+            "leverage": position.leverage,
+            "margin": exact(position.margin),
+            "asked": qty(position.asked),
+            "filled": qty(position.entry.qty),
+            "entry_value": opened.then(|| exact(position.entry.value)),
+            "exit_value": opened.then(|| exact(position.exit.value)),
+            "fees": exact(position.fees),
+            "funding": exact(position.funding),
+            "profit": exact(settled.0),
+            "borne_by_product": exact(settled.1),
+            "entry_order": (position.entry_id != 0).then_some(position.entry_id),
+            "close_order": (position.close_id != 0).then_some(position.close_id),
+            "reservation": (position.reservation != 0).then_some(position.reservation),
+            "balance": { "total": pot(balances.total()), "locked": pot(balances.locked()) },
+        })
+    }
+}
+
+impl TradeLog for Records {
+    fn order(&mut self, order: &OrderRequest) {
+        if let Some(trail) = &self.trail {
+            trail.paper_order(&OrderRequest { account: PAPER, strategy: PAPER, ..*order });
+        }
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) {
+        if let Some(trail) = &self.trail {
+            trail.paper_verdict(&Verdict { account: PAPER, strategy: PAPER, ..*verdict });
+        }
+    }
+
+    fn execution(&mut self, execution: &Execution) {
+        if let Some(trail) = &self.trail {
+            trail.paper_execution(&Execution { account: PAPER, strategy: PAPER, ..*execution });
+        }
+    }
+
+    fn position(&mut self, now_ns: i64, position: &Position, settled: (i64, i64), balances: &Balances) {
+        let line = self.line(now_ns, position, settled, balances);
+        if let Some(trail) = &self.trail {
+            trail.paper_position(now_ns, &line);
+        }
+        if let Some(file) = &mut self.file {
+            file.line(line.to_string());
+        }
+        if matches!(position.ending, Ending::Timer | Ending::Margin) {
+            let tenth = (position.confidence.clamp(0.0, 0.99) * 10.0).floor() / 10.0;
+            let bucket = self.buckets.entry(format!("{tenth:.1}")).or_default();
+            bucket.count += 1;
+            bucket.won += u64::from(settled.0 > 0);
+            bucket.profit += money(settled.0);
+        }
+    }
+}
+
+struct Desk {
+    desk: TradeDesk,
+    records: Records,
+}
+
+impl SignalSink for Desk {
+    fn signal(&mut self, signal: &SignalBody) {
+        self.desk.signal(signal, &mut self.records);
+    }
+
+    fn outcome(&mut self, _: &OutcomeBody) {}
+}
+
+impl TradingSink for Desk {
+    fn top(&mut self, header: &Header, top: &TopBody) {
+        self.desk.top(header, top, &mut self.records);
+    }
+
+    fn traded(&mut self, header: &Header, trade: &Trade) {
+        self.desk.traded(header, trade, &mut self.records);
+    }
+
+    fn heartbeat(&mut self, header: &Header) {
+        self.desk.advance(header.event_ns, &mut self.records);
+    }
+}
+
+/// The desk of a run.
+pub(crate) struct Traded {
+    thread: JoinHandle<(TradingReport, Option<OutputError>)>,
+    done: Arc<AtomicBool>,
+    /// Whose best levels and trades the desk wants.
+    pub(crate) instruments: Vec<InstrumentId>,
+}
+
+impl Traded {
+    /// Starts the desk; gives the ring that the pipeline writes to.
+    pub(crate) fn start(
+        plan: &TradingPlan,
+        registry: &Registry,
+        (coins, instruments): (&[String], Vec<InstrumentId>),
+        trail: Option<Trail>,
+        (directory, live): (Option<&Path>, bool),
+    ) -> Result<(Self, RecordWriter), SignalsError> {
+        let desk = TradeDesk::new(registry, &instruments, &plan.settings, plan.limits.as_ref())?;
+        let file = directory.map(|directory| Lines::create(directory.join(PAPER_POSITIONS), None)).transpose()?;
+        let records = Records {
+            trail,
+            file,
+            instruments: registry.iter().map(|(_, instrument)| instrument.clone()).collect(),
+            coins: coins.to_vec(),
+            buckets: BTreeMap::new(),
+        };
+        let region = Arc::new(Region::anonymous(RegionKind::Lossless, RING)?);
+        let ring = lossless::Writer::resume(region.clone());
+        let writer = if live { RecordWriter::hasty(ring) } else { RecordWriter::new(ring) };
+        let mut reader = RecordReader::new(lossless::Reader::resume(region));
+        let done = Arc::new(AtomicBool::new(false));
+        let (over, balance) = (done.clone(), plan.settings.balance as f64);
+        let mut desk = Desk { desk, records };
+        let thread = std::thread::Builder::new().name("tide-trade".into()).spawn(move || {
+            loop {
+                // Read before polling: what was written before it was set is found by the poll after.
+                let last = over.load(Ordering::Acquire);
+                if reader.poll_trading(&mut desk) {
+                    continue;
+                }
+                if last {
+                    break;
+                }
+                std::thread::sleep(IDLE);
+            }
+            desk.finish(balance)
+        });
+        Ok((Self { thread: thread.map_err(SignalsError::Thread)?, done, instruments }, writer))
+    }
+
+    /// Ends the desk once its ring is empty; the pipeline has ended and left these signals.
+    pub(crate) fn finish(self, left: Option<&HotSignals>) -> (TradingReport, Option<OutputError>) {
+        // A ring that holds back was full at times and lost nothing.
+        let lost = left.and_then(|hot| hot.trading.as_ref()).map_or(0, TradeRing::lost);
+        self.done.store(true, Ordering::Release);
+        let (report, error) = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (TradingReport { lost_records: lost, ..report }, error)
+    }
+}
+
+impl Desk {
+    fn finish(self, balance_before: f64) -> (TradingReport, Option<OutputError>) {
+        let Self { mut desk, mut records } = self;
+        let left_open = desk.positions().len();
+        desk.finish(&mut records);
+        let balances = desk.balances();
+        let report = TradingReport {
+            counters: desk.counters().clone(),
+            balance_before,
+            balance_after: pot(balances.total()),
+            locked: pot(balances.locked()),
+            left_open,
+            unbalanced: desk.check().err(),
+            lost_records: 0,
+            by_confidence: records.buckets,
+            digest: format!("{:016x}", desk.digest()),
+        };
+        (report, records.file.and_then(Lines::close))
+    }
+}
+
+impl From<TradeDeskError> for SignalsError {
+    fn from(error: TradeDeskError) -> Self {
+        Self::Trading(error)
+    }
+}

@@ -1,0 +1,25 @@
+//! Microstructure signals: one a coin and timer window, with everything that went into it, and what became of it.
+//!
+//! ```text
+//! feature vector ─▶ ratio to the reference ─▶ action ─▶ score ─▶ confidence ─▶ leverage ─▶ signal
+//!                                                                                            │
+//!                                 prices until the timer's end ─▶ outcome, to both sides ◀────┘
+//! ```
+//!
+//! [`SignalDesk`] is fed the vectors that the guard sees, in their order, live, in a replay and over files alike. It
+//! keeps no clock: timers end in event time. The ratio is a level and no event, so each coin signals once in each
+//! window of a timer, and again only when its ratio has left its threshold and come back.
+
+pub mod confidence;
+pub mod config;
+mod desk;
+pub mod leverage;
+pub mod outcomes;
+pub mod ratio;
+pub mod reference;
+pub mod score;
+pub mod timer;
+pub mod volatility;
+
+pub use config::{MlMicrostructure, PscIntegration, SignalConfig, SignalConfigError, SimulatedReference, Superp};
+pub use desk::{SignalCounters, SignalDesk};

@@ -1,0 +1,126 @@
+//! Microstructure signals through the whole engine: the same for any topology, in the files and the audit log, and
+//! measured on recorded markets.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tidegate_tests::{data, json, market, tidegate};
+
+/// Ends of a JSON document's lines.
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).expect("a file");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// What a value breaks of a schema: members that are missing, unknown or of another type, at any depth.
+fn complaints(schema: &Value, root: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    let schema = match schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')) {
+        Some(path) => root.pointer(path).expect("a definition"),
+        None => schema,
+    };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allowed: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(some) => some.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    if !(allowed.is_empty() || allowed.contains(&kind) || kind == "integer" && allowed.contains(&"number")) {
+        found.push(format!("{at}: {kind}, expected {allowed:?}"));
+    }
+    let Some(members) = value.as_object() else { return };
+    let Some(properties) = schema["properties"].as_object() else { return };
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !members.contains_key(name) {
+            found.push(format!("{at}.{name}: missing"));
+        }
+    }
+    for (name, member) in members {
+        match properties.get(name) {
+            Some(schema) => complaints(schema, root, member, &format!("{at}.{name}"), found),
+            None => found.push(format!("{at}.{name}: not in the schema")),
+        }
+    }
+}
+
+#[test]
+fn signals_are_the_same_on_any_topology_and_in_every_record() {
+    let (dir, files) = market(11, 1_300);
+    let run = |more: &[&str]| {
+        let mut args = vec!["signals", "--format", "json", "--simulated-reference", "--input"];
+        args.extend(files.iter().map(String::as_str));
+        args.extend(more);
+        json(&args)
+    };
+    let (out, log) = (dir.path().join("out"), dir.path().join("audit"));
+    let (out_name, log_name) = (out.display().to_string(), log.display().to_string());
+    let fused = run(&["--out", &out_name, "--audit", &log_name]);
+    let staged = run(&["--topology", "staged"]);
+    for key in ["digest", "signals", "complete", "calibration", "profit", "features_digest", "decisions_digest"] {
+        assert_eq!(fused[key], staged[key], "{key}");
+    }
+    assert_eq!(fused["reference_simulated"], true);
+    let signals = fused["signals"].as_u64().expect("a count");
+    assert!(signals >= 12, "two coins, two whole timers, three windows: {signals}");
+    assert!(fused["complete"].as_u64() >= Some(12), "{fused}");
+    let seen = fused["latency"]["signal_total"]["count"].as_u64();
+    assert!(seen > Some(0) && seen <= fused["latency"]["total"]["count"].as_u64(), "{seen:?}");
+
+    let schema = json(&["signals", "--schema"]);
+    let live = lines(&out.join("data/live_microstructure_signals.json"));
+    assert_eq!(live.len() as u64, signals + fused["candidates"].as_u64().unwrap_or_default());
+    let mut found = Vec::new();
+    live.iter().for_each(|line| complaints(&schema, &schema, line, "line", &mut found));
+    assert!(found.is_empty(), "{found:?}");
+    for name in ["data/psc_signals.csv", "data/ml_predictions.csv"] {
+        let table = std::fs::read_to_string(out.join(name)).expect(name);
+        let fields: Vec<usize> = table.lines().map(|line| line.split(',').count()).collect();
+        assert!(fields.len() == live.len() + 1 && fields.iter().all(|count| *count == fields[0]), "{name}: {fields:?}");
+    }
+
+    let exported = dir.path().join("audit.jsonl").display().to_string();
+    let export = tidegate(&["audit", "export", &log_name, "--as", "jsonl", "--out", &exported]);
+    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+    let entries = lines(Path::new(&exported));
+    let of = |kind: &str| entries.iter().filter(|entry| entry["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!((of("signal").len(), of("outcome").len()), (live.len(), live.len()));
+    for (entry, line) in of("signal").iter().zip(&live) {
+        assert_eq!((&entry["body"]["symbol"], &entry["body"]["psc_ratio"]), (&line["symbol"], &line["psc_ratio"]));
+        assert_eq!(entry["body"]["inputs"], line["inputs"]);
+    }
+}
+
+#[test]
+fn captures_without_a_reference_are_refused_unless_one_is_made_up() {
+    let (_dir, files) = market(12, 5);
+    let output = tidegate(&["signals", "--input", &files[0]]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{errors}");
+    assert!(errors.contains("psc_integration.reference") && errors.contains("simulated_reference"), "{errors}");
+}
+
+/// The hour of recorded book of row 19 holds whole timers; the reference is made up and every report says so.
+#[test]
+fn a_recorded_hour_is_followed_to_the_end_of_its_timers() {
+    let Some(data) = data() else { return };
+    let file = |name: &str| format!("coinbase={}", data.join("gdax_orderbook_ml").join(name).display());
+    let mut names: Vec<String> = ["snapshot_bids.csv.gz", "snapshot_asks.csv.gz"].map(file).into();
+    names.extend((1..=4).map(|part| file(&format!("l2update_15min_{part}.csv.gz"))));
+    let mut args = vec!["signals", "--format", "json", "--simulated-reference", "2.5", "--input"];
+    args.extend(names.iter().map(String::as_str));
+    let report = json(&args);
+    assert_eq!((report["reference_simulated"].as_bool(), report["coins"]["BTC"].as_str()), (Some(true), Some("BTCUSD.coinbase")));
+    let (signals, complete) = (report["signals"].as_u64().expect("count"), report["complete"].as_u64().expect("count"));
+    assert!((15..=21).contains(&signals), "one a window of each timer of the hour: {signals}");
+    assert!(complete >= 12, "{complete} of {signals}");
+    assert_eq!(report["always_long"], report["profit"], "Bitcoin's ratio is LONG for ever: {report}");
+    let count = report["calibration"]["count"].as_u64();
+    assert_eq!(count, Some(complete));
+}

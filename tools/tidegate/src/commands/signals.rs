@@ -1,0 +1,127 @@
+//! `tidegate signals`: microstructure signals of recorded captures, and how good they were.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use tidegate_runtime::audit::AuditPlan;
+use tidegate_runtime::pipeline::Topology;
+use tidegate_runtime::replay::{self, Outputs, ReplayPlan, Speed};
+use tidegate_runtime::signals::SignalsReport;
+use tidegate_trade::lines::signal_schema;
+use tidegate_trade::signals::{SignalConfig, SimulatedReference};
+
+use crate::commands::config::{Layering, config_error};
+use crate::commands::replay::{conclude, exit_code, topology};
+use crate::exit::{Exit, failed};
+use crate::output::{Format, print_json};
+use crate::signal_table::print_signals;
+use crate::signals;
+use crate::summary::{Summary, print_latency};
+
+/// Prints the microstructure signals of captures: counts, rates, calibration of the stated confidence against what was
+/// observed, and profit after costs by confidence, beside always-LONG and always-SHORT at the same moments.
+///
+/// Coins and thresholds are those of the configuration (`ml_microstructure`, `superp`, `psc_integration`). Captures
+/// without an instrument of the reference need --simulated-reference; every record and report then says so.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "EXAMPLES:
+  tidegate signals --input usdm.gz --simulated-reference
+  tidegate signals --input coinbase=bids.csv coinbase=asks.csv coinbase=updates.csv --simulated-reference 2.5
+  tidegate signals --input captures/*.gz --out run --set ml_microstructure.min_confidence=0.15
+  tidegate signals --schema")]
+pub(crate) struct Args {
+    /// Captures: FILE, or VENUE=FILE where the frames do not tell the venue
+    #[arg(long, required_unless_present = "schema", num_args = 1.., value_name = "FILE")]
+    input: Vec<String>,
+    /// Make up a reference price around PRICE, for captures that have none
+    #[arg(long, value_name = "PRICE", num_args = 0..=1, default_missing_value = "5")]
+    simulated_reference: Option<f64>,
+    /// Which made-up path
+    #[arg(long, default_value_t = 1, value_name = "SEED", requires = "simulated_reference")]
+    seed: u64,
+    /// Write the signals' files below DIR
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Trade them on paper (`trading` in the configuration)
+    #[arg(long)]
+    trade: bool,
+    /// Record everything in the audit log of this folder, which is made or continued
+    #[arg(long, value_name = "DIR")]
+    audit: Option<PathBuf>,
+    /// `max`, or a multiple of the recorded pace
+    #[arg(long, default_value = "max", value_name = "max|N")]
+    speed: Speed,
+    /// One core for everything, or a core a stage
+    #[arg(long, default_value = "fused", value_name = "fused|staged", value_parser = topology)]
+    topology: Topology,
+    #[command(flatten)]
+    layering: Layering,
+    /// Print the JSON schema of a line of live_microstructure_signals.json
+    #[arg(long)]
+    schema: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// What `--format json` prints.
+#[derive(serde::Serialize)]
+struct Printed<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    signals: &'a SignalsReport,
+    event_s: f64,
+    wall_s: f64,
+    features_digest: &'a str,
+    decisions_digest: &'a str,
+    latency: serde_json::Value,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit> {
+    if args.schema {
+        print_json(&signal_schema())?;
+        return Ok(Exit::Ok);
+    }
+    let layers = args.layering.gather()?;
+    let config = layers.config().map_err(config_error)?;
+    let mut psc = config.psc_integration.clone();
+    if let Some(price) = args.simulated_reference {
+        psc.simulated_reference = Some(SimulatedReference { seed: args.seed, price });
+    }
+    let signals = SignalConfig { ml: config.ml_microstructure.clone(), superp: config.superp.clone(), psc };
+    let mut traded = config.clone();
+    // The plan's check wants both: who trades has signals.
+    (traded.ml_microstructure.enabled, traded.trading.enabled) = (true, args.trade || config.trading.enabled);
+    let trading = traded.trading_plan(|key| layers.origin(key)).map_err(config_error)?;
+    let sources =
+        replay::sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
+    let plan = ReplayPlan {
+        speed: args.speed,
+        topology: args.topology,
+        signals: Some(signals),
+        trading,
+        outputs: Outputs { signals: args.out.clone(), ..Outputs::default() },
+        audit: args.audit.as_deref().map(AuditPlan::new),
+        ..ReplayPlan::new(sources)
+    };
+    let report = replay::run(&plan, &signals::stop_flag()?).map_err(exit_code)?;
+    let summary = Summary::of(&report, &plan);
+    if let Some(signals) = &report.signals {
+        match args.format {
+            Format::Json => print_json(&Printed {
+                schema: "tidegate.signals.v1",
+                signals,
+                event_s: report.event_s,
+                wall_s: report.wall_s,
+                features_digest: &summary.features_digest,
+                decisions_digest: &summary.decisions_digest,
+                latency: serde_json::to_value(&summary.latency)?,
+            })?,
+            Format::Table => {
+                print_signals(signals);
+                print_latency(&summary, &report);
+            }
+        }
+    }
+    conclude(&summary, &report)
+}
