@@ -43,9 +43,12 @@ if [ ! -x "$venv/bin/pytest" ]; then
     fi
 fi
 
-# The engine as it is now, not one that an earlier build left.
+# The engine as it is now, not one that an earlier build left. Where the whole tree has just been built it is there, with
+# the features of the whole tree; asked for by itself it has others, and half of all crates would be compiled again.
 target="${CARGO_TARGET_DIR:-$PWD/../target}"
-cargo build --quiet --locked -p tidegate --manifest-path ../Cargo.toml --target-dir "$target"
+if [ -z "${TIDEGATE_BUILT:-}" ]; then
+    cargo build --quiet --locked -p tidegate --manifest-path ../Cargo.toml --target-dir "$target"
+fi
 export TIDEGATE_ENGINE="$target/debug/tidegate"
 
 # The kept environment may have been made from another checkout.

@@ -46,6 +46,13 @@ loom() {
     make --no-print-directory loom
 }
 
+# `make bench-quick` on the selection of crates that the tests have built: by itself it has other features, and half of
+# all crates would be compiled again.
+rigs() {
+    cargo build --quiet --locked --workspace "${anchor[@]}" --bins &&
+        "${CARGO_TARGET_DIR:-target}/debug/rigs" --quick
+}
+
 # Fuzzing needs a C++ compiler; a bare CI machine may lack one.
 if [ -n "${CI:-}" ] && ! command -v c++ >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ]; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++
@@ -62,11 +69,11 @@ step "lints" cargo clippy --locked --workspace "${anchor[@]}" --all-targets --qu
 step "tests" env TIDEGATE_BUILT=1 cargo test --locked --workspace "${anchor[@]}" --no-fail-fast --quiet
 # The tests have built the engine that the browser looks at.
 step "browser" bash tests/browser/run.sh
-step "models package" bash models/test.sh
+step "models package" env TIDEGATE_BUILT=1 bash models/test.sh
 step "documentation" documentation
 step "loom" loom
 step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-20}"
-step "rigs at tiny size" make --no-print-directory bench-quick
+step "rigs at tiny size" rigs
 step "make run" quiet_run "$(mktemp)"
 step "miri" bash tests/miri.sh
 

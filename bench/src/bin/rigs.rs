@@ -14,6 +14,7 @@ fn main() {
         "inference",
         "swap",
         "live",
+        "serve",
     ];
     tidegate_bench::rigs::main(&names);
 }

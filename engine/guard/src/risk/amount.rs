@@ -129,16 +129,17 @@ impl schemars::JsonSchema for Decimal {
 
 /// On which side of the exact value a result lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rounding {
+pub enum Rounding {
     /// Away from zero: what may be lost.
     Up,
     /// Towards zero: what may be won.
     Down,
 }
 
-/// Turns prices and quantities of one instrument into millionths of the reporting currency.
+/// Turns prices and quantities of one instrument into millionths of the reporting currency. Whoever values an order or
+/// an execution does it with this, so that the gate, the paper exchange and reports agree to the last digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Valuer {
+pub struct Valuer {
     numerator: i64,
     denominator: i64,
     /// Inverse contracts: a quantity has its value whatever the price.
@@ -152,7 +153,7 @@ impl Valuer {
     ///
     /// # Errors
     /// A conversion or contract that is not positive or cannot be held exactly in 64 bits.
-    pub(crate) fn new(instrument: &Instrument, conversion: Decimal) -> Result<Self, String> {
+    pub fn new(instrument: &Instrument, conversion: Decimal) -> Result<Self, String> {
         let (factor, inverse) = match instrument.contract {
             Contract::Linear => (1.0, false),
             Contract::Inverse { quote_per_contract } => (quote_per_contract, true),
@@ -184,7 +185,7 @@ impl Valuer {
 
     /// Value of a quantity at a price, with the quantity's sign; `None` when it does not fit.
     #[inline(always)]
-    pub(crate) fn value(&self, price: i64, qty: i64, rounding: Rounding) -> Option<i64> {
+    pub fn value(&self, price: i64, qty: i64, rounding: Rounding) -> Option<i64> {
         let price = if self.inverse { 1 } else { price };
         // Nearly always everything fits 64 bits, and a 64-bit division is several times as fast as a wide one.
         let narrow = price.checked_mul(qty).and_then(|product| product.checked_mul(self.numerator));

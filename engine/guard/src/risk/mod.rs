@@ -43,7 +43,7 @@ mod state;
 mod testing;
 mod window;
 
-pub use amount::Decimal;
+pub use amount::{Decimal, Rounding, Valuer};
 pub use candidate::Malformed;
 pub use control::{ListError, OpenOrder, ResetError};
 pub use events::{EventError, Standing};
