@@ -71,8 +71,8 @@ impl Walk {
                 Some(Step::Level { index: self.index, price, qty: real })
             }
             None => {
-                let place = core::mem::replace(&mut self.place, orders.next(self.place));
-                Some(Step::Order(place))
+                let next = orders.next(self.place);
+                Some(Step::Order(core::mem::replace(&mut self.place, next)))
             }
         }
     }
