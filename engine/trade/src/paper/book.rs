@@ -269,7 +269,7 @@ mod tests {
     fn trades_are_remembered_until_the_book_has_them() {
         let mut market = Market::new();
         let (bids, asks) = (levels(&[(10, 5)]), levels(&[(11, 5)]));
-        let mut show = |market: &mut Market, venue_ns| {
+        let show = |market: &mut Market, venue_ns| {
             market.show(1, &BookTop { quality: BookQuality::Good, venue_ns, bids: &bids, asks: &asks }, LEVELS);
         };
         let at = |venue_ns| Stamps { event_ns: 1, venue_ns };

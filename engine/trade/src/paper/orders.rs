@@ -36,7 +36,6 @@ pub(super) struct Order {
     pub(super) rests: bool,
     /// Its place while it rests.
     pub(super) queue: Queue,
-    pub(super) next: u32,
 }
 
 impl Order {
@@ -60,7 +59,6 @@ impl Order {
             reduce_only: false,
             rests: false,
             queue: Queue::join(None, nowhere, 0, nowhere),
-            next: NONE,
         }
     }
 
@@ -83,6 +81,8 @@ impl Order {
 #[derive(Clone, Debug)]
 pub(super) struct Orders {
     orders: Box<[Order]>,
+    /// By place, the one behind it in line.
+    behind: Box<[u32]>,
     /// Free places, a stack.
     free: Vec<u32>,
     /// Account, client id and place of every open order, sorted: few are open, and shifting a few lines of memory is
@@ -98,6 +98,7 @@ impl Orders {
     pub(super) fn new(capacity: usize, instruments: usize) -> Self {
         Self {
             orders: vec![Order::new(0, 0, InstrumentId::NONE, 0); capacity].into(),
+            behind: vec![NONE; capacity].into(),
             free: (0..capacity as u32).rev().collect(),
             index: Vec::with_capacity(capacity),
             lines: vec![NONE; instruments * 2].into(),
@@ -136,9 +137,10 @@ impl Orders {
         let line = line_of(order.instrument, order.side);
         let (mut before, mut here) = (NONE, self.lines[line]);
         while here != NONE && !is_better(order.side, order.price, self.get(here).price) {
-            (before, here) = (here, self.get(here).next);
+            (before, here) = (here, self.next(here));
         }
-        self.orders[place as usize] = Order { next: here, ..order };
+        self.orders[place as usize] = order;
+        self.behind[place as usize] = here;
         self.link(line, before, place);
         self.next_expiry_ns = self.next_expiry_ns.min(order.expires_ns);
         true
@@ -154,10 +156,10 @@ impl Orders {
         let line = line_of(order.instrument, order.side);
         let (mut before, mut here) = (NONE, self.lines[line]);
         while here != NONE && here != place {
-            (before, here) = (here, self.get(here).next);
+            (before, here) = (here, self.next(here));
         }
         if here == place {
-            self.link(line, before, order.next);
+            self.link(line, before, self.next(place));
         }
         if order.expires_ns == self.next_expiry_ns {
             self.next_expiry_ns = self.iter().map(|order| order.expires_ns).min().unwrap_or(i64::MAX);
@@ -172,7 +174,7 @@ impl Orders {
 
     /// The one behind it, or [`NONE`].
     pub(super) fn next(&self, place: u32) -> u32 {
-        self.get(place).next
+        self.behind[place as usize]
     }
 
     /// The earliest expiry; `i64::MAX` when there is none.
@@ -199,7 +201,7 @@ impl Orders {
         if before == NONE {
             self.lines[line] = place;
         } else {
-            self.orders[before as usize].next = place;
+            self.behind[before as usize] = place;
         }
     }
 }

@@ -72,8 +72,7 @@ impl Walk {
             }
             None => {
                 let next = orders.next(self.place);
-                let place = core::mem::replace(&mut self.place, next);
-                Some(Step::Order(place))
+                Some(Step::Order(core::mem::replace(&mut self.place, next)))
             }
         }
     }
