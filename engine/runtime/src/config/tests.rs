@@ -138,10 +138,11 @@ fn kinds_of_alerts_that_there_are_not_are_errors_that_name_those_there_are() {
         let hook = format!("[[alerts.webhooks]]\nname = \"desk\"\nurl = \"https://h/\"\nkinds = {kinds}");
         let text = format!("{FILE}[serve]\nenabled = true\n{hook}\n");
         let (config, layers) = load(&text, &[], &[]).expect("a good file");
-        config.plan(|key| layers.origin(key)).map(drop)
+        let plan = config.plan(|key| layers.origin(key)).expect("a good plan");
+        config.screens(|key| layers.origin(key), &plan).map(|screens| screens.alarms.webhooks.len())
     };
     for good in ["[]", "[\"trip\", \"cancel-rate\", \"luld\"]"] {
-        assert!(plan(good).is_ok(), "{good}");
+        assert_eq!(plan(good).ok(), Some(1), "{good}");
     }
     let error = plan("[\"trip\", \"trips\"]").expect_err("no such kind").to_string();
     for part in ["test.toml:", "alerts.webhooks.0.kinds", "\"trips\"", "expected one of trip, price, model"] {
