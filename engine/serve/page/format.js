@@ -1,16 +1,16 @@
 // Numbers, times and elements as people read them.
 
 export function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const one = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name === "class") made.className = value;
-    else if (name === "data") Object.assign(made.dataset, value);
-    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name in made && name !== "list") made[name] = value;
-    else made.setAttribute(name, value);
+    if (name === "class") one.className = value;
+    else if (name === "data") Object.assign(one.dataset, value);
+    else if (name.startsWith("on")) one.addEventListener(name.slice(2), value);
+    else if (name in one && name !== "list") one[name] = value;
+    else one.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  one.append(...children.filter((child) => child !== null && child !== undefined));
+  return one;
 }
 
 export function number(value, digits = 6) {
@@ -62,39 +62,57 @@ export const SHAPES = {
 
 export function badge(state) {
   const text = state ?? "unknown";
-  return element("span", { class: "badge", data: { state: text } }, `${SHAPES[text] ?? "○"} ${text}`);
+  return made(`badge ${text}`, () => element("span", { class: "badge", data: { state: text } }, `${SHAPES[text] ?? "○"} ${text}`));
 }
 
-// Fills a table body, keeping cells that say the same. Cells are texts, elements or functions that make one.
-export function fill(body, rows) {
-  while (body.rows.length > rows.length) body.deleteRow(-1);
+// A cell that is an element: `make` makes it where the cell shows another one yet. Whatever it depends on is in its key.
+export function made(key, make) {
+  return { key, make };
+}
+
+// Sets a text where it is another one: the browser lays out anew whatever is written to.
+export function write(place, text) {
+  const first = place.firstChild;
+  const same = first ? first.nodeValue === text && !first.nextSibling : text === "";
+  if (!same) place.textContent = text;
+}
+
+// Fills a table body. What its cells show is kept in `shown`, so that cells which say the same cost a comparison and
+// nothing of the document is asked or changed.
+function fill(body, shown, rows) {
+  while (shown.length > rows.length) {
+    body.deleteRow(-1);
+    shown.pop();
+  }
   rows.forEach((cells, at) => {
-    const row = body.rows[at] ?? body.insertRow();
-    while (row.cells.length > cells.length) row.deleteCell(-1);
+    if (!shown[at]) {
+      shown[at] = { row: body.insertRow(), keys: [] };
+    }
+    const { row, keys } = shown[at];
+    while (keys.length > cells.length) {
+      row.deleteCell(-1);
+      keys.pop();
+    }
     cells.forEach((cell, column) => {
+      const key = cell?.make ? cell.key : `text ${cell}`;
+      if (keys[column] === key) return;
       const place = row.cells[column] ?? row.insertCell();
-      if (cell instanceof Node) {
-        const key = cell.dataset?.key ?? cell.textContent;
-        if (place.dataset.key !== key) {
-          place.replaceChildren(cell);
-          place.dataset.key = key;
-        }
-      } else if (place.dataset.key !== undefined || place.textContent !== String(cell)) {
-        delete place.dataset.key;
-        place.textContent = cell;
-      }
+      if (cell?.make) place.replaceChildren(cell.make());
+      else write(place, String(cell));
+      keys[column] = key;
     });
   });
 }
 
 export function table(caption, heads) {
   const body = element("tbody");
-  const made = element(
+  const shown = [];
+  const whole = element(
     "table", {},
     element("caption", {}, caption),
     element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
     body,
   );
-  const scroller = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, made);
-  return { element: scroller, fill: (rows, none = "nothing yet") => fill(body, rows.length ? rows : [[none]]) };
+  const scroller = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, whole);
+  return { element: scroller, fill: (rows, none = "nothing yet") => fill(body, shown, rows.length ? rows : [[none]]) };
 }

@@ -1,5 +1,7 @@
 // Depth over time: a column a moment, a row a price, drawn on an own canvas from a ring of columns.
 
+import { onResize } from "./charts.js";
+
 const COLUMNS = 480;
 const ROWS = 160;
 
@@ -18,6 +20,8 @@ export class Heatmap {
     this.context = canvas.getContext("2d", { alpha: false });
     this.cells = new ImageData(COLUMNS, ROWS);
     this.buffer = new OffscreenCanvas(COLUMNS, ROWS);
+    this.size = [canvas.clientWidth, canvas.clientHeight];
+    onResize(canvas, (...size) => { [this.size, this.dirty] = [size, true]; });
     this.reset();
   }
 
@@ -63,14 +67,12 @@ export class Heatmap {
   }
 
   draw() {
-    const { canvas } = this;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!width || !this.step) return;
+    const { canvas, size: [width, height] } = this;
+    if (!this.dirty || !width || !this.step) return;
+    this.dirty = false;
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
     if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
-    if (!this.dirty) return;
-    this.dirty = false;
     const sums = new Float32Array(COLUMNS * ROWS);
     let largest = 0;
     for (let x = 0; x < COLUMNS; x += 1) {

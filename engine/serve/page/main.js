@@ -2,7 +2,7 @@
 
 import * as link from "./link.js";
 import { keysDialog, signInDialog } from "./controls.js";
-import { age, clock, count, duration, element, SHAPES } from "./format.js";
+import { age, clock, count, duration, element, SHAPES, write } from "./format.js";
 import { VIEWS } from "./views.js";
 
 const main = document.getElementById("main");
@@ -47,9 +47,11 @@ picker.addEventListener("change", () => {
   refresh();
 });
 
+let listed = "";
 function instruments() {
   const names = link.value("engine")?.data.instruments ?? [];
-  if (names.length && names.join() !== [...picker.options].map((option) => option.value).join()) {
+  if (names.length && names.join() !== listed) {
+    listed = names.join();
     const kept = shown.instrument || localStorage.getItem("tidegate.instrument");
     picker.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
     shown.instrument = names.includes(kept) ? kept : names[0];
@@ -75,9 +77,10 @@ function vital() {
   }
   const text = `${{ live: "●", stale: "▲", disconnected: "■" }[state]} ${texts[state]}`;
   // A screen reader hears changes of state, not the seconds.
-  status.ariaLive = said === state ? "off" : "polite";
+  const live = said === state ? "off" : "polite";
+  if (status.ariaLive !== live) status.ariaLive = live;
   said = state;
-  if (status.textContent !== text) status.textContent = text;
+  write(status, text);
   const known = state !== "disconnected" && link.value("breakers");
   const open = link.value("breakers")?.data.open ?? [];
   const stopped = open.filter((one) => one.to === "tripped" || one.to === "cooling");
@@ -99,7 +102,7 @@ function vital() {
 
 function set(id, text, tone = "") {
   const place = document.getElementById(id);
-  if (place.textContent !== text) place.textContent = text;
+  write(place, text);
   if (place.dataset.tone !== tone) place.dataset.tone = tone;
 }
 
@@ -128,7 +131,8 @@ function alarms() {
 }
 alarm.hidden = true;
 
-// Text changes ten times a second at most, pictures with every frame of the screen.
+// Text changes ten times a second at most, pictures with every frame of the screen; not both in the same one, because
+// together they may take longer than it lasts.
 const TEXT_MS = 100;
 let texts = 0;
 let fresh = true;
@@ -146,11 +150,13 @@ function refresh() {
   texts = 0;
 }
 
+let owed = false;
 function frame(now) {
   frames.push(now);
   if (frames.length > 601) frames.shift();
   requestAnimationFrame(frame);
-  if (now - texts >= TEXT_MS) {
+  const writes = now - texts >= TEXT_MS;
+  if (writes) {
     texts = now;
     vital();
     alarms();
@@ -159,7 +165,9 @@ function frame(now) {
       shown.view?.made?.render?.(shown.instrument);
     }
   }
-  if (!shown.paused) shown.view?.made?.draw?.();
+  // Where frames are rarer than texts, pictures come with every second one.
+  owed = writes && !owed;
+  if (!owed && !shown.paused) shown.view?.made?.draw?.();
 }
 
 // Frames a second and the slowest of a hundred, over the last ten seconds: what tests and the debug view read.

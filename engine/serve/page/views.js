@@ -2,7 +2,7 @@
 
 import { Lines, Percentiles } from "./charts.js";
 import * as controls from "./controls.js";
-import { age, badge, clock, count, duration, element, number, stamp, table } from "./format.js";
+import { age, badge, clock, count, duration, element, made, number, stamp, table, write } from "./format.js";
 import { Heatmap } from "./heatmap.js";
 import { ageOf, counts, keys, logs, value } from "./link.js";
 
@@ -10,34 +10,48 @@ const data = (topic, key) => value(topic, key)?.data;
 const newestFirst = (name, most = 50) => logs[name].slice(-most).reverse();
 
 function note(host) {
-  const made = element("p", { class: "age" });
-  host.append(made);
-  return (entry, what = "data") => {
-    made.textContent = entry ? `${what}: ${age(ageOf(entry))} old, event time ${clock(entry.event_ns)}` : `${what}: none yet`;
+  const place = element("p", { class: "age" });
+  host.append(place);
+  return (entry, what = "data") => write(place, entry ? `${what}: ${age(ageOf(entry))} old, event time ${clock(entry.event_ns)}` : `${what}: none yet`);
+}
+
+// Says whether a log is another one than it was the last time: its table is made anew only then.
+function grown(name) {
+  let last = null;
+  return () => {
+    const [log, newest] = [logs[name], logs[name].at(-1)];
+    const now = `${log.length} ${log[0]?.number} ${newest?.number} ${newest?.wall_ns}`;
+    if (now === last) return false;
+    last = now;
+    return true;
   };
 }
 
 function button(text, label, action) {
-  return element("button", { type: "button", "aria-label": label, onclick: action, data: { key: label } }, text);
+  return element("button", { type: "button", "aria-label": label, onclick: action }, text);
+}
+
+// The same as a cell of a table; its label says all that it depends on.
+function cell(text, label, action) {
+  return made(`button ${label}`, () => button(text, label, action));
 }
 
 function panel(host, title, ...children) {
-  const made = element("div", { class: "panel" }, element("h3", {}, title), ...children);
-  host.append(made);
-  return made;
+  const one = element("div", { class: "panel" }, element("h3", {}, title), ...children);
+  host.append(one);
+  return one;
 }
 
 function grid(host) {
-  const made = element("div", { class: "grid" });
-  host.append(made);
-  return made;
+  const one = element("div", { class: "grid" });
+  host.append(one);
+  return one;
 }
 
-function chart(host, height) {
-  const made = element("div", { class: "chart" });
-  if (height) made.style.minHeight = `${height}px`;
-  host.append(made);
-  return made;
+function chart(host) {
+  const one = element("div", { class: "chart" });
+  host.append(one);
+  return one;
 }
 
 // Thresholds in force: what models or conditions moved, else the profile's.
@@ -52,11 +66,28 @@ function thresholdOf(instrument, rule) {
 function trips(host) {
   const list = table("Trips and what followed, newest first", ["Time", "Of", "Rule", "From", "To", "Why", "Measured", "Threshold", ""]);
   host.append(list.element);
-  return () => list.fill(newestFirst("breaker", 100).map(({ data: one }) => [
+  const is = grown("breaker");
+  const explain = ({ sequence, run }) => made(`explain ${sequence} of ${run}`, () => button("Explain", `Explain decision ${sequence}`, () => controls.explain(sequence, run)));
+  return () => is() && list.fill(newestFirst("breaker", 100).map(({ data: one }) => [
     clock(one.event_ns), `${one.scope} ${one.name}`, one.rule, badge(one.from), badge(one.to), one.cause,
-    number(one.value, 4), number(one.threshold, 4),
-    one.to === "tripped" ? button("Explain", `Explain decision ${one.sequence}`, () => controls.explain(one.sequence, one.run)) : "",
+    number(one.value, 4), number(one.threshold, 4), one.to === "tripped" ? explain(one) : "",
   ]), "no breaker has changed its state");
+}
+
+// How much of its threshold a rule has used: one bar a rule, moved where it is.
+function bars() {
+  const all = new Map();
+  return (rule, share) => {
+    if (!all.has(rule)) all.set(rule, { bar: element("meter", { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0 }), percent: null });
+    const one = all.get(rule);
+    const percent = Math.round(100 * (share ?? 0));
+    if (percent !== one.percent) {
+      one.percent = percent;
+      one.bar.value = Math.min(1, Math.max(0, share ?? 0));
+      one.bar.ariaLabel = `${rule}: ${percent} % of its threshold`;
+    }
+    return made(`bar ${rule}`, () => one.bar);
+  };
 }
 
 const overview = {
@@ -135,6 +166,9 @@ const breakers = {
     charted.append(element("label", {}, "Rule ", picker));
     const lines = new Lines(chart(charted), ["measured", "threshold"], "Measured value and threshold of the rule over event time");
     const told = trips(panel(host, "Trips"));
+    const bar = bars();
+    const moved = grown("threshold");
+    let named = "";
     const adjusted = table("Changes of thresholds, newest first", ["Time", "Instrument", "Origin", "Model", "Volatility", "Spread", "Imbalance", "Latency, µs", "Recovery", "Held back by"]);
     panel(host, "Thresholds").append(adjusted.element);
     const collect = (instrument) => {
@@ -151,9 +185,11 @@ const breakers = {
       draw: () => lines.draw(),
       render(instrument) {
         aged(value("features", instrument), "measured");
-        const names = ["engine", ...new Set((data("engine")?.instruments ?? []).map((name) => `venue:${name.slice(name.indexOf(".") + 1)}`)),
-          ...(data("engine")?.instruments ?? []).map((name) => `instrument:${name}`), ...(data("engine")?.strategies ?? []).map((name) => `strategy:${name}`)];
-        if (names.join() !== [...scopes.options].map((option) => option.value).join()) {
+        const [instruments, strategies] = [data("engine")?.instruments ?? [], data("engine")?.strategies ?? []];
+        const names = ["engine", ...new Set(instruments.map((name) => `venue:${name.slice(name.indexOf(".") + 1)}`)),
+          ...instruments.map((name) => `instrument:${name}`), ...strategies.map((name) => `strategy:${name}`)];
+        if (names.join() !== named) {
+          named = names.join();
           scopes.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
           scope = names.includes(scope) ? scope : "engine";
           scopes.value = scope;
@@ -167,13 +203,11 @@ const breakers = {
         rules.fill(all.map((one) => {
           const { fixed, threshold } = thresholdOf(instrument, one.rule);
           const share = one.value === null || !threshold ? null : one.above ? one.value / threshold : threshold / Math.max(one.value, 1e-12);
-          const bar = element("meter", { min: 0, max: 1, low: 0.7, high: 0.9, optimum: 0, value: Math.min(1, Math.max(0, share ?? 0)), "aria-label": `${one.rule}: ${Math.round(100 * (share ?? 0))} % of its threshold` });
-          bar.dataset.key = `${one.rule} ${Math.round(100 * (share ?? 0))}`;
           const state = open.find((other) => other.rule === one.rule)?.to ?? (fixed?.enabled === false ? "off" : "closed");
-          return [one.rule, number(one.value, 4), number(threshold, 4), bar, fixed?.unit ?? "", badge(state), fixed?.about ?? ""];
+          return [one.rule, number(one.value, 4), number(threshold, 4), bar(one.rule, share), fixed?.unit ?? "", badge(state), fixed?.about ?? ""];
         }), "no vector of this instrument yet");
         told();
-        adjusted.fill(newestFirst("threshold", 60).map(({ data: one }) => [
+        if (moved()) adjusted.fill(newestFirst("threshold", 60).map(({ data: one }) => [
           clock(one.event_ns), one.instrument, one.origin, one.advice ? `${one.advice.model} ${one.advice.version}` : "–",
           number(one.after.volatility, 4), number(one.after.spread, 4), number(one.after.imbalance, 4), number(one.after.latency, 4),
           number(one.after.recovery, 4), (one.clamps ?? []).join(", ") || "–",
@@ -223,7 +257,7 @@ const book = {
         const entry = value("book", instrument);
         told(entry, "book");
         const one = entry?.data;
-        legend.textContent = `Brightness is the logarithm of quantity, up to ${number(heat.largest, 4)}. Green is the best bid, red the best ask. White discs are bought, pink squares sold.`;
+        write(legend, `Brightness is the logarithm of quantity, up to ${number(heat.largest, 4)}. Green is the best bid, red the best ask. White discs are bought, pink squares sold.`);
         if (!one) return;
         if (one.quality !== "good") {
           ladder.fill([], `the book is ${one.quality}: not shown, because it is not known to be right`);
@@ -345,13 +379,37 @@ const models = {
     const lines = new Lines(chart(history), ["in force", "advised"], "Level in force and as advised over event time", { height: 200 });
     let shown = 0;
     const curves = panel(host, "Training");
-    const curve = new Lines(chart(curves), ["training loss", "validation loss"], "Loss by epoch", { height: 160 });
+    let curveOf = null;
+    let drawn = null;
+    const curvePicker = element("select", { onchange: () => { curveOf = curvePicker.value; } });
+    curves.append(element("label", {}, "Curve ", curvePicker));
+    const curve = new Lines(chart(curves), ["training loss", "validation loss"], "Loss by epoch, or by trees", { height: 200, time: false, x: "epoch or trees" });
     const curveNote = element("p", { class: "age" });
     curves.append(curveNote);
     const trained = table("What the repository says of its models", ["Model", "Version", "Kind", "Made", "Trained on", "Metrics"]);
     curves.append(trained.element);
     const events = table("What happened to models, newest first", ["Time", "What", "Model", "Detail"]);
     panel(host, "History").append(events.element);
+    const happened = grown("model");
+    // A model has a curve, or one a horizon; all of them can be chosen, the newest repository's only.
+    const learn = (repository) => {
+      if (drawn && repository === drawn.repository && curveOf === drawn.name) return;
+      const contracts = repository?.contracts ?? [];
+      const all = new Map(contracts.flatMap((one) => (one.curves ?? []).map((found) => [`${one.name} ${one.version}: ${found.name}`, { loss: one.loss, points: found.points }])));
+      if (repository !== drawn?.repository) {
+        curvePicker.replaceChildren(...[...all.keys()].map((name) => element("option", { value: name }, name)));
+        curvePicker.disabled = all.size === 0;
+      }
+      if (!all.has(curveOf)) curveOf = all.keys().next().value ?? null;
+      curvePicker.value = curveOf ?? "";
+      const found = all.get(curveOf);
+      curve.clear();
+      found?.points.forEach((one) => curve.add(one.epoch, [one.loss, one.validation]));
+      const wrong = contracts.filter((one) => one.curves_problem).map((one) => `${one.name} ${one.version}: ${one.curves_problem}`);
+      const none = "No version in the repository says how it was trained.";
+      write(curveNote, [found ? `${found.loss} of ${curveOf}` : none, ...wrong].join(". "));
+      drawn = { repository, name: curveOf };
+    };
     return {
       clear: () => { shown = 0; lines.clear(); },
       restyle: () => { lines.build(); curve.build(); },
@@ -367,20 +425,18 @@ const models = {
       render() {
         told(value("models"), "models");
         loaded.fill((data("models")?.loaded ?? []).map((one) => {
-          const actions = element("span", { data: { key: `${one.name} ${one.version} ${one.state}` } });
-          if (one.state === "shadow") actions.append(button("Promote", `Promote ${one.name}`, () => controls.promote(one.name)));
-          if (one.state === "active") actions.append(button("Roll back", `Roll back ${one.name}`, () => controls.rollback(one.name)));
+          const actions = one.state === "shadow" ? cell("Promote", `Promote ${one.name}`, () => controls.promote(one.name))
+            : one.state === "active" ? cell("Roll back", `Roll back ${one.name}`, () => controls.rollback(one.name)) : "";
           return [one.name, String(one.version), badge(one.state), count(one.runs), number(one.report.golden_difference, 2),
             `${number(one.report.p50_us, 3)} µs`, `${number(one.report.p99_us, 3)} µs`, one.hash.slice(0, 16), actions];
         }), "no model is loaded: static profiles hold");
-        const contracts = data("models")?.contracts ?? [];
+        const repository = data("models", "repository");
+        learn(repository);
+        const contracts = repository?.contracts ?? [];
         trained.fill(contracts.map((one) => [one.name, String(one.version), one.kind, one.created ?? "–",
           (one.training?.sources ?? []).slice(0, 3).join(", ") + (one.training?.sources?.length > 3 ? ", …" : ""),
           Object.entries(one.metrics ?? {}).slice(0, 4).map(([name, metric]) => `${name} ${number(metric, 4)}`).join("; ")]), "no repository");
-        const points = contracts.find((one) => one.training?.curve)?.training.curve ?? [];
-        curveNote.textContent = points.length ? "" : "No version in the repository carries its curve: exports made before curves were kept have none.";
-        if (points.length && !curve.data[0].length) points.forEach((one) => curve.add(one.epoch, [one.loss, one.validation]));
-        events.fill(newestFirst("model").map(({ wall_ns, data: one }) => [clock(wall_ns), one.event, one.name ? `${one.name} ${one.version ?? one.to ?? ""}` : "–", one.text ?? one.reason ?? one.hash?.slice(0, 16) ?? ""]));
+        if (happened()) events.fill(newestFirst("model").map(({ wall_ns, data: one }) => [clock(wall_ns), one.event, one.name ? `${one.name} ${one.version ?? one.to ?? ""}` : "–", one.text ?? one.reason ?? one.hash?.slice(0, 16) ?? ""]));
       },
     };
   },
@@ -401,6 +457,7 @@ const audit = {
     panel(host, "Operators").append(asked.element);
     const books = table("Changes of books, newest first", ["Time", "Book", "Quality", "Expected", "Received"]);
     panel(host, "Books").append(books.element);
+    const [operated, changed] = [grown("operator"), grown("quality")];
     return {
       render() {
         const one = data("audit");
@@ -410,13 +467,13 @@ const audit = {
         progress.hidden = check?.state !== "running";
         if (check?.state === "running") {
           progress.value = check.result.entries / Math.max(1, check.result.of);
-          verdict.textContent = `Recomputing: ${count(check.result.entries)} of ${count(check.result.of)} entries`;
+          write(verdict, `Recomputing: ${count(check.result.entries)} of ${count(check.result.of)} entries`);
         } else if (check) {
           const found = check.result.findings?.filter((finding) => finding.severity !== "note") ?? [];
-          verdict.textContent = `${check.state.toUpperCase()}: ${count(check.result.size)} entries, ${count(check.result.checkpoints)} checkpoints recomputed ${age(ageOf(value("audit", "verification")))} ago${found.map((finding) => `; ${finding.path}: ${finding.reason}`).join("")}${check.result.error ?? ""}`;
-        } else verdict.textContent = "Not verified since the engine started.";
-        asked.fill(newestFirst("operator").map(({ data: line }) => [clock(line.event_ns), line.operator]), "nobody did anything");
-        books.fill(newestFirst("quality").map(({ data: line }) => [clock(line.event_ns), line.book, badge(line.quality), line.expected ?? "–", line.received ?? "–"]));
+          write(verdict, `${check.state.toUpperCase()}: ${count(check.result.size)} entries, ${count(check.result.checkpoints)} checkpoints recomputed ${age(ageOf(value("audit", "verification")))} ago${found.map((finding) => `; ${finding.path}: ${finding.reason}`).join("")}${check.result.error ?? ""}`);
+        } else write(verdict, "Not verified since the engine started.");
+        if (operated()) asked.fill(newestFirst("operator").map(({ data: line }) => [clock(line.event_ns), line.operator]), "nobody did anything");
+        if (changed()) books.fill(newestFirst("quality").map(({ data: line }) => [clock(line.event_ns), line.book, badge(line.quality), line.expected ?? "–", line.received ?? "–"]));
       },
       ages: true,
     };
@@ -435,6 +492,7 @@ const feeds = {
     const events = table("What happened, newest first", ["Time", "Market", "Connection", "What", "Detail"]);
     panel(host, "Events").append(events.element);
     const pools = panel(host, "Dark pools");
+    const happened = grown("connection");
     pools.append(element("p", { class: "age" }, "No pool is configured: routing to pools comes with order gateways."));
     return {
       render() {
@@ -442,9 +500,9 @@ const feeds = {
         const all = entry?.data;
         told(entry, "feeds");
         links.fill((all?.links ?? []).map((one) => [one.venue, one.name, badge(one.state), one.heard_ms === null ? "–" : age(one.heard_ms + (ageOf(entry) ?? 0)), count(one.frames), count(one.bytes), count(one.topics), count(one.connections), count(one.failed_attempts),
-          one.state === "error" ? button("Try again", `Let ${one.venue} try again`, () => controls.clearFeeds(one.venue)) : ""]), "this run replays captures: it has no connections");
+          one.state === "error" ? cell("Try again", `Let ${one.venue} try again`, () => controls.clearFeeds(one.venue)) : ""]), "this run replays captures: it has no connections");
         clocks.fill(Object.entries(all?.clocks ?? {}).map(([venue, skew]) => [venue, duration(skew.offset_ns), `± ${duration(skew.bound_ns)}`]));
-        events.fill(newestFirst("connection", 100).map(({ data: one }) => [clock(one.at_ns), one.venue, one.connection || "–", one.kind, one.detail]));
+        if (happened()) events.fill(newestFirst("connection", 100).map(({ data: one }) => [clock(one.at_ns), one.venue, one.connection || "–", one.kind, one.detail]));
       },
       ages: true,
     };
@@ -471,6 +529,7 @@ const risk = {
     panel(host, "Balances").append(ledger.element);
     const alerts = table("Alerts, newest first", ["Time", "Kind", "Detail"]);
     panel(host, "Alerts").append(alerts.element);
+    const alerted = grown("alert");
     const millionths = (amount) => number(amount / 1e6);
     return {
       ages: true,
@@ -478,14 +537,14 @@ const risk = {
         const entry = value("risk");
         told(entry, "risk desk");
         const one = entry?.data;
-        thrown.fill((one?.thrown ?? []).map((latch) => [latch.scope, latch.cause, latch.rule ?? "–", latch.person ?? "–", clock(latch.event_ns), button("Reset", `Reset the kill switch of ${latch.scope}`, () => controls.revive(latch.scope))]), one ? "none" : "unknown: no risk desk has answered");
+        thrown.fill((one?.thrown ?? []).map((latch) => [latch.scope, latch.cause, latch.rule ?? "–", latch.person ?? "–", clock(latch.event_ns), cell("Reset", `Reset the kill switch of ${latch.scope}`, () => controls.revive(latch.scope))]), one ? "none" : "unknown: no risk desk has answered");
         positions.fill((one?.positions ?? []).map((held) => [held.account, held.strategy, held.instrument, held.qty]), "none");
         standing.fill((one?.standing ?? []).map((scope) => [scope.scope, millionths(scope.exposure_millionths), millionths(scope.profit_millionths), millionths(scope.daily_loss_millionths), millionths(scope.drawdown_millionths)]), "no risk desk");
         const channels = Object.entries(data("feeds")?.accounts ?? {}).flatMap(([venue, all]) => Object.entries(all).map(([channel, found]) => [venue, channel, JSON.stringify(found.rows).slice(0, 200), age(found.age_ms + (ageOf(value("feeds")) ?? 0))]));
         accounts.fill(channels, "no private stream");
         const held = data("ledger");
         ledger.fill(held ? [[held.balance.total, held.balance.locked, held.balance.available, held.balance.virtual, String(held.positions.locked_count), held.state].map(String)] : [], "no ledger");
-        alerts.fill(newestFirst("alert", 100).map(({ event_ns, data: alert }) => {
+        if (alerted()) alerts.fill(newestFirst("alert", 100).map(({ event_ns, data: alert }) => {
           const { kind, ...rest } = alert;
           return [clock(event_ns), kind ?? "alert", Object.entries(rest).map(([key, what]) => `${key} ${typeof what === "object" ? JSON.stringify(what) : what}`).join(", ").slice(0, 240)];
         }), "none");

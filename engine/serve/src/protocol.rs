@@ -163,7 +163,8 @@ pub fn schema() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tidegate stream",
-        "oneOf": [{ "$ref": "#/$defs/client" }, { "$ref": "#/$defs/server" }],
+        // Prices are sent on as they came: they are a client's message and a server's.
+        "anyOf": [{ "$ref": "#/$defs/client" }, { "$ref": "#/$defs/server" }],
         "$defs": {
             "client": { "oneOf": [command, { "$ref": "#/$defs/prices" }] },
             "server": { "oneOf": [{ "$ref": "#/$defs/news" }, { "$ref": "#/$defs/prices" }, { "$ref": "#/$defs/said" }] },

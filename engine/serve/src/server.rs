@@ -27,7 +27,8 @@ use crate::tls::Certified;
 pub struct Limits {
     /// Connections at once.
     pub clients: usize,
-    /// Of these, from one address.
+    /// Of these, from one address; from one /64 network of IPv6. Loopback has no such bound: whoever is on this host
+    /// has other ways to take what it has.
     pub per_address: usize,
     /// Messages a second that a client may send for long.
     pub messages_per_s: f64,
@@ -47,7 +48,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             clients: 1_024,
-            per_address: 1_024,
+            // A room full of people behind one address, and a sixteenth of the places.
+            per_address: 64,
             messages_per_s: 50.0,
             burst: 200.0,
             handshake: Duration::from_secs(5),
@@ -326,11 +328,13 @@ impl Place {
         if shared.counts.connections.load(Ordering::Acquire) >= shared.limits.clients {
             return None;
         }
-        let here = addresses.entry(peer.ip()).or_insert(0);
-        if *here >= shared.limits.per_address {
-            return None;
+        if let Some(neighbours) = neighbours(peer.ip()) {
+            let here = addresses.entry(neighbours).or_insert(0);
+            if *here >= shared.limits.per_address {
+                return None;
+            }
+            *here += 1;
         }
-        *here += 1;
         shared.counts.connections.fetch_add(1, Ordering::AcqRel);
         Counts::add(&shared.counts.accepted);
         Some(Self { shared: shared.clone(), peer })
@@ -340,14 +344,25 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.counts.connections.fetch_sub(1, Ordering::AcqRel);
-        if let Ok(mut addresses) = self.shared.addresses.lock()
-            && let Some(here) = addresses.get_mut(&self.peer.ip())
+        if let Some(neighbours) = neighbours(self.peer.ip())
+            && let Ok(mut addresses) = self.shared.addresses.lock()
+            && let Some(here) = addresses.get_mut(&neighbours)
         {
             *here -= 1;
             if *here == 0 {
-                addresses.remove(&self.peer.ip());
+                addresses.remove(&neighbours);
             }
         }
+    }
+}
+
+/// Whom an address is counted with: itself, in IPv6 its /64 network, which one host may have for itself; nobody on
+/// loopback, where connections by address are not bounded.
+fn neighbours(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        address if address.is_loopback() => None,
+        IpAddr::V6(address) => Some(IpAddr::from((address.to_bits() >> 64 << 64).to_be_bytes())),
+        address => Some(address),
     }
 }
 
@@ -390,5 +405,23 @@ where
     if !finished {
         connection.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(DRAIN, connection).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_counted_with_those_that_one_host_may_have() {
+        let of = |text: &str| neighbours(text.parse().expect("an address")).map(|one| one.to_string());
+        for loopback in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(of(loopback), None, "{loopback}");
+        }
+        assert_eq!(of("192.0.2.7").as_deref(), Some("192.0.2.7"));
+        assert_eq!(of("::ffff:192.0.2.7").as_deref(), Some("192.0.2.7"));
+        assert_eq!(of("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::"));
+        assert_eq!(of("2001:db8:1:2:ffff::9").as_deref(), Some("2001:db8:1:2::"));
+        assert!(Limits::default().per_address < Limits::default().clients);
     }
 }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tidegate_models import paths, registry, repository
+from tidegate_models import curves, paths, registry, repository
 from tidegate_models.artifact import Artifact
 from tidegate_models.verify import verify
 
@@ -20,6 +20,7 @@ examples:
   tidegate-models export breaker-tuner                   the next version, under onnx/
   tidegate-models export breaker-tuner --untrained --seed 7 --version 2 --out onnx-trial
   tidegate-models verify onnx/breaker-tuner/1
+  tidegate-models curves                                 training.json of versions that were exported without
 """
 
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except (
         repository.RepositoryError,
+        curves.CurvesError,
         FileNotFoundError,
         registry.MissingExtraError,
         ValueError,
@@ -82,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="put it in force at the next start, without shadow (a running engine takes it over by itself)",
     )
+    told = add("curves", _curves, "Write training.json of versions that were exported without, from their reports")
+    told.add_argument(
+        "folders", nargs="*", type=Path, metavar="FOLDER", help="default: those under onnx that have none"
+    )
+    told.add_argument("--reports", type=Path, default=None, help="default: models/reports")
     check = add("verify", _verify, "Check version folders: hashes, contract, graph, golden cases")
     check.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: all under onnx")
     return parser
@@ -133,18 +140,36 @@ def _export(options: argparse.Namespace) -> int:
         key_file=options.key,
         created=created,
         make_current=options.current,
+        training=lambda contract: curves.document(artifact.history, contract),
     )
     return _print_verdicts([folder])
 
 
+def _curves(options: argparse.Namespace) -> int:
+    reports = options.reports or paths.reports_folder()
+    without = [folder for folder in _committed() if not (folder / repository.TRAINING_FILE).exists()]
+    for folder in options.folders or without:
+        told = curves.from_report(folder.resolve(), reports)
+        if told is None:
+            print(f"nothing  {folder}  its report has no curve")
+            continue
+        repository.add_training(folder, told)
+        points = ", ".join(f"{curve['name']}: {len(curve['points'])} points" for curve in told["curves"])
+        print(f"written  {folder / repository.TRAINING_FILE}  {points}")
+    return 0
+
+
 def _verify(options: argparse.Namespace) -> int:
+    return _print_verdicts(options.folders or _committed())
+
+
+def _committed() -> list[Path]:
     root = paths.model_repository()
-    folders = options.folders or [
+    return [
         root / name / str(version)
         for name in sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         for version in repository.versions(root, name)
     ]
-    return _print_verdicts(folders)
 
 
 def _print_verdicts(folders: Sequence[Path]) -> int:

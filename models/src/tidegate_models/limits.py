@@ -15,6 +15,8 @@ VERSION_MAX = 2**32 - 1
 MODEL_BYTES_MAX = 16 << 20
 JSON_BYTES_MAX = 16 << 20
 SIGNATURE_BYTES_MAX = 1024
+# Of training.json, which only screens read (`engine/runtime/src/screens/repository.rs`).
+TRAINING_BYTES_MAX = 256 << 10
 
 LATENCY_BUDGET_MAX_US = 1000.0
 TOLERANCE_MAX = 1e-2

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,10 @@ MODEL_FILE = "model.onnx"
 CONTRACT_FILE = "contract.json"
 GOLDEN_FILE = "golden.json"
 SIGNATURE_FILE = "contract.json.sig"
+TRAINING_FILE = "training.json"
 CURRENT_FILE = "CURRENT"
 
-# Largest size of each file of a version.
+# Largest size of each file that the load gate reads.
 BYTES_MAX = {
     CONTRACT_FILE: limits.JSON_BYTES_MAX,
     SIGNATURE_FILE: limits.SIGNATURE_BYTES_MAX,
@@ -43,6 +44,22 @@ def tensor_json(value: Array) -> dict[str, Any]:
     else:
         flat = [int(v) for v in value.reshape(-1)]
     return {"shape": list(value.shape), "data": flat}
+
+
+def training_json(document: dict[str, Any]) -> bytes:
+    """The account of a training, a point a line, small enough for screens."""
+    head = {key: value for key, value in document.items() if key != "curves"}
+    curves = [
+        f'{{"name": {json.dumps(curve["name"])}, "points": [\n'
+        + ",\n".join(json.dumps(point, allow_nan=False) for point in curve["points"])
+        + "\n]}"
+        for curve in document["curves"]
+    ]
+    text = json.dumps(head, indent=1).removesuffix("\n}") + ',\n "curves": [\n' + ",\n".join(curves) + "\n]}\n"
+    content = text.encode()
+    if len(content) > limits.TRAINING_BYTES_MAX:
+        raise RepositoryError(f"{TRAINING_FILE} would have {len(content)} bytes, more than {limits.TRAINING_BYTES_MAX}")
+    return content
 
 
 def golden_json(model: bytes, cases: Sequence[dict[str, Array]]) -> bytes:
@@ -113,8 +130,11 @@ def publish(
     key_file: Path | None = None,
     created: datetime.datetime | None = None,
     make_current: bool = False,
+    training: Callable[[bytes], dict[str, Any] | None] | None = None,
 ) -> Path:
     """Writes `root/name/version`, a folder that the engine never sees in part; gives its path.
+
+    `training` makes the contents of training.json out of the contract's bytes, where there is something to tell.
 
     Which version is in force is for a running engine to say, after the version has been in shadow; `make_current` says
     it without one.
@@ -137,6 +157,8 @@ def publish(
         contents[SIGNATURE_FILE] = sign(key_file, contents[CONTRACT_FILE])
     for file, content in contents.items():
         _check_size(file, content)
+    if training is not None and (told := training(contents[CONTRACT_FILE])) is not None:
+        contents[TRAINING_FILE] = training_json(told)
 
     hidden = root / name / f".{version}.tmp"
     if hidden.exists():
@@ -154,6 +176,17 @@ def publish(
     if make_current:
         set_current(root, name, version)
     return folder
+
+
+def add_training(folder: Path, document: dict[str, Any]) -> None:
+    """Puts training.json into a version that was exported without; what the load gate reads stays as it is."""
+    path = folder / TRAINING_FILE
+    if path.exists():
+        raise RepositoryError(f"{path} is there already")
+    temporary = folder.with_name(f".{folder.name}.{TRAINING_FILE}.tmp")
+    _write(temporary, training_json(document))
+    temporary.replace(path)
+    _sync_folder(folder)
 
 
 def set_current(root: Path, name: str, version: int) -> None:

@@ -5,9 +5,19 @@
 set -euo pipefail
 tidegate="$1"
 shift
+# On a terminal each program has it for itself: Ctrl-C reaches the engine and not make, which would call the end that was
+# wanted an error.
+if [ -t 0 ] && [ -t 1 ] && read -r _ _ _ _ group _ _ front _ <"/proc/$$/stat" && [ "$group" = "$front" ]; then
+    set -m
+fi
 run() {
     echo "+ tidegate $*"
-    "$tidegate" "$@"
+    # In a shell that outlives the signal: what the program ends with is an exit code, whatever ended it.
+    (
+        trap : INT
+        "$tidegate" "$@"
+        exit "$?"
+    )
 }
 if [ -t 1 ]; then
     pace=(--speed "${WATCH:-2}" --repeat)
@@ -19,7 +29,7 @@ fi
 trap : INT
 if [ "$#" -gt 0 ]; then
     [ -t 1 ] || pace=()
-    run replay --input "$@" --serve "${pace[@]}" --check-bbo --features --models onnx
+    run replay --input "$@" --serve "${pace[@]}" --check-bbo --features --models onnx || [ "$?" -eq 130 ]
     exit
 fi
 mkdir -p run

@@ -10,7 +10,7 @@ use tidegate_serve::webhooks::Webhook;
 
 use super::ConfigError;
 use crate::replay::ReplayPlan;
-use crate::screens::{AlarmsPlan, PriceAlert, ScreensPlan};
+use crate::screens::{ALERT_KINDS, AlarmsPlan, PriceAlert, ScreensPlan};
 
 /// The stream server with its dashboard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -41,7 +41,7 @@ pub struct ServeConfig {
     pub origins: Vec<String>,
     /// Connections at once.
     pub clients: usize,
-    /// Of these, from one address.
+    /// Of these, from one address (in IPv6 one /64 network), so that nobody takes them all; not bounded on loopback.
     pub per_address: usize,
     /// Messages a second that a client of the stream may send for long.
     pub messages_per_s: f64,
@@ -74,7 +74,9 @@ pub struct WebhookConfig {
     /// File of the key with which bodies are signed; nobody but its owner may read it. Unsigned without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
-    /// Kinds of alerts that it gets, such as `trip`, `price`, `kill`, `model`, `feed`; all without.
+    /// Kinds of alerts that it gets; all without. `trip`, `price`, `model`, `feed`, `trap`, and of the risk desk
+    /// `refusal`, `kill`, `reset`, `cancel-rate`, `override`, `unknown-execution`, `emergency`, `changed`, `luld`,
+    /// `held-by-nobody`, `unreadable`.
     #[serde(default)]
     pub kinds: Vec<String>,
 }
@@ -121,6 +123,11 @@ impl AlertsConfig {
             };
             if !(url.starts_with("https://") || url.starts_with("http://")) {
                 return Err(wrong(&key("url"), "expected a URL that begins with https:// or http://".into()));
+            }
+            // What is misspelt would be waited for in vain, when it matters.
+            if let Some(kind) = hook.kinds.iter().find(|kind| !ALERT_KINDS.contains(&kind.as_str())) {
+                let reason = format!("{kind:?}, expected one of {}", ALERT_KINDS.join(", "));
+                return Err(wrong(&key("kinds"), reason));
             }
             let secret = hook.secret_file.as_deref().map(|path| private("secret_file", path)).transpose()?;
             let secret = secret.map(|text| zeroize::Zeroizing::new(text.trim().as_bytes().to_vec()));

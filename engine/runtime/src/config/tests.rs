@@ -131,3 +131,21 @@ fn stores_and_redis_are_places_and_their_passwords_come_from_elsewhere() {
         assert!(error.contains(key) && error.contains(reason) && !error.contains("canary"), "{error}");
     }
 }
+
+#[test]
+fn kinds_of_alerts_that_there_are_not_are_errors_that_name_those_there_are() {
+    let plan = |kinds: &str| {
+        let hook = format!("[[alerts.webhooks]]\nname = \"desk\"\nurl = \"https://h/\"\nkinds = {kinds}");
+        let text = format!("{FILE}[serve]\nenabled = true\n{hook}\n");
+        let (config, layers) = load(&text, &[], &[]).expect("a good file");
+        let plan = config.plan(|key| layers.origin(key)).expect("a good plan");
+        config.screens(|key| layers.origin(key), &plan).map(|screens| screens.alarms.webhooks.len())
+    };
+    for good in ["[]", "[\"trip\", \"cancel-rate\", \"luld\"]"] {
+        assert_eq!(plan(good).ok(), Some(1), "{good}");
+    }
+    let error = plan("[\"trip\", \"trips\"]").expect_err("no such kind").to_string();
+    for part in ["test.toml:", "alerts.webhooks.0.kinds", "\"trips\"", "expected one of trip, price, model"] {
+        assert!(error.contains(part), "{error}");
+    }
+}

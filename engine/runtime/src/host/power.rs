@@ -28,8 +28,9 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "power.dma_latency",
-        title: "can hold cores awake",
-        why: "the engine holds 0 in this device while it runs, which forbids deep sleep on all cores",
+        title: "may hold cores awake",
+        why: "a program that keeps this device open with 0 in it forbids deep sleep on all cores while it runs, \
+              without root; the engine itself does not",
         source: "/dev/cpu_dma_latency",
         run: dma_latency,
     },

@@ -223,6 +223,19 @@ fn a_device_of_another_user_is_not_writable() {
 }
 
 #[test]
+fn merging_that_was_taken_apart_is_off_as_the_advice_leaves_it() {
+    for (run, expected) in [("0\n", Status::Pass), ("1\n", Status::Warn), ("2\n", Status::Pass)] {
+        let mut files = tuned();
+        files.insert("sys/kernel/mm/ksm/run".into(), run.into());
+        let root = plant(&files);
+        let findings = check(root.path());
+        let finding = findings.iter().find(|finding| finding.id == "memory.ksm").unwrap();
+        assert_eq!(finding.status, expected, "{finding:?}");
+        assert!(finding.fix.iter().all(|fix| fix.starts_with("echo 2 >")), "{finding:?}");
+    }
+}
+
+#[test]
 fn a_missing_file_is_unknown_with_its_path() {
     let mut files = tuned();
     files.remove("sys/devices/system/cpu/cpu3/cpufreq/scaling_governor");

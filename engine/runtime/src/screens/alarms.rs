@@ -6,6 +6,26 @@ use tidegate_serve::{Hub, Topic};
 
 use crate::lines::DecisionLine;
 
+/// Kinds of alerts that there are: the engine's, and those of the risk desk.
+pub const ALERT_KINDS: [&str; 16] = [
+    "trip",
+    "price",
+    "model",
+    "feed",
+    "trap",
+    "refusal",
+    "kill",
+    "reset",
+    "cancel-rate",
+    "override",
+    "unknown-execution",
+    "emergency",
+    "changed",
+    "luld",
+    "held-by-nobody",
+    "unreadable",
+];
+
 /// A price that somebody waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriceAlert {
@@ -48,6 +68,7 @@ impl Alarms {
 
     /// Sends what was told already.
     pub(super) fn send(&self, kind: &str, text: String, event_ns: Option<i64>, data: serde_json::Value) {
+        debug_assert!(ALERT_KINDS.contains(&kind), "{kind:?} is a kind that no configuration may name");
         if let Some((webhooks, _)) = &self.webhooks {
             webhooks.send(&Alert { kind: kind.to_owned(), text, event_ns, data });
         }
@@ -107,7 +128,16 @@ impl PriceWatch {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_wire::order::AlertKind;
+
     use super::*;
+
+    #[test]
+    fn every_kind_of_the_risk_desk_may_be_named() {
+        let all = (0..=u8::MAX).filter_map(AlertKind::from_repr);
+        let unknown: Vec<&str> = all.map(AlertKind::name).filter(|name| !ALERT_KINDS.contains(name)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
 
     #[test]
     fn a_level_alerts_once_until_the_price_has_been_away() {

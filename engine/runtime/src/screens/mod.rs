@@ -35,7 +35,7 @@ use crate::control::Operator;
 use crate::stream::StreamDesk;
 
 use alarms::{Alarms, PriceWatch};
-pub use alarms::{AlarmsPlan, PriceAlert};
+pub use alarms::{ALERT_KINDS, AlarmsPlan, PriceAlert};
 pub(crate) use breakers::Breakers;
 use steer::Steer;
 pub(crate) use told::Teller;

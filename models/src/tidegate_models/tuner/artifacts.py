@@ -13,6 +13,9 @@ from tidegate_models.runtime import Array
 from tidegate_models.tuner.graphs import GraphSet
 
 NAME = "breaker-tuner"
+# Split and variant of the network that is exported, in the history of a training.
+EXPORTED = ("simulated", "graph")
+EXPORTED_RUN = ".".join(EXPORTED)
 
 # Nodes and further edges of random golden graphs: from the smallest to a large market.
 _SIZES = ((1, 0), (2, 3), (5, 8), (12, 40), (16, 60), (33, 120), (64, 247), (17, 0))

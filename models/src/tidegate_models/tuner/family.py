@@ -65,7 +65,7 @@ def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> A
             run = {"best_epoch": trained.best_epoch, "seconds": round(time.perf_counter() - start, 1)}
             history["runs"][f"{split.name}.{kind}"] = run | {"graphs": len(view.train), "epochs": trained.history}
             write_json(work / artifacts.NAME / "history.json", history)
-    exported = load_weights(weights_file(work, "simulated", "graph"))
+    exported = load_weights(weights_file(work, *artifacts.EXPORTED))
     history["parity"] = parity(exported)
     described = contract.Training(
         sources=[part.source.label for part in sets if part.source not in datasets.SIMULATED_TEST],

@@ -77,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
             let layers = layering.gather()?;
             let config = layers.config().map_err(config_error)?;
             let plan = config.plan(|key| layers.origin(key)).map_err(config_error)?;
+            config.screens(|key| layers.origin(key), &plan).map_err(config_error)?;
             match format {
                 Format::Json => print_json(&serde_json::json!({ "ok": true, "sources": plan.sources.len() }))?,
                 Format::Table => anstream::println!("ok: {} sources, speed {}", plan.sources.len(), plan.speed),
