@@ -31,6 +31,9 @@ const STEEPEST: f64 = 16.0;
 /// `power` and `logarithmic` are the family of E. Rigtorp, "Estimating order queue position" (2013,
 /// <https://rigtorp.se/2013/06/08/estimating-order-queue-position.html>), which hftbacktest popularised: a share
 /// `f(front) / (f(front) + f(back))` of it was ahead.
+///
+/// Which one is nearest depends on the market: `tests/tests/queues.rs` holds them to queues whose orders are known, and
+/// `tests/tests/paper.rs` shows what each fills at a recorded touch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueueModel {
