@@ -16,8 +16,8 @@
 //!   cancellation moves them on; trades at their price move them on and then fill them; trades through their price fill
 //!   them, and so does a book that crosses it, all at the order's own price and never more than what was there.
 //! * **Latency**: a request reaches the exchange and a report its owner only after a delay ([`LatencyConfig`]), and in
-//!   the order in which they were sent, as over one connection. The market is taken to be as it is when it is shown: how
-//!   old that is already is not known here, and belongs into the delay of requests.
+//!   the order in which they were sent, as over one connection. The market is taken to be as it is when it is shown:
+//!   how old that is already is not known here, and belongs into the delay of requests.
 //! * **A book that is not good fills nobody.** New orders are rejected, resting ones keep what they have reached, what
 //!   they missed is counted ([`PaperCounters`]), cancels work.
 //! * **Paper orders meet each other** at the resting one's price, behind the real quantity that is ahead of it. Orders
