@@ -125,7 +125,8 @@ struct Floor {
 
 impl Floor {
     fn new(registry: &Registry, stage: MarketStage<Nobody>) -> Self {
-        let latency = LatencyConfig { response_us: 0, jitter_us: 500, jitter_key: 11, ..LatencyConfig::default() };
+        // Reports come at once, so that they can be held to what just happened.
+        let latency = LatencyConfig { response_us: 0, ..LatencyConfig::default() };
         let models = [
             QueueModel::RiskAverse,
             QueueModel::Power(3.0),

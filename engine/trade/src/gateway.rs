@@ -1,10 +1,10 @@
 //! What every gateway to a venue is to those who trade: requests in, reports out.
 //!
 //! A strategy sends an [`OrderRequest`] that passed the risk gate and reads [`Report`]s. It does not know whether the
-//! venue behind the [`Gateway`] is real: the paper exchange ([`crate::paper`]) answers in the same words. They are those
-//! of FIX (<https://www.onixs.biz/fix-dictionary/5.0.SP2/tagNum_150.html>, tag 150, `ExecType`): an order is `NEW` when
-//! the venue has it, each execution is a `TRADE`, and it ends by its last execution, `CANCELED` when its owner asked for
-//! it, `EXPIRED` when the venue ended it, or was `REJECTED` before it was ever there.
+//! venue behind the [`Gateway`] is real: the paper exchange ([`crate::paper`]) answers in the same words. They are
+//! those of FIX (<https://www.onixs.biz/fix-dictionary/5.0.SP2/tagNum_150.html>, tag 150, `ExecType`): an order is
+//! `NEW` when the venue has it, each execution is a `TRADE`, and it ends by its last execution, `CANCELED` when its
+//! owner asked for it, `EXPIRED` when the venue ended it, or was `REJECTED` before it was ever there.
 
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
@@ -192,7 +192,7 @@ impl Report {
 
     /// The execution it tells of, as the risk gate and the audit log want it.
     pub fn execution(&self) -> Option<Execution> {
-        (self.exec_type() == Some(ExecType::Trade)).then(|| Execution {
+        (self.exec_type() == Some(ExecType::Trade)).then_some(Execution {
             client_id: self.client_id,
             event_ns: self.event_ns,
             trade_id: self.trade_id,

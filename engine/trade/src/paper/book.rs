@@ -17,8 +17,8 @@ pub struct BookTop<'a> {
     /// How far it can be trusted.
     pub quality: BookQuality,
     /// The venue's own stamp of the change, ns since the Unix epoch, at most
-    /// [`PaperConfig::slack_ms`](super::PaperConfig::slack_ms) late; 0 where it sends none. Trades are matched by it with
-    /// the changes that report them.
+    /// [`PaperConfig::slack_ms`](super::PaperConfig::slack_ms) late; 0 where it sends none. Trades are matched by it
+    /// with the changes that report them.
     pub venue_ns: i64,
     /// Bids, best first; of each the price and the quantity, which is above zero.
     pub bids: &'a [Level],

@@ -1,12 +1,12 @@
 //! Where a resting order stands in its queue.
 //!
 //! A feed of levels tells how much rests at a price, not whose it is. What is known for certain: whoever was there when
-//! the order came is ahead of it, whoever came later is behind it, a trade at the price takes from the front, and nobody
-//! is ahead who is not in the level. What is not known is whether a cancellation was ahead of the order or behind it;
-//! that is what a [`QueueModel`] guesses. How much hangs on it: C. Moallemi and K. Yuan, "A model for queue position
-//! valuation in a limit order book" (2017), find the value of a place in the queue to be of the order of the spread; in
-//! R. Cont and A. Kukanov, "Optimal order placement in limit order markets" (2017), an order executes when the outflow
-//! of the queue exceeds what was ahead of it, which is the rule here.
+//! the order came is ahead of it, whoever came later is behind it, a trade at the price takes from the front, and
+//! nobody is ahead who is not in the level. What is not known is whether a cancellation was ahead of the order or
+//! behind it; that is what a [`QueueModel`] guesses. How much hangs on it: C. Moallemi and K. Yuan, "A model for queue
+//! position valuation in a limit order book" (2017), find the value of a place in the queue to be of the order of the
+//! spread; in R. Cont and A. Kukanov, "Optimal order placement in limit order markets" (2017), an order executes when
+//! the outflow of the queue exceeds what was ahead of it, which is the rule here.
 //!
 //! # A trade and the change of the level that reports it
 //!
@@ -14,8 +14,8 @@
 //! in either order. [`Queue`] keeps what one of them has said until the other has said it too:
 //!
 //! * traded, and not yet seen to be gone from the level: such a decrease is no cancellation;
-//! * gone from the level, taken for cancelled, and not yet explained by a trade: a trade that explains it takes back the
-//!   places that the order was moved on for it, and moves it on by its own quantity.
+//! * gone from the level, taken for cancelled, and not yet explained by a trade: a trade that explains it takes back
+//!   the places that the order was moved on for it, and moves it on by its own quantity.
 //!
 //! Where the venue stamps both, a trade that is stamped after the level is not in it yet, and one that is stamped well
 //! before it is (a level may be stamped when it is sent, some time after it changed). Between, and where there are no
@@ -31,6 +31,9 @@ const STEEPEST: f64 = 16.0;
 /// `power` and `logarithmic` are the family of E. Rigtorp, "Estimating order queue position" (2013,
 /// <https://rigtorp.se/2013/06/08/estimating-order-queue-position.html>), which hftbacktest popularised: a share
 /// `f(front) / (f(front) + f(back))` of it was ahead.
+///
+/// Which one is nearest depends on the market: `tests/tests/queues.rs` holds them to queues whose orders are known, and
+/// `tests/tests/paper.rs` shows what each fills at a recorded touch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueueModel {
@@ -140,8 +143,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Behind everything that rests at the level: `level` is its quantity, `None` where it is not known, seen at `seen`.
-    /// Of this `traded` has been printed already, at `traded_at`.
+    /// Behind everything that rests at the level: `level` is its quantity, `None` where it is not known, seen at
+    /// `seen`. Of this `traded` has been printed already, at `traded_at`.
     pub fn join(level: Option<i64>, seen: Stamps, traded: i64, traded_at: Stamps) -> Self {
         let traded = traded.min(level.unwrap_or(0));
         Self {

@@ -114,7 +114,8 @@ impl PaperExchange {
         self.permitted(order) == order.left() && self.has_room(steps)
     }
 
-    /// Executes what an arriving order can, and says why it must end with what is left, [`Reason::None`] if it need not.
+    /// Executes what an arriving order can, and says why it must end with what is left, [`Reason::None`] if it need
+    /// not.
     pub(super) fn take(&mut self, order: &mut Order) -> Reason {
         let (instrument, side) = (order.instrument.index(), order.side.opposite());
         let mut walk = Walk::new(order, self.markets[instrument].side(side), &self.orders);

@@ -61,6 +61,17 @@ fn a_book_that_crosses_executes_as_much_as_it_offers_once() {
 }
 
 #[test]
+fn without_memory_an_offer_counts_once_a_book() {
+    let mut desk = Desk::ready(&PaperConfig { consume: false, ..config() });
+    let order = desk.order(Side::Buy, 1000, 30);
+    desk.send(&order);
+    for left in [20, 10] {
+        desk.show(&[(996, 50)], &[(1000, 10), (1002, 50)]);
+        assert_eq!(said(&desk.reports()), [(TRADE, NONE, 1000, 10, left)]);
+    }
+}
+
+#[test]
 fn orders_execute_by_price_and_time_and_share_one_trade() {
     let mut desk = Desk::with(QueueModel::RiskAverse);
     let behind = desk.order(Side::Buy, 1000, 20);

@@ -161,8 +161,11 @@ pub(super) fn about(order: &OrderRequest, kind: RequestKind, price: i64, qty: i6
     OrderRequest { kind: kind as u8, request_id: order.request_id + 1_000, price, qty, ..*order }
 }
 
-/// What reports say: type, reason, price and quantity of a trade, what is left.
-pub(super) fn said(reports: &[Report]) -> Vec<(ExecType, Reason, i64, i64, i64)> {
+/// What a report says: type, reason, price and quantity of a trade, what is left.
+pub(super) type Said = (ExecType, Reason, i64, i64, i64);
+
+/// What reports say.
+pub(super) fn said(reports: &[Report]) -> Vec<Said> {
     let said = |r: &Report| {
         let price = if r.last_qty.raw() > 0 { r.price.raw() } else { 0 };
         let (exec_type, reason) = (r.exec_type().expect("a type"), r.reason().expect("a reason"));

@@ -17,7 +17,7 @@ fn with_mode(order: OrderRequest, mode: SelfTradeMode) -> OrderRequest {
 
 /// A sell of 30 inside the spread at 1002, another of 40 at the best ask, and a buy of the same account that reaches
 /// both.
-fn meeting(mode: SelfTradeMode, qty: i64) -> (Desk, Vec<(ExecType, Reason, i64, i64, i64)>) {
+fn meeting(mode: SelfTradeMode, qty: i64) -> (Desk, Vec<Said>) {
     let mut desk = Desk::ready(&config());
     for (price, qty) in [(1002, 30), (1004, 40)] {
         let sell = desk.order(Side::Sell, price, qty);

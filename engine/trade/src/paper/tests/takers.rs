@@ -195,6 +195,20 @@ fn orders_expire_at_their_time_and_not_later() {
 }
 
 #[test]
+fn at_one_time_orders_expire_before_requests_arrive() {
+    let latency = LatencyConfig { entry_us: 1_000, response_us: 0, ..LatencyConfig::default() };
+    let mut desk = Desk::ready(&PaperConfig { latency, ..config() });
+    let order = in_force(desk.order(Side::Buy, 1000, 50), TimeInForce::GoodTillDate);
+    let order = OrderRequest { expires_ns: desk.now + 2 * MS, ..order };
+    desk.exchange.submit(desk.now, &order).expect("room");
+    desk.exchange.submit(desk.now + MS, &about(&order, RequestKind::Cancel, 0, 0)).expect("room");
+    desk.exchange.advance(desk.now + 2 * MS);
+    let expected =
+        [(EXPIRED, Reason::GoodTillDate, 0, 0, 0), (ExecType::CancelRejected, Reason::UnknownOrder, 0, 0, 0)];
+    assert_eq!(said(&desk.reports())[1..], expected);
+}
+
+#[test]
 fn replacements_keep_or_lose_their_place() {
     let mut desk = Desk::with(QueueModel::RiskAverse);
     let order = desk.order(Side::Buy, 1000, 50);
