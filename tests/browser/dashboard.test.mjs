@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import Ajv from "ajv/dist/2020.js";
 import { chromium } from "playwright-core";
 import { Engine } from "./engine.mjs";
 
@@ -19,9 +20,12 @@ let engine;
 let browser;
 let page;
 const complaints = [];
+// Every message of every stream is held to the published schema, both ways.
+const held = { server: null, client: null, counts: { server: 0, client: 0 }, topics: new Set(), wrong: [] };
 
 before(async () => {
   engine = await new Engine().start();
+  await publish();
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     headless: true,
@@ -36,6 +40,24 @@ after(async () => {
   engine?.remove();
 });
 
+async function publish() {
+  // Widths of integers are none of JSON's business.
+  const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: false });
+  ajv.addSchema(await engine.get("/api/schema"), "stream");
+  for (const side of ["server", "client"]) held[side] = ajv.getSchema(`stream#/$defs/${side}`);
+  assert.ok(held.server && held.client, "the schema names both sides");
+  assert.ok(!held.server({ topic: "no-such-topic", wall_ns: 1, data: {} }) && !held.client({ op: "reboot" }), "and refuses nonsense");
+}
+
+function hold(side, payload) {
+  const message = JSON.parse(payload.toString());
+  held.counts[side] += 1;
+  if (side === "server" && message.topic) held.topics.add(message.topic);
+  if (!held[side](message) && held.wrong.length < 5) {
+    held.wrong.push(`${side}: ${payload.toString().slice(0, 300)}: ${JSON.stringify(held[side].errors)}`);
+  }
+}
+
 async function open(options = {}) {
   // axe is put into the page, which its own policy forbids.
   const context = await browser.newContext({ viewport: { width: 1400, height: 1000 }, bypassCSP: true, ...options });
@@ -46,6 +68,10 @@ async function open(options = {}) {
     if (["error", "warning"].includes(message.type()) && !away) complaints.push(message.text());
   });
   made.on("pageerror", (error) => complaints.push(error.message));
+  made.on("websocket", (socket) => {
+    socket.on("framereceived", ({ payload }) => hold("server", payload));
+    socket.on("framesent", ({ payload }) => hold("client", payload));
+  });
   await made.goto(engine.url);
   await live(made);
   return made;
@@ -250,6 +276,40 @@ test("ladder, heat-map and charts are drawn", async () => {
   assert.ok(pace.fps > 5);
 });
 
+test("how models were trained is drawn, a curve at a time", async () => {
+  await view("models");
+  const picker = page.getByLabel("Curve");
+  await page.waitForFunction(() => document.querySelectorAll("#view-models select")[1].options.length > 5, null, { timeout: 20000 });
+  const names = await picker.locator("option").allTextContents();
+  for (const model of ["breaker-tuner 1", "direction-lstm 1", "liquidity 1"]) assert.ok(names.some((name) => name.startsWith(`${model}: `)), names.join());
+  const drawn = async () => {
+    await page.waitForTimeout(300);
+    return page.evaluate(() => {
+      const canvas = document.querySelectorAll("#view-models .chart canvas")[1];
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const style = getComputedStyle(document.documentElement);
+      const near = (name) => {
+        const [red, green, blue] = style.getPropertyValue(`--${name}`).match(/[0-9a-f]{2}/g).map((two) => parseInt(two, 16));
+        let count = 0;
+        for (let at = 0; at < data.length; at += 4) {
+          count += Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue) < 30 && data[at + 3] > 128;
+        }
+        return count;
+      };
+      return { training: near("one"), validation: near("two"), note: document.querySelectorAll("#view-models .age")[1].textContent };
+    });
+  };
+  const pictures = [];
+  for (const name of ["breaker-tuner 1: all targets", "liquidity 1: 30 s"]) {
+    await picker.selectOption(name);
+    const found = await drawn();
+    pictures.push(found);
+    assert.ok(found.training > 100 && found.validation > 100, JSON.stringify(found));
+    assert.match(found.note, new RegExp(`loss of ${name}$`));
+  }
+  assert.notDeepEqual(pictures[0], pictures[1]);
+});
+
 test("a connection that was away has no holes in its logs", async () => {
   const own = await open();
   await own.context().setOffline(true);
@@ -293,4 +353,10 @@ test("the engine ends in order, and says so", async () => {
   assert.equal(code, 130, engine.errors);
   await live(page, "DISCONNECTED", 10000);
   assert.deepEqual(complaints, []);
+  assert.deepEqual(held.wrong, []);
+  console.log(`messages held to the schema: ${held.counts.server} of the server, ${held.counts.client} of clients, topics ${[...held.topics].sort().join(" ")}`);
+  assert.ok(held.counts.server > 1000 && held.counts.client > 5);
+  for (const topic of ["engine", "price", "book", "features", "breakers", "latency", "models", "risk", "audit", "breaker", "threshold", "operator", "model"]) {
+    assert.ok(held.topics.has(topic), topic);
+  }
 });

@@ -1,4 +1,7 @@
 //! The cold thread beside a pipeline: interval histograms to the log, decisions to their file.
+//!
+//! The hot loop's ring of decisions is lossless: a full one holds the loop back. So nothing here waits for whoever
+//! looks: screens are told through a queue that drops rather than wait.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -292,7 +295,7 @@ impl Scribe {
                     let line = OperatedLine::of(&operated, &self.names);
                     journal::operated(&line);
                     if let Some(teller) = &self.teller {
-                        teller.operated(&line);
+                        teller.operated(&operated);
                     }
                     if let Some((_, file)) = &mut self.adjustments {
                         file.line(serde_json::to_string(&line).unwrap_or_default());
@@ -320,9 +323,8 @@ impl Scribe {
             if let Some((trail, _)) = &self.trail {
                 trail.decision(&decision);
             }
-            // After the log: screens may wait for a lock.
             if let Some(teller) = &self.teller {
-                teller.decision(&self.names.decision(&decision));
+                teller.decision(&decision);
             }
             if self.written.decisions.len() < DECISIONS_KEPT {
                 self.written.decisions.push(decision);
@@ -366,7 +368,7 @@ impl Scribe {
             trail.status(header, status);
         }
         if let Some(teller) = &self.teller {
-            teller.quality(&self.names.book(header, status));
+            teller.quality(header, status);
         }
         if let Some((_, file)) = &mut self.books {
             file.line(serde_json::to_string(&self.names.book(header, status)).unwrap_or_default());
@@ -387,7 +389,7 @@ impl Scribe {
             trail.adjustment(adjustment);
         }
         if let Some(teller) = &self.teller {
-            teller.adjustment(&line);
+            teller.adjustment(adjustment);
         }
         if self.written.adjustments.len() < ADJUSTMENTS_KEPT {
             self.written.adjustments.push(*adjustment);

@@ -93,6 +93,7 @@ families! {
     STORE_BEHIND Gauge "tidegate_store_behind_entries" [] "Entries of the audit log that the store does not have yet";
     STORE_STATE Gauge "tidegate_store_failing" [] "1 while the store cannot be written";
     REDIS_STATE Gauge "tidegate_redis_degraded" [] "1 while Redis cannot be written";
+    NEWS_LOST Counter "tidegate_news_lost" [] "News that came faster than they could be shown one by one";
     WEBHOOKS Counter "tidegate_webhooks" ["outcome"] "Webhooks by outcome";
 }
 
@@ -106,7 +107,7 @@ type Labels = Vec<(&'static str, String)>;
 
 /// A histogram as it is encoded.
 #[derive(Clone, Debug, PartialEq)]
-struct Buckets {
+pub struct Buckets {
     sum: f64,
     count: u64,
     /// Upper end in seconds and count of each.
@@ -115,7 +116,7 @@ struct Buckets {
 
 impl Buckets {
     /// Of latencies in ns.
-    fn of(histogram: &Histogram<u64>) -> Self {
+    pub fn of(histogram: &Histogram<u64>) -> Self {
         let mut buckets: Vec<(f64, u64)> = BOUNDS.iter().map(|bound| (*bound, 0)).collect();
         buckets.push((f64::INFINITY, 0));
         let (mut sum, mut at) = (0.0, 0);
@@ -188,9 +189,8 @@ impl Metrics {
         self.values().numbers.insert(name, members);
     }
 
-    /// Takes the whole histogram of a stage, ns.
-    pub fn latency(&self, stage: &str, histogram: &Histogram<u64>) {
-        let buckets = Buckets::of(histogram);
+    /// Takes the whole histogram of a stage.
+    pub fn latency(&self, stage: &str, buckets: Buckets) {
         self.values().latency.insert(stage.to_owned(), buckets);
     }
 
@@ -308,7 +308,7 @@ mod tests {
         metrics.add(family::TRIPS, &[("rule", "price_move")], 1.0);
         let mut histogram = Histogram::<u64>::new_with_bounds(1, 100_000_000_000, 2).expect("bounds");
         histogram.record(1_500).expect("in bounds");
-        metrics.latency("total", &histogram);
+        metrics.latency("total", Buckets::of(&histogram));
         let text = metrics.encode().expect("text");
         for line in [
             "# TYPE tidegate_trips counter",

@@ -39,7 +39,7 @@ impl std::fmt::Debug for Webhook {
 /// An alert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
-    /// What kind: `price`, `trip`, `kill`, `refusal`, `model`, `feed`, `trap` and those of the risk desk.
+    /// What kind: `price`, `trip`, `model`, `feed`, `trap` and those of the risk desk, such as `kill` and `refusal`.
     pub kind: String,
     /// As a sentence.
     pub text: String,

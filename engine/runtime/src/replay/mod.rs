@@ -43,7 +43,7 @@ use crate::models::{DeskReport, Inbox, Models, ModelsPlan};
 use crate::orders::Order;
 use crate::pipeline::{Finished, Guard, Placement, Rings, Source, Topology, run_fused, run_staged};
 use crate::risk::{Board, Risk, RiskPlan, Surroundings};
-use crate::screens::Screens;
+use crate::screens::{Reporter, Screens};
 use crate::scribe::Scribe;
 use crate::signals::{self, HotSignals, Opened};
 use crate::stores::StorePlan;
@@ -288,8 +288,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     }
     let trail = audit.as_ref().map(Audit::trail);
     let Opened { hot, book, traded } = signals::open(plan, &registry, trail.as_ref())?;
-    let shown = Shown::begin(plan, &registry)?;
-    let teller = shown.teller.clone();
+    let shown = Shown::begin(plan, scopes)?;
+    let teller = shown.reporter.as_ref().map(Reporter::teller);
     let told = (plan.outputs.models.as_deref(), trail.clone(), teller.clone());
     let (models, outlet) = Models::start(&plan.models, scopes, told, stop)?;
     let vectors = outlet.observers.clone();

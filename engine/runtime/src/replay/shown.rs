@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tidegate_guard::Strategy;
 use tidegate_wire::Registry;
-use tidegate_wire::ring::{Region, RegionError, RegionKind};
+use tidegate_wire::ring::{Region, RegionKind};
 
 use super::{ReplayPlan, RunError};
 use crate::audit::Trail;
 use crate::control::Operator;
+use crate::lines::Names;
 use crate::pipeline::Topology;
-use crate::screens::{Attached, Facts, Guest, Teller};
+use crate::screens::{Attached, Facts, Guest, Reporter};
 use crate::stream::StreamDesk;
 
 /// Lines of the ring of looks: about 400 of them, a fifth of a second of ten instruments at twenty times their pace.
@@ -21,24 +22,26 @@ const LOOK_RING: u64 = 1 << 14;
 pub(super) struct Shown {
     /// Where looks at books go.
     pub(super) looks: Option<Arc<Region>>,
-    /// Who tells news.
-    pub(super) teller: Option<Teller>,
+    /// Who shows news; what was told until the run ends is shown when this is dropped.
+    pub(super) reporter: Option<Reporter>,
     facts: Facts,
 }
 
 impl Shown {
     /// Says what the run is, before anything of it is told.
-    pub(super) fn begin(plan: &ReplayPlan, registry: &Registry) -> Result<Self, RegionError> {
+    pub(super) fn begin(plan: &ReplayPlan, (registry, strategies): (&Registry, &[Strategy])) -> Result<Self, RunError> {
         let facts = Facts {
             mode: if plan.live.is_some() { "live" } else { "replay" },
             speed: plan.speed.to_string(),
             topology: if plan.topology == Topology::Staged { "staged" } else { "fused" },
             models: plan.models.name(),
         };
-        let Some(screens) = &plan.screens else { return Ok(Self { looks: None, teller: None, facts }) };
+        let Some(screens) = &plan.screens else { return Ok(Self { looks: None, reporter: None, facts }) };
         screens.begin(registry, &plan.profiles, &facts);
         let looks = Arc::new(Region::anonymous(RegionKind::Overwrite, LOOK_RING)?);
-        Ok(Self { looks: Some(looks), teller: Some(screens.teller()), facts })
+        let names = Names::new(registry, strategies.iter().map(|strategy| strategy.name.clone()).collect());
+        let reporter = screens.reporter(names).map_err(RunError::Thread)?;
+        Ok(Self { looks: Some(looks), reporter: Some(reporter), facts })
     }
 
     /// Shows the run until what it gives is dropped.

@@ -3,20 +3,24 @@
 //! [`Screens`] outlives rounds of a repeated replay: it owns the server and its hub. Each run attaches itself
 //! (`Screens::attach`): a thread reads the rings that every observer gets (vectors and looks at books), another asks
 //! desks where they stand, and the scribe, the models' desk, the sessions and the risk desk tell what happens
-//! (`Teller`). None of them is on the hot path's way; a hub that nobody looks at costs a few pointer copies.
+//! (`Teller`) through a queue that holds nobody back. None of them is on the hot path's way; a hub that nobody looks at
+//! costs a few pointer copies.
 
 mod alarms;
 mod breakers;
 mod explain;
+mod inquiry;
 mod market;
+mod news;
 mod positions;
+mod repository;
 mod standing;
 mod steer;
 mod told;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -32,13 +36,14 @@ use tidegate_wire::{Registry, Venue};
 
 use crate::audit::Trail;
 use crate::control::Operator;
+use crate::lines::Names;
 use crate::stream::StreamDesk;
 
-use alarms::{Alarms, PriceWatch};
 pub use alarms::{ALERT_KINDS, AlarmsPlan, PriceAlert};
+use alarms::{Alarms, PriceWatch};
 pub(crate) use breakers::Breakers;
 use steer::Steer;
-pub(crate) use told::Teller;
+pub(crate) use told::{Reporter, Teller};
 
 /// Where and to whom an engine shows itself.
 #[derive(Clone, Debug)]
@@ -103,6 +108,8 @@ pub struct Screens {
     url: String,
     /// Where programs on this host find it.
     place: PathBuf,
+    /// News that came too fast to be shown one by one.
+    lost: AtomicU64,
 }
 
 impl Drop for Screens {
@@ -187,7 +194,21 @@ impl Screens {
         let standing = json!({ "url": url, "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") });
         std::fs::write(&place, format!("{standing}\n"))
             .map_err(|source| ServeError::Place { path: place.display().to_string(), source })?;
-        Ok(Arc::new(Self { url, place, hub, metrics, steer, breakers, server, alarms, prices, fingerprint, token }))
+        let lost = AtomicU64::new(0);
+        Ok(Arc::new(Self {
+            url,
+            place,
+            hub,
+            metrics,
+            steer,
+            breakers,
+            server,
+            alarms,
+            prices,
+            fingerprint,
+            token,
+            lost,
+        }))
     }
 
     /// Where it listens.
@@ -242,9 +263,9 @@ impl Screens {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who tells this run's news.
-    pub(crate) fn teller(self: &Arc<Self>) -> Teller {
-        Teller::new(self.clone())
+    /// Who shows the news of a run with these names.
+    pub(crate) fn reporter(self: &Arc<Self>, names: Names) -> std::io::Result<Reporter> {
+        Reporter::start(self.clone(), names)
     }
 
     /// Shows a run until what it gives is dropped.
@@ -254,7 +275,7 @@ impl Screens {
         let positions = Region::anonymous(RegionKind::Overwrite, POSITION_RING).map(Arc::new);
         let positions = positions.map_err(std::io::Error::other)?;
         let market = market::Watcher::new(self, &run, positions.clone());
-        let standing = standing::Asker::new(self, run, positions);
+        let standing = standing::Asker::new(self, run, positions)?;
         let spawn =
             |name: &str, work: Box<dyn FnOnce() + Send>| std::thread::Builder::new().name(name.to_owned()).spawn(work);
         let (one, other) = (over.clone(), over.clone());

@@ -1,4 +1,11 @@
-//! Positions as venues tell them, as wire events: what the trap detector and the mirrors take.
+//! Positions as venues tell them, and as the risk desk has booked them, as wire events: what the trap detector and the
+//! mirrors take.
+//!
+//! Both are asked for at the host's pace, not at the market's, and a report of an execution comes when somebody sends
+//! it: what the detector makes of them is of this run's screens alone. No digest of a replay depends on it, and none
+//! may: a replay that runs twice as fast would learn of the same position elsewhere in the market.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tidegate_serve::redis::{Key, MirrorHandle};
@@ -58,6 +65,40 @@ pub(super) fn of_feeds(
     }
     *held = open;
     found
+}
+
+/// Positions that the risk desk has booked, as of `now_ns` (0 where the host's time is not the market's): net over
+/// accounts and strategies, because the record names neither. What a venue tells of an instrument and side (`venues`)
+/// is better, it has stops and an entry: those are left to it. A side that is not booked any more is closed: `booked`
+/// remembers which were open.
+///
+/// The desk knows no entry price, so that is 0; the detector's advice does not look at it.
+pub(super) fn of_desk(
+    risk: &Value,
+    registry: &Registry,
+    (venues, booked): (&[(InstrumentId, Side)], &mut Vec<(InstrumentId, Side)>),
+    now_ns: i64,
+) -> Vec<PositionRecord> {
+    let mut net = BTreeMap::<InstrumentId, i64>::new();
+    for row in risk["positions"].as_array().into_iter().flatten() {
+        let listed = registry.iter().find(|(_, listed)| row["instrument"] == listed.name());
+        let qty = listed.and_then(|(id, listed)| Some((id, raw(row["qty"].as_str()?, listed.qty_scale)?)));
+        if let Some((id, qty)) = qty {
+            let sum = net.entry(id).or_default();
+            *sum = sum.saturating_add(qty);
+        }
+    }
+    let side = |qty: i64| if qty < 0 { Side::Sell } else { Side::Buy };
+    let open = net.into_iter().filter(|(_, qty)| *qty != 0).map(|(id, qty)| ((id, side(qty)), qty.saturating_abs()));
+    let open: BTreeMap<(InstrumentId, Side), i64> = open.filter(|(whose, _)| !venues.contains(whose)).collect();
+    // One that a venue tells of now is the venue's to close.
+    let closed = booked.iter().filter(|gone| !open.contains_key(gone) && !venues.contains(gone)).map(|gone| (*gone, 0));
+    let record = |((id, side), qty): ((InstrumentId, Side), i64)| {
+        PositionRecord::new(id, now_ns, PositionBody::new(side, Qty::from_raw(qty), Price::from_raw(0)))
+    };
+    let records = open.iter().map(|(whose, qty)| (*whose, *qty)).chain(closed).map(record).collect();
+    *booked = open.into_keys().collect();
+    records
 }
 
 /// Tells Redis of open positions and their stops and targets; of each change, their history.
@@ -122,14 +163,44 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn rows_become_records_and_what_is_not_told_any_more_is_closed() {
+    fn one() -> (Registry, InstrumentId) {
         let mut registry = Registry::new();
         let (price_scale, qty_scale) = (Scale::saturating(1), Scale::saturating(2));
         let (tick, lot) = (Price::from_raw(1), Qty::from_raw(1));
         let (venue, contract) = (Venue::BitgetUsdt, Contract::Linear);
         let instrument = Instrument { venue, symbol: "ETHUSDT".into(), price_scale, qty_scale, tick, lot, contract };
         let id = registry.add(instrument).expect("an instrument");
+        (registry, id)
+    }
+
+    #[test]
+    fn what_the_desk_has_booked_is_told_where_no_venue_tells_better() {
+        let (registry, id) = one();
+        let row =
+            |qty: &str| json!({ "account": "a", "strategy": "s", "instrument": "ETHUSDT.bitget-usdt", "qty": qty });
+        let risk = |rows: &[Value]| json!({ "positions": rows });
+        let mut booked = Vec::new();
+        let other = json!({ "instrument": "OTHER.bitget-usdt", "qty": "1" });
+        let mut told = |rows: &[Value], venues: &[(InstrumentId, Side)]| {
+            let records = of_desk(&risk(rows), &registry, (venues, &mut booked), 9);
+            let all = records.iter().map(|record| {
+                assert_eq!((record.header.instrument, record.header.event_ns, record.body.known), (id, 9, 0));
+                (record.body.side(), record.body.qty.raw())
+            });
+            all.collect::<Vec<_>>()
+        };
+        let (long, short) = (Some(Side::Buy), Some(Side::Sell));
+        assert_eq!(told(&[row("0.50"), row("-0.75"), other], &[]), [(short, 25)], "netted over who holds it");
+        assert_eq!(told(&[row("0.10")], &[]), [(long, 10), (short, 0)], "the other side is closed");
+        assert_eq!(told(&[row("0.10")], &[(id, Side::Buy)]), [], "the venue tells of it, and closes it");
+        assert_eq!(told(&[row("0.10")], &[]), [(long, 10)]);
+        assert_eq!(told(&[], &[]), [(long, 0)]);
+        assert_eq!(told(&[], &[]), []);
+    }
+
+    #[test]
+    fn rows_become_records_and_what_is_not_told_any_more_is_closed() {
+        let (registry, id) = one();
         let row = json!({
             "instId": "ETHUSDT", "holdSide": "short", "total": "0.15", "openPriceAvg": "1900.55", "markPrice": "2500",
             "unrealizedPL": "-90.000001", "stopLoss": "", "takeProfit": "1500",

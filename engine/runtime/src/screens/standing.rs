@@ -1,6 +1,9 @@
 //! Where desks stand: asked for at a calm pace, because they have better things to do.
+//!
+//! What is at hand (counters, statuses behind a lock) is read on one thread. Desks that answer on threads of their own
+//! and may be stuck are asked by an [`Inquiry`] each.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,10 +11,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidegate_serve::Topic;
 use tidegate_serve::metrics::family;
+use tidegate_wire::clock::realtime_ns;
 use tidegate_wire::order::Side;
 use tidegate_wire::ring::{Region, overwrite};
 use tidegate_wire::{InstrumentId, Registry};
 
+use super::inquiry::{Inquiry, asking};
+use super::repository::Shelf;
 use super::{Attached, Facts, Screens, positions};
 use crate::audit::Trail;
 use crate::control::{Ask, Operator};
@@ -32,27 +38,56 @@ pub(super) struct Asker {
     trail: Option<Trail>,
     stream: StreamDesk,
     audit: Option<PathBuf>,
-    models: Option<PathBuf>,
+    shelf: Option<Shelf>,
+    desks: Desks,
     instruments: Vec<String>,
     strategies: Vec<String>,
     facts: Facts,
     started: Instant,
     registry: Registry,
     positions: overwrite::Writer,
+    /// Open positions that venues told, and those that only the risk desk knows.
     held: Vec<(InstrumentId, Side)>,
+    booked: Vec<(InstrumentId, Side)>,
     /// What Redis was told of positions last.
     mirrored: String,
 }
 
+/// Desks that may be stuck.
+struct Desks {
+    risk: Inquiry,
+    models: Inquiry,
+    ledger: Inquiry,
+}
+
+impl Desks {
+    fn ask(operator: &Operator) -> std::io::Result<Self> {
+        let begin = |who, every, ask, member| Inquiry::start(who, every, asking(operator, ask, member));
+        let ledger = Ask::Vmsp { request: crate::vmsp::Request::Status };
+        Ok(Self {
+            risk: begin("the risk desk", EVERY, Ask::Risk { ask: RiskAsk::Status }, "risk")?,
+            models: begin("the models' sidecar", SELDOM, Ask::ModelList, "models")?,
+            ledger: begin("the balance ledger", SELDOM, ledger, "vmsp")?,
+        })
+    }
+
+    fn all(&self) -> [&Inquiry; 3] {
+        [&self.risk, &self.models, &self.ledger]
+    }
+}
+
 impl Asker {
-    pub(super) fn new(screens: &Arc<Screens>, run: Attached<'_>, positions: Arc<Region>) -> Self {
-        Self {
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn new(screens: &Arc<Screens>, run: Attached<'_>, positions: Arc<Region>) -> std::io::Result<Self> {
+        Ok(Self {
             screens: screens.clone(),
+            desks: Desks::ask(&run.operator)?,
             operator: run.operator,
             trail: run.trail,
             stream: run.stream,
             audit: run.audit,
-            models: run.models,
+            shelf: run.models.map(Shelf::new),
             instruments: run.registry.iter().map(|(_, instrument)| instrument.name()).collect(),
             strategies: run.strategies,
             facts: run.facts,
@@ -60,8 +95,9 @@ impl Asker {
             registry: run.registry.clone(),
             positions: overwrite::Writer::resume(positions),
             held: Vec::new(),
+            booked: Vec::new(),
             mirrored: String::new(),
-        }
+        })
     }
 
     pub(super) fn run(mut self, over: &AtomicBool) {
@@ -76,6 +112,7 @@ impl Asker {
                 seldom = now + SELDOM;
                 self.seldom();
             }
+            self.hear();
             std::thread::sleep(POLL);
         }
         self.engine("ended");
@@ -85,19 +122,28 @@ impl Asker {
     fn often(&mut self) {
         self.engine("running");
         self.feeds();
-        self.risk();
         self.audit();
     }
 
-    fn seldom(&self) {
+    /// Takes what desks have answered since.
+    fn hear(&mut self) {
+        if let Some(models) = self.desks.models.take() {
+            self.screens.hub().put(Topic::Models, "", None, &json!({ "loaded": models }));
+        }
+        if let Some(ledger) = self.desks.ledger.take() {
+            self.screens.hub().put(Topic::Ledger, "", None, &ledger);
+        }
+        if let Some(risk) = self.desks.risk.take() {
+            self.risk(&risk);
+        }
+    }
+
+    fn seldom(&mut self) {
+        // Told when it has changed: curves are long.
+        if let Some(contracts) = self.shelf.as_mut().and_then(Shelf::changed) {
+            self.screens.hub().put(Topic::Models, "repository", None, &json!({ "contracts": contracts }));
+        }
         let hub = self.screens.hub();
-        if let Ok(listed) = self.ask(Ask::ModelList) {
-            let training = self.models.as_deref().map(contracts);
-            hub.put(Topic::Models, "", None, &json!({ "loaded": listed["models"], "contracts": training }));
-        }
-        if let Ok(ledger) = self.ask(Ask::Vmsp { request: crate::vmsp::Request::Status }) {
-            hub.put(Topic::Ledger, "", None, &ledger["vmsp"]);
-        }
         let counts = self.screens.server.counts();
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let debug = json!({
@@ -115,6 +161,7 @@ impl Asker {
             "refused": read(&counts.refused),
             "requests": read(&counts.requests),
             "refused_keys": hub.refused_keys(),
+            "news_lost": read(&self.screens.lost),
             "queue": self.trail.as_ref().map(|trail| trail.standing().queued),
             "log_lines_dropped": Value::Null,
         });
@@ -122,15 +169,6 @@ impl Asker {
         self.stores();
         let findings = self.findings();
         hub.put(Topic::Findings, "", None, &findings);
-    }
-
-    fn ask(&self, ask: Ask) -> Result<Value, String> {
-        let reply = self.operator.answer(ask, "screens");
-        if reply.ok {
-            serde_json::to_value(reply).map_err(|e| e.to_string())
-        } else {
-            Err(reply.error.unwrap_or_default())
-        }
     }
 
     fn engine(&self, state: &str) {
@@ -147,15 +185,16 @@ impl Asker {
     }
 
     fn feeds(&mut self) {
-        let Ok(reply) = self.ask(Ask::Feeds) else { return };
-        let mut records = positions::of_feeds(&reply["feeds"], &self.registry, &mut self.held);
+        // Their status lies behind a lock that nobody holds for long.
+        let Some(feeds) = asking(&self.operator, Ask::Feeds, "feeds")() else { return };
+        let mut records = positions::of_feeds(&feeds, &self.registry, &mut self.held);
         // An account without positions is told too: what Redis says may be a run's that is no more.
         if let Some(mirror) = &self.stream.mirror {
             positions::mirror(mirror, &records, &self.registry, &mut self.mirrored);
         }
         records.iter_mut().for_each(|record| self.positions.push(record.words_mut()));
-        let (feeds, metrics) = (&reply["feeds"], self.screens.metrics());
-        self.screens.hub().put(Topic::Feeds, "", None, feeds);
+        let metrics = self.screens.metrics();
+        self.screens.hub().put(Topic::Feeds, "", None, &feeds);
         let mut links = std::collections::BTreeMap::<(String, String), f64>::new();
         let mut silent = std::collections::BTreeMap::<String, f64>::new();
         for link in feeds["links"].as_array().into_iter().flatten() {
@@ -177,9 +216,13 @@ impl Asker {
         metrics.replace(family::CLOCK_SKEW, clocks);
     }
 
-    fn risk(&self) {
-        let Ok(reply) = self.ask(Ask::Risk { ask: RiskAsk::Status }) else { return };
-        let (risk, metrics) = (&reply["risk"], self.screens.metrics());
+    fn risk(&mut self, risk: &Value) {
+        let known = (&self.held[..], &mut self.booked);
+        // In a replay the market's time is another, and the desk does not say which.
+        let now_ns = if self.facts.mode == "live" { realtime_ns() } else { 0 };
+        let mut records = positions::of_desk(risk, &self.registry, known, now_ns);
+        records.iter_mut().for_each(|record| self.positions.push(record.words_mut()));
+        let metrics = self.screens.metrics();
         self.screens.hub().put(Topic::Risk, "", None, risk);
         metrics.set(family::THROWN, &[], risk["thrown"].as_array().map_or(0, Vec::len) as f64);
         metrics.set(family::OPEN_ORDERS, &[], risk["open_orders"].as_f64().unwrap_or(0.0));
@@ -232,36 +275,22 @@ impl Asker {
         if let Some(error) = self.trail.as_ref().and_then(Trail::error) {
             add(&format!("the audit log cannot be written: {error}"), "every breaker is open", "free or mend its disk");
         }
+        for (desk, silent) in self.desks.all().into_iter().filter_map(|desk| Some((desk, desk.silent()?))) {
+            let what = format!("{} has given no answer for {:.0} s", desk.who, silent.as_secs_f64());
+            add(
+                &what,
+                "what is shown of it is as old as that",
+                "look at its log; what it was asked to do may wait too",
+            );
+        }
+        let lost = self.screens.lost.load(Ordering::Relaxed);
+        if lost > 0 {
+            let what = format!("{lost} news came too fast to be shown one by one");
+            add(&what, "lists skip them; states are the newest", "the audit log has all that it records");
+        }
         for missing in self.operator.unready() {
             add(&missing, "not everything is as it should be", "tidegate feed list; tidegate model list");
         }
         found
     }
-}
-
-/// What the repository says of its models: metrics and curves of training, by model and version.
-fn contracts(repository: &Path) -> Vec<Value> {
-    let folders = |path: &Path| {
-        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut all: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-        all.sort();
-        all
-    };
-    let read = |path: PathBuf| -> Option<Value> {
-        let text = std::fs::read(path.join("contract.json")).ok().filter(|text| text.len() < 1 << 20)?;
-        let contract: Value = serde_json::from_slice(&text).ok()?;
-        let keep = ["name", "version", "kind", "created", "metrics", "training", "latency_budget_us"];
-        Some(
-            keep.iter()
-                .map(|key| ((*key).to_owned(), contract[*key].clone()))
-                .collect::<serde_json::Map<_, _>>()
-                .into(),
-        )
-    };
-    // The newest version of each: what all of them say together would fill a screen's connection.
-    let newest = |model: &PathBuf| {
-        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
-        folders(model).into_iter().max_by_key(number)
-    };
-    folders(repository).iter().filter_map(newest).filter_map(read).collect()
 }
