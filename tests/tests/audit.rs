@@ -110,11 +110,12 @@ fn a_log_goes_on_and_a_changed_one_is_known() {
 fn errors_say_what_to_do() {
     let dir = tempfile::tempdir().expect("a folder");
     let nothing = path(dir.path());
+    let absent = path(&dir.path().join("absent.key"));
     let cases: [(&[&str], i32, &str); 5] = [
         (&["audit", "verify", &nothing], 65, "this is no log"),
         (&["audit", "check-proof", "x", "--entry", "y"], 65, "--key is needed"),
         (&["audit", "verify", &nothing, "--key", "nonsense"], 65, "expected name+id+key"),
-        (&["audit", "prune", &nothing, "--signing-key", "x", "--who", "me", "--why", "test"], 65, "No such file"),
+        (&["audit", "prune", &nothing, "--signing-key", &absent, "--who", "me", "--why", "test"], 65, "No such file"),
         (&["audit", "keygen", "--out", "/proc/x.key"], 74, "/proc/x.key"),
     ];
     for (args, code, text) in cases {

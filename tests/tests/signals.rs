@@ -98,6 +98,64 @@ fn signals_are_the_same_on_any_topology_and_in_every_record() {
 }
 
 #[test]
+fn every_signal_that_may_be_traded_is_a_position_that_the_log_explains() {
+    let (dir, files) = market(13, 1_300);
+    let run = |name: &str, more: &[&str]| {
+        let (out, log) = (dir.path().join(name), dir.path().join(format!("{name}.audit")));
+        let (out_name, log_name) = (out.display().to_string(), log.display().to_string());
+        let mut args = vec!["signals", "--format", "json", "--simulated-reference", "--trade", "--out", &out_name];
+        args.extend(["--audit", &log_name, "--set", "ml_microstructure.min_confidence=0", "--input"]);
+        args.extend(files.iter().map(String::as_str));
+        args.extend(more);
+        let report = json(&args);
+        let exported = dir.path().join(format!("{name}.jsonl")).display().to_string();
+        let export = tidegate(&["audit", "export", &log_name, "--as", "jsonl", "--out", &exported]);
+        assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+        (report["trading"].clone(), lines(&out.join("data/paper_positions.json")), lines(Path::new(&exported)))
+    };
+    let (trading, positions, entries) = run("fused", &[]);
+    let (again, same, _) = run("staged", &["--topology", "staged"]);
+    assert_eq!((&trading, &positions), (&again, &same), "the same fills on any topology");
+
+    assert!(trading["unbalanced"].is_null(), "{trading}");
+    let counters = &trading["counters"];
+    let count = |key: &str| counters[key].as_u64().expect("a count");
+    assert!(
+        count("opened") >= 8 && count("opened") == count("closed") + trading["left_open"].as_u64().unwrap_or_default()
+    );
+    let moved =
+        trading["balance_after"].as_f64().zip(trading["balance_before"].as_f64()).map(|(after, before)| after - before);
+    assert!(moved.is_some_and(|moved| (moved - counters["profit"].as_f64().unwrap_or_default() / 1e6).abs() < 1e-6));
+
+    let of = |kind: &str| {
+        entries.iter().filter(|entry| entry["kind"] == kind).map(|entry| &entry["body"]).collect::<Vec<_>>()
+    };
+    assert_eq!(of("position").len(), positions.len());
+    let (signals, orders, verdicts, executions) = (of("signal"), of("order"), of("verdict"), of("execution"));
+    let decimal = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok()).expect("a decimal");
+    for position in of("position") {
+        let signal = signals.iter().find(|signal| signal["sequence"] == position["signal"]).expect("its signal");
+        assert_eq!(signal["symbol"], position["symbol"]);
+        assert!(decimal(&position["profit"]) >= -decimal(&position["margin"]), "a loss is never more than its margin");
+        for order in [&position["entry_order"], &position["close_order"]].into_iter().filter(|order| order.is_u64()) {
+            let order = orders.iter().find(|one| &one["client_id"] == order).expect("its order");
+            assert_eq!((order["account"].as_str(), order["strategy"].as_str()), (Some("paper"), Some("signals")));
+            assert!(
+                verdicts
+                    .iter()
+                    .any(|verdict| verdict["client_id"] == order["client_id"] && verdict["accepted"] == true)
+            );
+        }
+        let filled: f64 = executions
+            .iter()
+            .filter(|one| one["client_id"] == position["entry_order"])
+            .map(|one| decimal(&one["qty"]))
+            .sum();
+        assert!((filled - decimal(&position["filled"])).abs() < 1e-9, "{position}");
+    }
+}
+
+#[test]
 fn captures_without_a_reference_are_refused_unless_one_is_made_up() {
     let (_dir, files) = market(12, 5);
     let output = tidegate(&["signals", "--input", &files[0]]);
@@ -116,7 +174,10 @@ fn a_recorded_hour_is_followed_to_the_end_of_its_timers() {
     let mut args = vec!["signals", "--format", "json", "--simulated-reference", "2.5", "--input"];
     args.extend(names.iter().map(String::as_str));
     let report = json(&args);
-    assert_eq!((report["reference_simulated"].as_bool(), report["coins"]["BTC"].as_str()), (Some(true), Some("BTCUSD.coinbase")));
+    assert_eq!(
+        (report["reference_simulated"].as_bool(), report["coins"]["BTC"].as_str()),
+        (Some(true), Some("BTCUSD.coinbase"))
+    );
     let (signals, complete) = (report["signals"].as_u64().expect("count"), report["complete"].as_u64().expect("count"));
     assert!((15..=21).contains(&signals), "one a window of each timer of the hour: {signals}");
     assert!(complete >= 12, "{complete} of {signals}");

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tidegate_trade::desk::TradeDeskError;
 use tidegate_trade::lines::{PREDICTIONS_HEADER, SIGNALS_HEADER, SignalLine, prediction_row, signal_row};
 use tidegate_trade::report::{SignalReport, Tally};
 use tidegate_trade::signals::{SignalConfig, SignalConfigError, SignalCounters, SignalDesk};
-use tidegate_trade::desk::TradeDeskError;
 use tidegate_wire::event::{Header, Trade};
 use tidegate_wire::feature::FeatureSink;
 use tidegate_wire::relay::RecordWriter;
@@ -95,8 +95,7 @@ pub(crate) fn open(plan: &ReplayPlan, registry: &Registry, trail: Option<&Trail>
     };
     let instruments = desk.coins().map(|(_, instrument)| instrument).collect();
     let who = (&config.ml.trading_coins[..], instruments);
-    let (traded, writer) =
-        Traded::start(trading, registry, who, trail.cloned(), (directory, plan.live.is_some()))?;
+    let (traded, writer) = Traded::start(trading, registry, who, trail.cloned(), (directory, plan.live.is_some()))?;
     let trading = Some(TradeRing::new(writer));
     Ok(Opened { hot: Some(HotSignals { desk, trading }), book, traded: Some(traded) })
 }

@@ -1,8 +1,8 @@
 // The connection to the engine: newest values by topic and key, numbered logs without holes, clocks.
 
-const LOGS = ["breaker", "threshold", "quality", "operator", "connection", "model", "alert", "trap-alarm"];
+const LOGS = ["breaker", "threshold", "quality", "operator", "connection", "model", "alert", "trap-alarm", "psc"];
 const ALWAYS = ["engine", "price", "breakers", "latency", "models", "feeds", "risk", "ledger", "audit", "flow", "trap",
-  "signal", "stores", "debug", "findings", ...LOGS];
+  "signal", "calibration", "stores", "debug", "findings", ...LOGS];
 const KEPT = 2000;
 // Without news for so long the page does not call itself live, ms.
 const PATIENCE = 2500;

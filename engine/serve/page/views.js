@@ -5,6 +5,7 @@ import * as controls from "./controls.js";
 import { age, badge, clock, count, duration, element, made, number, stamp, table, write } from "./format.js";
 import { Heatmap } from "./heatmap.js";
 import { ageOf, counts, keys, logs, value } from "./link.js";
+import { signals } from "./signals.js";
 
 const data = (topic, key) => value(topic, key)?.data;
 const newestFirst = (name, most = 50) => logs[name].slice(-most).reverse();
@@ -293,6 +294,7 @@ const features = {
     panel(host, "Traps").append(traps.element);
     const predicted = table("What models predict", ["Model and instrument", "Version", "Outputs", "Age"]);
     panel(host, "Predictions").append(predicted.element);
+    const signalled = signals(panel(host, "Signals"));
     return {
       ages: true,
       collect(instrument) {
@@ -328,6 +330,7 @@ const features = {
           const one = value("signal", name);
           return [name, String(one.data.version), one.data.values.map((output) => number(output, 4)).join("  "), age(ageOf(one))];
         }), "no model predicts");
+        signalled();
       },
     };
   },

@@ -30,6 +30,7 @@ assets! {
     "heatmap.js" SCRIPT "heatmap.js";
     "controls.js" SCRIPT "controls.js";
     "format.js" SCRIPT "format.js";
+    "signals.js" SCRIPT "signals.js";
 }
 
 type Headers = [(HeaderName, &'static str); 2];

@@ -252,8 +252,16 @@ mod tests {
         let line = SignalLine::new(&signal(), "BTC", "BTCUSDT.binance-usdm", None);
         let json = serde_json::to_value(&line).expect("json");
         for key in [
-            "timestamp", "symbol", "action", "psc_ratio", "confidence", "leverage", "timer_window", "superp_enabled",
-            "expected_profit_pct", "expected_edge_bp",
+            "timestamp",
+            "symbol",
+            "action",
+            "psc_ratio",
+            "confidence",
+            "leverage",
+            "timer_window",
+            "superp_enabled",
+            "expected_profit_pct",
+            "expected_edge_bp",
         ] {
             assert!(json.get(key).is_some(), "{key}");
         }

@@ -99,14 +99,19 @@ fn a_coin_signals_once_in_each_window() {
     assert_eq!(rig.log.outcomes.iter().map(|outcome| outcome.sequence).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(rig.log.outcomes.iter().all(|o| o.complete == 1 && o.label(Action::Long) == Some(false)));
     rig.desk.finish(&mut rig.log);
-    assert_eq!((rig.log.outcomes.len(), rig.log.outcomes[5].complete), (6, 0), "the second timer was not seen to its end");
+    assert_eq!(
+        (rig.log.outcomes.len(), rig.log.outcomes[5].complete),
+        (6, 0),
+        "the second timer was not seen to its end"
+    );
 }
 
 #[test]
 fn a_crossing_arms_a_coin_again_and_a_candidate_may_become_more() {
     let mut rig = with_reference();
     let at_ratio = |ratio: f64| 5.0 * libm::pow(10.0, ratio - 6.0);
-    for (second, ratio) in [(1, 6.0), (2, 6.6), (3, 6.7), (4, 7.001), (5, 6.99), (6, 7.001), (7, 6.9), (8, 7.001), (9, 4.9)]
+    for (second, ratio) in
+        [(1, 6.0), (2, 6.6), (3, 6.7), (4, 7.001), (5, 6.99), (6, 7.001), (7, 6.9), (8, 7.001), (9, 4.9)]
     {
         rig.see(0, second * SECOND, at_ratio(ratio), &[]);
     }
@@ -118,12 +123,7 @@ fn a_crossing_arms_a_coin_again_and_a_candidate_may_become_more() {
         .collect();
     assert_eq!(
         told,
-        [
-            (2, Action::Neutral, false),
-            (4, Action::Long, false),
-            (8, Action::Long, true),
-            (9, Action::Short, true),
-        ]
+        [(2, Action::Neutral, false), (4, Action::Long, false), (8, Action::Long, true), (9, Action::Short, true),]
     );
     let candidate = &rig.log.signals[0];
     assert_eq!((candidate.bound(), candidate.leverage), (LeverageBound::None, 0.0), "a candidate is not traded");

@@ -29,7 +29,10 @@ pub(crate) fn print_signals(signals: &SignalsReport) {
             format!("{coin} ({instrument}): {counts}")
         })
         .collect();
-    anstream::println!("  {}", if coins.is_empty() { "no coin has an instrument here".into() } else { coins.join("   ") });
+    anstream::println!(
+        "  {}",
+        if coins.is_empty() { "no coin has an instrument here".into() } else { coins.join("   ") }
+    );
     let counters = &signals.counters;
     if counters.no_reference + counters.no_price + counters.crowded > 0 {
         let (reference, price, crowded) = (counters.no_reference, counters.no_price, counters.crowded);
@@ -39,11 +42,14 @@ pub(crate) fn print_signals(signals: &SignalsReport) {
     }
     let (complete, incomplete, digest) = (report.complete, report.incomplete, &signals.digest);
     anstream::println!("  timers seen to their end {complete}, not seen {incomplete}   digest {digest}");
-    print_profits(report.complete, [
-        ("as signalled", &report.profit),
-        ("always LONG", &report.always_long),
-        ("always SHORT", &report.always_short),
-    ]);
+    print_profits(
+        report.complete,
+        [
+            ("as signalled", &report.profit),
+            ("always LONG", &report.always_long),
+            ("always SHORT", &report.always_short),
+        ],
+    );
     report.calibration.iter().for_each(print_calibration);
     print_buckets(&report.by_confidence);
     signals.trading.iter().for_each(print_trading);
@@ -55,13 +61,7 @@ fn share(part: u64, of: u64) -> String {
 
 fn profit(profit: &Profit) -> [String; 5] {
     let Profit { count, reached, touched, mean_bp, sum_bp } = *profit;
-    [
-        count.to_string(),
-        share(reached, count),
-        share(touched, count),
-        format!("{mean_bp:.2}"),
-        format!("{sum_bp:.1}"),
-    ]
+    [count.to_string(), share(reached, count), share(touched, count), format!("{mean_bp:.2}"), format!("{sum_bp:.1}")]
 }
 
 const PROFIT: [&str; 5] = ["trades", "reached after costs", "touched before costs", "mean at end, bp", "sum, bp"];

@@ -25,8 +25,8 @@ use crate::pipeline::Guard;
 use crate::risk::RiskReport;
 use crate::scribe::{OutputError, Written};
 use crate::signals::SignalsReport;
-use crate::trading::TradingReport;
 use crate::stores::StoreStatus;
+use crate::trading::TradingReport;
 
 /// One instrument at the end of a replay.
 #[derive(Clone, Debug)]

@@ -1,9 +1,7 @@
 //! Settings of the trade desk, as operators write them.
 
 use serde::{Deserialize, Serialize};
-use tidegate_guard::risk::{
-    AccountLimits, Decimal, InstrumentLimits, Rate, RiskLimits, ScopeLimits,
-};
+use tidegate_guard::risk::{AccountLimits, Decimal, InstrumentLimits, Rate, RiskLimits, ScopeLimits};
 
 use crate::paper::PaperConfig;
 

@@ -22,13 +22,13 @@ use tidegate_guard::risk::{
     MarketView, Permits, Reference, ReferenceKind, RiskError, RiskGate, RiskLimits, Rounding, Valuer,
 };
 use tidegate_wire::event::{Header, Trade};
+use tidegate_wire::instrument::FUNDING_PERIOD_NS;
 use tidegate_wire::ledger::Name;
 use tidegate_wire::order::{
     Execution, FLAG_REDUCE_ONLY, OrderRequest, OrderType, RequestKind, SelfTradeMode, Side, TimeInForce, Verdict,
 };
 use tidegate_wire::signal::SignalBody;
 use tidegate_wire::top::TopBody;
-use tidegate_wire::instrument::FUNDING_PERIOD_NS;
 use tidegate_wire::{Instrument, InstrumentId, Price, Qty, Registry, Venue};
 
 use crate::gateway::Gateway;
@@ -254,12 +254,8 @@ impl TradeDesk {
         (listed.best_bid, listed.best_ask) = (best(top.bids()), best(top.asks()));
         (listed.quality, listed.at_ns, listed.funding) = (top.book_quality(), header.event_ns, top.funding);
         let Some(place) = listed.exchange else { return };
-        let book = BookTop {
-            quality: top.book_quality(),
-            venue_ns: header.venue_ns,
-            bids: top.bids(),
-            asks: top.asks(),
-        };
+        let book =
+            BookTop { quality: top.book_quality(), venue_ns: header.venue_ns, bids: top.bids(), asks: top.asks() };
         self.exchanges[place].1.book(header.instrument, header.event_ns, book);
         self.hear(place, log);
         self.watch_margins(header.instrument, log);

@@ -155,8 +155,11 @@ impl Position {
 
     /// What it brought once it is flat, never less than its margin away, and what the product bore beyond that.
     pub fn settled(&self) -> (i64, i64) {
-        let (earned, paid) =
-            if self.side == Side::Buy { (self.exit.value, self.entry.value) } else { (self.entry.value, self.exit.value) };
+        let (earned, paid) = if self.side == Side::Buy {
+            (self.exit.value, self.entry.value)
+        } else {
+            (self.entry.value, self.exit.value)
+        };
         let net = earned.saturating_sub(paid).saturating_sub(self.fees).saturating_sub(self.funding);
         let settled = net.max(-self.margin);
         (settled, settled.saturating_sub(net))

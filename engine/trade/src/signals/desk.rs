@@ -210,14 +210,7 @@ impl SignalDesk {
     }
 
     #[inline]
-    fn look(
-        &mut self,
-        index: usize,
-        header: &Header,
-        body: &FeatureBody,
-        permitted: bool,
-        sink: &mut impl SignalSink,
-    ) {
+    fn look(&mut self, index: usize, header: &Header, body: &FeatureBody, permitted: bool, sink: &mut impl SignalSink) {
         let now = header.event_ns;
         let prices = body.get(f::MID).zip(body.get(f::SPREAD)).filter(|(mid, _)| *mid > 0.0);
         let Some((mid, spread)) = prices else {

@@ -61,12 +61,8 @@ impl Follower {
             return;
         }
         let instrument = u64::from(signal.instrument.0);
-        let outcome = OutcomeBody {
-            sequence: signal.sequence,
-            seen_ns: signal.event_ns,
-            instrument,
-            ..OutcomeBody::default()
-        };
+        let outcome =
+            OutcomeBody { sequence: signal.sequence, seen_ns: signal.event_ns, instrument, ..OutcomeBody::default() };
         let mut open = Open { bid: signal.bid, ask: signal.ask, end_ns: signal.timer_end_ns, outcome };
         // What leaving at once would bring is the first of what is seen.
         for side in [&mut open.outcome.long, &mut open.outcome.short] {
@@ -123,7 +119,8 @@ fn see(open: &mut Open, terms: &Terms, now_ns: i64, bid: f64, ask: f64) {
     let fees_bp = 2.0 * terms.fee_bp;
     let long_bp = (bid - open.ask) / open.ask * BP - fees_bp;
     let short_bp = (open.bid - ask) / open.bid * BP - fees_bp;
-    for (side, net_bp, gross_bp) in [(&mut outcome.long, long_bp, moved_bp), (&mut outcome.short, short_bp, -moved_bp)] {
+    for (side, net_bp, gross_bp) in [(&mut outcome.long, long_bp, moved_bp), (&mut outcome.short, short_bp, -moved_bp)]
+    {
         let SideOutcome { reached_ns, touched_ns, best_bp, worst_bp, final_bp } = side;
         if *reached_ns == 0 && net_bp >= terms.target_bp {
             *reached_ns = now_ns;

@@ -187,7 +187,12 @@ mod tests {
             ("depth", vec![(f::DEPTH_RATIO, 1.0)], 1.0, Some(0.5)),
             ("calm_flow", vec![(f::VPIN, 0.4)], 1.0, Some(0.5)),
             ("calm_flow", vec![(f::VPIN, 0.9)], 1.0, Some(0.0)),
-            ("order_flow", vec![(f::OFI_10S, 5.0), (f::DEPTH_BID_10BP, 10.0), (f::DEPTH_ASK_10BP, 10.0)], 1.0, Some(1.0)),
+            (
+                "order_flow",
+                vec![(f::OFI_10S, 5.0), (f::DEPTH_BID_10BP, 10.0), (f::DEPTH_ASK_10BP, 10.0)],
+                1.0,
+                Some(1.0),
+            ),
             ("order_flow", vec![(f::OFI_10S, 5.0), (f::DEPTH_BID_10BP, 0.0), (f::DEPTH_ASK_10BP, 0.0)], 1.0, None),
             ("micro_price", vec![(f::MICRO_PRICE, 100.25), (f::MID, 100.0), (f::SPREAD, 1.0)], 1.0, Some(1.5)),
             ("micro_price", vec![(f::MICRO_PRICE, 100.25), (f::MID, 100.0), (f::SPREAD, 0.0)], 1.0, None),

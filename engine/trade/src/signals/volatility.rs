@@ -80,8 +80,7 @@ impl Realised {
 
     /// Volatility over the horizon; `None` before a minute was covered.
     pub fn value(&self) -> Option<f64> {
-        (self.covered_ns >= LEAST_NS)
-            .then(|| libm::sqrt(self.sum * self.horizon_ns as f64 / self.covered_ns as f64))
+        (self.covered_ns >= LEAST_NS).then(|| libm::sqrt(self.sum * self.horizon_ns as f64 / self.covered_ns as f64))
     }
 
     /// Part of the horizon that was covered, in `[0, 1]`.
