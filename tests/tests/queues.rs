@@ -170,7 +170,7 @@ impl Totals {
         let came = watched.front_ns > 0;
         self.fronts += u32::from(came);
         self.waits += if came { (watched.front_ns - watched.came_ns) as f64 * 1e-9 } else { 0.0 };
-        for index in 0..MODELS.len() {
+        for (index, model) in MODELS.iter().enumerate() {
             self.absolute[index] += watched.absolute[index] / f64::from(watched.changes);
             self.signed[index] += watched.signed[index] / f64::from(watched.changes);
             let said = if watched.said_ns[index] > 0 { watched.said_ns[index] } else { now };
@@ -226,10 +226,10 @@ fn queue_models_are_held_to_recorded_queues() {
     }
     assert!(totals.orders > 100, "enough to say anything: {}", totals.orders);
     let [first, last] = [0, MODELS.len() - 1];
-    for index in 0..MODELS.len() {
+    for (index, model) in MODELS.iter().enumerate() {
         let bias = mean(&totals.signed, index);
         assert!(mean(&totals.signed, first) >= bias && bias >= mean(&totals.signed, last), "the bounds are bounds");
-        assert!(mean(&totals.absolute, index) < 1.0, "{:?}: worse than knowing nothing", MODELS[index]);
+        assert!(mean(&totals.absolute, index) < 1.0, "{model:?}: worse than knowing nothing");
     }
     assert!(mean(&totals.signed, first) >= 0.0, "the risk-averse model is never ahead of the truth");
     assert!(mean(&totals.signed, last) <= 0.0, "the optimistic one never behind it");

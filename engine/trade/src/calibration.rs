@@ -1,8 +1,8 @@
 //! Is a stated probability one? Reliability, Brier score and log loss, beside what the base rate alone would have got.
 //!
-//! Brier, Verification of forecasts expressed in terms of probability (1950); reliability diagrams as in Murphy, Winkler,
-//! Reliability of subjective probability forecasts (1977); intervals of frequencies by Wilson, Probable inference, the
-//! law of succession, and statistical inference (1927).
+//! Brier, Verification of forecasts expressed in terms of probability (1950); reliability diagrams as in Murphy,
+//! Winkler, Reliability of subjective probability forecasts (1977); intervals of frequencies by Wilson, Probable
+//! inference, the law of succession, and statistical inference (1927).
 
 use serde::Serialize;
 

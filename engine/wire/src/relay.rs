@@ -17,7 +17,7 @@ use crate::event::{
 use crate::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody};
 use crate::instrument::InstrumentId;
 use crate::ring::{Full, RECORD_WORDS_MAX, RecordBuf, lossless};
-use crate::signal::{OutcomeBody, SignalBody, SignalSink};
+use crate::signal::{OutcomeBody, SignalBody, TradingSink};
 use crate::top::TopBody;
 
 /// Words of [`DepthIds`].
@@ -79,7 +79,7 @@ impl RecordWriter {
     }
 
     #[inline(always)]
-    fn record<T: bytemuck::Pod>(&mut self, kind: RecordKind, header: &Header, body: &T) {
+    pub(crate) fn record<T: bytemuck::Pod>(&mut self, kind: RecordKind, header: &Header, body: &T) {
         let header = Header { kind: kind as u8, ..*header };
         let body_words = const { size_of::<T>() / 8 };
         self.scratch[..HEADER_WORDS].copy_from_slice(bytemuck::cast_slice(core::slice::from_ref(&header)));
@@ -216,32 +216,6 @@ impl DecisionSink for RecordWriter {
     fn status(&mut self, header: &Header, status: &Status) {
         self.record(RecordKind::Status, header, status);
     }
-}
-
-impl SignalSink for RecordWriter {
-    fn signal(&mut self, signal: &SignalBody) {
-        let header = Header {
-            frame: signal.frame,
-            event_ns: signal.event_ns,
-            ..Header::new(RecordKind::Signal, signal.instrument)
-        };
-        self.record(RecordKind::Signal, &header, signal);
-    }
-
-    fn outcome(&mut self, outcome: &OutcomeBody) {
-        let header = Header { event_ns: outcome.event_ns, ..Header::new(RecordKind::Outcome, InstrumentId::NONE) };
-        self.record(RecordKind::Outcome, &header, outcome);
-    }
-}
-
-/// Whoever trades on what a pipeline sees: signals with the books and trades around them, in event order.
-pub trait TradingSink: SignalSink {
-    /// The best levels of a book after it changed.
-    fn top(&mut self, header: &Header, top: &TopBody);
-    /// A trade.
-    fn traded(&mut self, header: &Header, trade: &Trade);
-    /// Time passed.
-    fn heartbeat(&mut self, header: &Header);
 }
 
 /// What a pipeline tells its recorder.

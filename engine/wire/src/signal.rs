@@ -9,7 +9,13 @@ use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, FromRepr, IntoStaticStr};
 
+#[cfg(not(loom))]
+use crate::event::RecordKind;
+use crate::event::{Header, Trade};
 use crate::instrument::InstrumentId;
+#[cfg(not(loom))]
+use crate::relay::RecordWriter;
+use crate::top::TopBody;
 
 /// Room for the parts of a microstructure score.
 pub const SCORE_PARTS: usize = 8;
@@ -234,6 +240,33 @@ pub trait SignalSink {
     fn signal(&mut self, signal: &SignalBody);
     /// The timer of an earlier signal has ended.
     fn outcome(&mut self, outcome: &OutcomeBody);
+}
+
+/// Whoever trades on what a pipeline sees: signals with the books and trades around them, in event order.
+pub trait TradingSink: SignalSink {
+    /// The best levels of a book after it changed.
+    fn top(&mut self, header: &Header, top: &TopBody);
+    /// A trade.
+    fn traded(&mut self, header: &Header, trade: &Trade);
+    /// Time passed.
+    fn heartbeat(&mut self, header: &Header);
+}
+
+#[cfg(not(loom))]
+impl SignalSink for RecordWriter {
+    fn signal(&mut self, signal: &SignalBody) {
+        let header = Header {
+            frame: signal.frame,
+            event_ns: signal.event_ns,
+            ..Header::new(RecordKind::Signal, signal.instrument)
+        };
+        self.record(RecordKind::Signal, &header, signal);
+    }
+
+    fn outcome(&mut self, outcome: &OutcomeBody) {
+        let header = Header { event_ns: outcome.event_ns, ..Header::new(RecordKind::Outcome, InstrumentId::NONE) };
+        self.record(RecordKind::Outcome, &header, outcome);
+    }
 }
 
 const _: () = {

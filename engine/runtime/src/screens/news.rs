@@ -78,13 +78,16 @@ impl News {
     }
 }
 
+/// The newest of each state with its place among them, and how many places were given.
+type Newest = (u64, BTreeMap<State, (u64, News)>);
+
 /// What found no place in the queue.
 #[derive(Debug, Default)]
 struct Spilled {
     /// Whether there is anything.
     any: AtomicBool,
     /// The newest of each state, with its place among them.
-    states: Mutex<(u64, BTreeMap<State, (u64, News)>)>,
+    states: Mutex<Newest>,
     /// What nobody will be told one by one.
     lost: AtomicU64,
 }

@@ -67,6 +67,9 @@ pub(super) fn of_feeds(
     found
 }
 
+/// An instrument and the side that is held of it.
+type Held = (InstrumentId, Side);
+
 /// Positions that the risk desk has booked, as of `now_ns` (0 where the host's time is not the market's): net over
 /// accounts and strategies, because the record names neither. What a venue tells of an instrument and side (`venues`)
 /// is better, it has stops and an entry: those are left to it. A side that is not booked any more is closed: `booked`
@@ -76,7 +79,7 @@ pub(super) fn of_feeds(
 pub(super) fn of_desk(
     risk: &Value,
     registry: &Registry,
-    (venues, booked): (&[(InstrumentId, Side)], &mut Vec<(InstrumentId, Side)>),
+    (venues, booked): (&[Held], &mut Vec<Held>),
     now_ns: i64,
 ) -> Vec<PositionRecord> {
     let mut net = BTreeMap::<InstrumentId, i64>::new();

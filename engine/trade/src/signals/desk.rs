@@ -159,8 +159,8 @@ impl SignalDesk {
         self.digest
     }
 
-    /// A vector, in event order. `permitted`: whether the breakers let the instrument be traded. Gives whether it is of a
-    /// coin.
+    /// A vector, in event order. `permitted`: whether the breakers let the instrument be traded. Gives whether it is of
+    /// a coin.
     #[inline]
     pub fn features(
         &mut self,

@@ -117,7 +117,8 @@ fn momentum(body: &FeatureBody, side: f64) -> Option<f64> {
 }
 
 impl Part {
-    /// What it adds to the score of a direction (+1 long, -1 short), in `[0, weight]`; `None` when its feature is absent.
+    /// What it adds to the score of a direction (+1 long, -1 short), in `[0, weight]`; `None` when its feature is
+    /// absent.
     pub fn of(&self, body: &FeatureBody, side: f64) -> Option<f64> {
         let value = (self.measure)(body, side).filter(|value| value.is_finite())?;
         Some(((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0) * self.weight)
