@@ -180,7 +180,7 @@ test("controls act, and each leaves a leaf in the audit log", async () => {
   assert.match(await go("button[aria-label='Reset the kill switch of engine']", { designated: "operator", reason: "browser test" }), /^Done/);
   await page.waitForFunction(() => !document.getElementById("vital-trading").textContent.includes("kill switch"));
   await view("models");
-  await page.waitForSelector("#view-models button[aria-label='Roll back breaker-tuner']", { timeout: 20000 });
+  await page.waitForSelector("#view-models button[aria-label='Roll back breaker-tuner']", { timeout: 60000 });
   assert.match(await go("#view-models button[aria-label='Roll back breaker-tuner']"), /^(Done|Refused)/);
   await page.waitForTimeout(1500);
   const asked = engine.audit().filter((entry) => entry.kind === "request").map((entry) => [entry.actor, JSON.stringify(entry.body)]);
