@@ -70,6 +70,7 @@ fn signals_are_the_same_on_any_topology_and_in_every_record() {
     let signals = fused["signals"].as_u64().expect("a count");
     assert!(signals >= 12, "two coins, two whole timers, three windows: {signals}");
     assert!(fused["complete"].as_u64() >= Some(12), "{fused}");
+    assert_eq!(fused["allocations_hot"], 0, "signals allocate nothing on the hot path");
     let seen = fused["latency"]["signal_total"]["count"].as_u64();
     assert!(seen > Some(0) && seen <= fused["latency"]["total"]["count"].as_u64(), "{seen:?}");
 
@@ -111,12 +112,14 @@ fn every_signal_that_may_be_traded_is_a_position_that_the_log_explains() {
         let exported = dir.path().join(format!("{name}.jsonl")).display().to_string();
         let export = tidegate(&["audit", "export", &log_name, "--as", "jsonl", "--out", &exported]);
         assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
-        (report["trading"].clone(), lines(&out.join("data/paper_positions.json")), lines(Path::new(&exported)))
+        let hot = report["allocations_hot"].as_u64().expect("a count");
+        (report["trading"].clone(), lines(&out.join("data/paper_positions.json")), lines(Path::new(&exported)), hot)
     };
-    let (trading, positions, entries) = run("fused", &[]);
-    let (again, same, _) = run("staged", &["--topology", "staged"]);
+    let (trading, positions, entries, hot) = run("fused", &[]);
+    let (again, same, ..) = run("staged", &["--topology", "staged"]);
     assert_eq!((&trading, &positions), (&again, &same), "the same fills on any topology");
 
+    assert_eq!(hot, 0, "neither do books and trades for whoever trades");
     assert!(trading["unbalanced"].is_null(), "{trading}");
     let counters = &trading["counters"];
     let count = |key: &str| counters[key].as_u64().expect("a count");

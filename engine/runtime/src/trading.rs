@@ -21,9 +21,9 @@ use tidegate_trade::desk::{TradeCounters, TradeDesk, TradeDeskError, TradeLog, T
 use tidegate_wire::decimal::Fixed;
 use tidegate_wire::event::{Header, Trade};
 use tidegate_wire::order::{Execution, MONEY_DECIMALS, OrderRequest, Verdict};
-use tidegate_wire::relay::{RecordReader, RecordWriter, TradingSink};
+use tidegate_wire::relay::{RecordReader, RecordWriter};
 use tidegate_wire::ring::{Region, RegionKind, lossless};
-use tidegate_wire::signal::{OutcomeBody, SignalBody, SignalSink};
+use tidegate_wire::signal::{OutcomeBody, SignalBody, SignalSink, TradingSink};
 use tidegate_wire::top::TopBody;
 use tidegate_wire::{Instrument, InstrumentId, Registry, Scale};
 

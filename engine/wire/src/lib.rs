@@ -28,6 +28,7 @@ pub mod instrument;
 pub mod latency;
 pub mod ledger;
 pub mod look;
+mod named;
 pub mod order;
 pub mod position;
 #[cfg(not(loom))]

@@ -16,30 +16,10 @@ use strum::{EnumString, FromRepr, IntoStaticStr};
 
 use crate::decimal::{Price, Qty};
 use crate::instrument::InstrumentId;
+use crate::named::named;
 
 /// Decimals of money in records: values, fees, profits and limits are in millionths of the reporting currency.
 pub const MONEY_DECIMALS: u8 = 6;
-
-macro_rules! named {
-    ($(#[$doc:meta])* $case:literal $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, EnumString, FromRepr,
-            IntoStaticStr,
-        )]
-        #[strum(serialize_all = $case)]
-        #[serde(rename_all = $case)]
-        #[repr(u8)]
-        pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
-
-        impl $name {
-            /// Name as in reports.
-            pub fn name(self) -> &'static str {
-                self.into()
-            }
-        }
-    };
-}
 
 named! {
     /// What a request wants.

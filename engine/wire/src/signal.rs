@@ -13,33 +13,13 @@ use strum::{EnumString, FromRepr, IntoStaticStr};
 use crate::event::RecordKind;
 use crate::event::{Header, Trade};
 use crate::instrument::InstrumentId;
+use crate::named::named;
 #[cfg(not(loom))]
 use crate::relay::RecordWriter;
 use crate::top::TopBody;
 
 /// Room for the parts of a microstructure score.
 pub const SCORE_PARTS: usize = 8;
-
-macro_rules! named {
-    ($(#[$doc:meta])* $case:literal $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, EnumString, FromRepr,
-            IntoStaticStr,
-        )]
-        #[strum(serialize_all = $case)]
-        #[serde(rename_all = $case)]
-        #[repr(u8)]
-        pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
-
-        impl $name {
-            /// Name as in reports.
-            pub fn name(self) -> &'static str {
-                self.into()
-            }
-        }
-    };
-}
 
 named! {
     /// What a signal says to do.
