@@ -170,7 +170,7 @@ impl Totals {
         let came = watched.front_ns > 0;
         self.fronts += u32::from(came);
         self.waits += if came { (watched.front_ns - watched.came_ns) as f64 * 1e-9 } else { 0.0 };
-        for (index, model) in MODELS.iter().enumerate() {
+        for index in 0..MODELS.len() {
             self.absolute[index] += watched.absolute[index] / f64::from(watched.changes);
             self.signed[index] += watched.signed[index] / f64::from(watched.changes);
             let said = if watched.said_ns[index] > 0 { watched.said_ns[index] } else { now };

@@ -238,7 +238,12 @@ mod tests {
             (|c| c.psc.short_threshold = 8.0, "expected a number in"),
             (|c| c.superp.no_liquidation = false, "superp.no_liquidation: false"),
             (|c| c.superp.max_leverage = 20_000.0, "superp.max_leverage: 20000: expected"),
-            (|c| drop(c.ml.venue_leverage.insert("nowhere".into(), 5.0)), "venue_leverage.nowhere"),
+            (
+                |c| {
+                    c.ml.venue_leverage.insert("nowhere".into(), 5.0);
+                },
+                "venue_leverage.nowhere",
+            ),
         ];
         for (change, expected) in cases {
             let mut config = SignalConfig::default();
