@@ -77,9 +77,26 @@ export function write(place, text) {
   if (!same) place.textContent = text;
 }
 
+const keyOf = (cell) => (cell?.make ? cell.key : `text ${cell}`);
+
+// How many rows have come on top of those that are shown; 0 where it is another table altogether.
+function arrived(shown, rows) {
+  const same = (cells, keys) => cells && keys.length === cells.length && cells.every((cell, at) => keyOf(cell) === keys[at]);
+  if (!shown.length || same(rows[0], shown[0].keys)) return 0;
+  for (let came = 1; came < rows.length; came += 1) {
+    const next = shown[1];
+    if (same(rows[came], shown[0].keys) && (!next || came + 1 >= rows.length || same(rows[came + 1], next.keys))) return came;
+  }
+  return 0;
+}
+
 // Fills a table body. What its cells show is kept in `shown`, so that cells which say the same cost a comparison and
 // nothing of the document is asked or changed.
 function fill(body, shown, rows) {
+  // News come on top: rows that have only moved down are left as they are.
+  for (let came = arrived(shown, rows); came > 0; came -= 1) {
+    shown.unshift({ row: body.insertRow(0), keys: [] });
+  }
   while (shown.length > rows.length) {
     body.deleteRow(-1);
     shown.pop();
@@ -94,7 +111,7 @@ function fill(body, shown, rows) {
       keys.pop();
     }
     cells.forEach((cell, column) => {
-      const key = cell?.make ? cell.key : `text ${cell}`;
+      const key = keyOf(cell);
       if (keys[column] === key) return;
       const place = row.cells[column] ?? row.insertCell();
       if (cell?.make) place.replaceChildren(cell.make());
