@@ -249,7 +249,7 @@ impl EventSink for Books {
     fn bar(&mut self, _: &Header, _: &Bar) {}
 
     fn status(&mut self, header: &Header, status: &Status) {
-        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default();
+        let quality = BookQuality::of_word(status.quality);
         self.0[header.instrument.index()].quality = quality;
     }
 

@@ -22,7 +22,7 @@ fn at(event_ns: i64) -> humantime::Rfc3339Timestamp {
 /// A book changed its quality.
 pub(crate) fn status(names: &Names, header: &Header, status: &Status) {
     let (at, frame, book) = (at(header.event_ns), header.frame, names.instrument(header.instrument));
-    let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default();
+    let quality = BookQuality::of_word(status.quality);
     match quality {
         BookQuality::Gapped => {
             let (expected, received) = (status.expected, status.received);

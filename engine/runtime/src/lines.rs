@@ -87,7 +87,7 @@ pub struct BookLine<'a> {
 impl Names {
     /// A change of a book's quality with its name.
     pub fn book(&self, header: &Header, status: &Status) -> BookLine<'_> {
-        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default();
+        let quality = BookQuality::of_word(status.quality);
         let ids = (quality == BookQuality::Gapped).then_some((status.expected, status.received));
         BookLine {
             event_ns: header.event_ns,

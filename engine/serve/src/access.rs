@@ -107,8 +107,14 @@ impl Token {
 fn make(path: &Path, io: &impl Fn(std::io::Error) -> TokenError) -> Result<(), TokenError> {
     let mut bytes = [0; 32];
     ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| TokenError::Random)?;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    file.write_all(format!("{}\n", hex::encode(bytes)).as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+    write_private(path, format!("{}\n", hex::encode(bytes)).as_bytes()).map_err(io)
+}
+
+/// Writes a new file that only its owner may read; it is on the disk when this returns.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// The rules of one server.

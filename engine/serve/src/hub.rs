@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::ws::Utf8Bytes;
 use serde::Serialize;
 use strum::EnumCount;
+use tidegate_wire::clock::realtime_ns;
 use tokio::sync::watch;
 
 use crate::topic::Topic;
@@ -19,7 +19,7 @@ const KEYS_MAX: usize = 4_096;
 
 /// Wall time, ns since the Unix epoch.
 pub fn wall_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+    u64::try_from(realtime_ns()).unwrap_or(0)
 }
 
 /// A value or an entry as it goes over the wire.

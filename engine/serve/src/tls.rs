@@ -1,7 +1,5 @@
 //! TLS of the server.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +7,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+
+use crate::access::write_private;
 
 /// A certificate that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +70,6 @@ fn make(certificate: &Path, key: &Path, names: &[String]) -> Result<(), TlsError
     let wrong = |path: &Path, reason: String| TlsError { path: path.display().to_string(), reason };
     let made = rcgen::generate_simple_self_signed(names).map_err(|error| wrong(certificate, error.to_string()))?;
     let secret = zeroize::Zeroizing::new(made.signing_key.serialize_pem());
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(key);
-    let written = file.as_mut().map_or_else(|error| Err(error.kind().into()), |file| file.write_all(secret.as_bytes()));
-    written.map_err(|error: std::io::Error| wrong(key, error.to_string()))?;
+    write_private(key, secret.as_bytes()).map_err(|error| wrong(key, error.to_string()))?;
     std::fs::write(certificate, made.cert.pem()).map_err(|error| wrong(certificate, error.to_string()))
 }

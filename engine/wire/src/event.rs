@@ -314,6 +314,11 @@ pub enum BookQuality {
 }
 
 impl BookQuality {
+    /// Of a word in a record; `Building` should a foreign one be in it.
+    pub fn of_word(word: u64) -> Self {
+        u8::try_from(word).ok().and_then(Self::from_repr).unwrap_or_default()
+    }
+
     /// Name as in reports.
     pub fn name(self) -> &'static str {
         self.into()

@@ -67,7 +67,7 @@ impl FeatureBody {
 
     /// The book's quality; `Building` should a foreign byte be in it.
     pub fn book_quality(&self) -> BookQuality {
-        u8::try_from(self.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default()
+        BookQuality::of_word(self.quality)
     }
 }
 

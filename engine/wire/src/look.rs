@@ -87,7 +87,7 @@ impl LookBody {
 
     /// The book's quality; `Building` should a foreign byte be in it.
     pub fn book_quality(&self) -> BookQuality {
-        u8::try_from(self.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default()
+        BookQuality::of_word(self.quality)
     }
 
     /// Adds a trade to the tape.

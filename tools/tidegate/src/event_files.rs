@@ -396,7 +396,7 @@ impl EventSink for EventFiles {
 
     fn status(&mut self, header: &Header, status: &Status) {
         let Some(named) = self.named.get(header.instrument.index()) else { return };
-        let quality = u8::try_from(status.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default();
+        let quality = BookQuality::of_word(status.quality);
         let ids = [status.expected, status.received].map(|id| Cell::Count((id != 0).then_some(id)));
         self.status.row(named.head(header).into_iter().chain([Cell::Text(quality.name())]).chain(ids));
     }

@@ -2,7 +2,7 @@
 
 use tidegate_wire::event::{BookQuality, Header, Trade};
 use tidegate_wire::feature::FeatureSink;
-use tidegate_wire::look::{LOOK_LEVELS, LookBody, LookRecord};
+use tidegate_wire::look::{LookBody, LookRecord};
 use tidegate_wire::ring::overwrite;
 use tidegate_wire::{Level, RecordKind};
 
@@ -62,7 +62,8 @@ impl Watch {
 }
 
 /// Copies the best levels of a side; gives their number.
-fn levels(to: &mut [Level; LOOK_LEVELS], side: impl Iterator<Item = Level>) -> u32 {
+#[inline(always)]
+pub(super) fn levels<const N: usize>(to: &mut [Level; N], side: impl Iterator<Item = Level>) -> u32 {
     let copied = to.iter_mut().zip(side).map(|(to, level)| *to = level).count();
     copied as u32
 }

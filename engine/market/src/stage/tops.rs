@@ -2,10 +2,11 @@
 
 use tidegate_wire::event::{BookQuality, Header};
 use tidegate_wire::feature::FeatureSink;
-use tidegate_wire::top::{TOP_LEVELS, TopBody};
-use tidegate_wire::{InstrumentId, Level, RecordKind};
+use tidegate_wire::top::TopBody;
+use tidegate_wire::{InstrumentId, RecordKind};
 
 use super::MarketStage;
+use super::looks::levels;
 use crate::features::schema;
 
 /// Whose tops are wanted, and room for the one that is shown.
@@ -21,11 +22,6 @@ impl Tops {
     pub(super) fn wants(&self, instrument: InstrumentId) -> bool {
         self.wanted.get(instrument.index()).copied().unwrap_or(false)
     }
-}
-
-fn levels(to: &mut [Level; TOP_LEVELS], side: impl Iterator<Item = Level>) -> u32 {
-    let copied = to.iter_mut().zip(side).map(|(to, level)| *to = level).count();
-    copied as u32
 }
 
 impl<S: FeatureSink> MarketStage<S> {

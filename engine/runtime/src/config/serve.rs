@@ -193,17 +193,12 @@ impl ServeConfig {
             return Err(wrong("serve.messages_per_s", format!("{}, expected a number above 0", self.messages_per_s)));
         }
         for (key, value) in [("serve.clients", self.clients), ("serve.per_address", self.per_address)] {
-            if value == 0 {
-                return Err(wrong(key, "0, expected at least 1".into()));
+            if !(1..=CLIENTS_MAX).contains(&value) {
+                return Err(wrong(key, format!("{value}, expected 1 to {CLIENTS_MAX}")));
             }
         }
         if self.patience_ms == 0 {
             return Err(wrong("serve.patience_ms", "0, expected at least 1".into()));
-        }
-        for (key, value) in [("serve.clients", self.clients), ("serve.per_address", self.per_address)] {
-            if value > CLIENTS_MAX {
-                return Err(wrong(key, format!("{value}, expected at most {CLIENTS_MAX}")));
-            }
         }
         if let Some(origin) = self.origins.iter().find(|origin| !origin.contains("://") || origin.ends_with('/')) {
             let reason = format!("{origin:?}, expected scheme://host[:port] such as https://desk.example.org");

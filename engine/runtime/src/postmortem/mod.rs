@@ -43,7 +43,7 @@ pub use latency::LatencyReport;
 pub use plots::{Curve, Plot};
 pub use recommend::Recommendation;
 pub use report_html::html;
-pub use report_md::markdown;
+pub use report_md::{clock, markdown};
 pub use reproduce::{Difference, Digests, FieldDifference, Reproduction};
 pub use timeline::Moment;
 pub use traded::{OrdersImpact, Traded};

@@ -15,7 +15,7 @@ use crate::markup::Markup;
 const CAUSES_SHOWN: usize = 5;
 
 /// A time as people read it, RFC 3339, UTC, to the millisecond.
-pub(super) fn clock(time_ns: i64) -> String {
+pub fn clock(time_ns: i64) -> String {
     let at = UNIX_EPOCH + Duration::from_nanos(time_ns.max(0) as u64);
     humantime::format_rfc3339_millis(at).to_string()
 }

@@ -55,8 +55,7 @@ pub(super) fn timeline(session: &Session, from_ns: i64, to_ns: i64, start_ns: i6
         tell(logged.index, logged.time_ns, "operated", false, format!("an operator's command: {}", line.operator));
     }
     for logged in &session.books {
-        let quality =
-            u8::try_from(logged.record.status.quality).ok().and_then(BookQuality::from_repr).unwrap_or_default();
+        let quality = BookQuality::of_word(logged.record.status.quality);
         let status = logged.record.status;
         let ids = match quality {
             BookQuality::Gapped => format!(": update {} was due, {} came", status.expected, status.received),

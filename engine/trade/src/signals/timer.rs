@@ -3,9 +3,8 @@
 //! Timers follow each other on a grid of UTC from the epoch on, so that every run agrees on them: with ten minutes one
 //! begins at every full ten minutes of the clock. A window holds its begin and not its end.
 
+use tidegate_market::bars::MINUTE_NS;
 use tidegate_wire::signal::TimerWindow;
-
-const MINUTE_NS: i64 = 60_000_000_000;
 
 /// The grid of timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

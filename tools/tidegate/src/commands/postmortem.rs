@@ -113,11 +113,8 @@ fn list(args: &Args, log: &Path) -> Result<Exit> {
     let rows = incidents.iter().map(|one| {
         let seconds = |ns: i64| format!("{:.3}", (ns - one.start_ns) as f64 * 1e-9);
         let lasted = one.end_ns.map_or_else(|| "not over".to_owned(), seconds);
-        let began = humantime::format_rfc3339_millis(
-            std::time::UNIX_EPOCH + std::time::Duration::from_nanos(one.start_ns.max(0) as u64),
-        );
         let (number, entry, trips) = (one.number.to_string(), one.entry.to_string(), one.trips.to_string());
-        vec![number, began.to_string(), lasted, one.scope.to_owned(), trips, entry]
+        vec![number, postmortem::clock(one.start_ns), lasted, one.scope.to_owned(), trips, entry]
     });
     let header = ["incident", "began", "lasted, s", "stopped", "trips", "--event"];
     anstream::println!("{}", crate::output::number_table(&header, rows));

@@ -10,6 +10,8 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
 use serde_json::Value;
 
 use super::seen::{Condition, Seen};
+use crate::commands::running::text;
+use crate::output::duration;
 
 const GOOD: Color = Color::Green;
 const WARN: Color = Color::Yellow;
@@ -88,14 +90,6 @@ fn state(text: &str) -> Span<'static> {
     Span::styled(format!("{shape} {text}"), Style::new().fg(colour))
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".into(),
-        other => other.to_string(),
-    }
-}
-
 fn number(value: &Value) -> String {
     match value.as_f64() {
         None => "-".into(),
@@ -105,17 +99,9 @@ fn number(value: &Value) -> String {
     }
 }
 
-/// A duration of ns, three digits.
+/// A duration of ns as everywhere.
 fn ns(value: &Value) -> String {
-    let Some(ns) = value.as_f64() else { return "-".into() };
-    let (scaled, unit) = match ns {
-        ns if ns >= 1e9 => (ns / 1e9, "s"),
-        ns if ns >= 1e6 => (ns / 1e6, "ms"),
-        ns if ns >= 1e3 => (ns / 1e3, "us"),
-        ns => (ns, "ns"),
-    };
-    let decimals = usize::from(scaled < 100.0) + usize::from(scaled < 10.0);
-    format!("{scaled:.decimals$} {unit}")
+    value.as_f64().map_or_else(|| "-".into(), |ns| duration(ns.max(0.0) as u64))
 }
 
 fn short(duration: Duration) -> String {
