@@ -65,6 +65,8 @@ quiet_run() {
 
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace "${anchor[@]}" --all-targets --quiet -- -D warnings
+# What ships has not the anchor.
+step "lints of what ships" cargo clippy --locked -p tidegate --quiet -- -D warnings
 # The product's own tests make cargo build the binary that the tests of the whole tree start.
 step "tests" env TIDEGATE_BUILT=1 cargo test --locked --workspace "${anchor[@]}" --no-fail-fast --quiet
 # The tests have built the engine that the browser looks at.

@@ -116,7 +116,8 @@ fn every_signal_that_may_be_traded_is_a_position_that_the_log_explains() {
         (report["trading"].clone(), lines(&out.join("data/paper_positions.json")), lines(Path::new(&exported)), hot)
     };
     let (trading, positions, entries, hot) = run("fused", &[]);
-    let (again, same, ..) = run("staged", &["--topology", "staged"]);
+    let (again, same, entries_again, _) = run("staged", &["--topology", "staged"]);
+    assert_eq!(entries, entries_again, "the same log on any topology");
     assert_eq!((&trading, &positions), (&again, &same), "the same fills on any topology");
 
     assert_eq!(hot, 0, "neither do books and trades for whoever trades");
@@ -134,7 +135,10 @@ fn every_signal_that_may_be_traded_is_a_position_that_the_log_explains() {
         entries.iter().filter(|entry| entry["kind"] == kind).map(|entry| &entry["body"]).collect::<Vec<_>>()
     };
     assert_eq!(of("position").len(), positions.len());
-    let (signals, orders, verdicts, executions) = (of("signal"), of("order"), of("verdict"), of("execution"));
+    let (signals, orders) = (of("signal"), of("paper-order"));
+    let (verdicts, executions) = (of("paper-verdict"), of("paper-execution"));
+    let venues = ["order", "verdict", "execution"];
+    assert!(entries.iter().all(|entry| !venues.iter().any(|kind| entry["kind"] == *kind)), "no venue heard of it");
     let decimal = |value: &Value| value.as_str().and_then(|text| text.parse::<f64>().ok()).expect("a decimal");
     for position in of("position") {
         let signal = signals.iter().find(|signal| signal["sequence"] == position["signal"]).expect("its signal");

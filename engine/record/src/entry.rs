@@ -75,6 +75,12 @@ pub enum Kind {
     Execution = 52,
     /// JSON: a position on paper has ended, or never was.
     Position = 53,
+    /// [`OrderRequest`]: the trade desk wants something of the paper exchange. No venue ever hears of it.
+    PaperOrder = 54,
+    /// [`Verdict`]: what the trade desk's risk gate said to it.
+    PaperVerdict = 55,
+    /// [`Execution`]: it executed on paper, wholly or in part.
+    PaperExecution = 56,
     /// JSON: entries that are missing because the log could not keep up; never required ones.
     Dropped = 64,
     /// JSON: the log was opened after a crash: what was read again, what was torn.
@@ -111,9 +117,9 @@ impl Kind {
             Self::Book => Some(size_of::<BookChange>()),
             Self::Signal => Some(size_of::<SignalBody>()),
             Self::Outcome => Some(size_of::<OutcomeBody>()),
-            Self::Order => Some(size_of::<OrderRequest>()),
-            Self::Verdict => Some(size_of::<Verdict>()),
-            Self::Execution => Some(size_of::<Execution>()),
+            Self::Order | Self::PaperOrder => Some(size_of::<OrderRequest>()),
+            Self::Verdict | Self::PaperVerdict => Some(size_of::<Verdict>()),
+            Self::Execution | Self::PaperExecution => Some(size_of::<Execution>()),
             _ => None,
         }
     }

@@ -346,7 +346,7 @@ impl Scribe {
         let Some(book) = &mut self.signals else { return };
         journal::signal(&book.line(signal));
         if let Some(teller) = &self.teller {
-            teller.signal(&book.line(signal));
+            teller.signal(signal.event_ns, &book.line(signal));
         }
         book.signal(signal);
     }

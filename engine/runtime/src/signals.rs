@@ -199,6 +199,10 @@ impl Lines {
         self.file.line(line);
     }
 
+    pub(crate) fn flush(&mut self) {
+        self.file.flush();
+    }
+
     pub(crate) fn close(self) -> Option<OutputError> {
         let (source, lost) = self.file.finish()?;
         Some(OutputError::lines(&self.path, source, lost, SIGNALS))

@@ -103,6 +103,11 @@ fn pot(millionths: u128) -> f64 {
 }
 
 impl Records {
+    /// Writes what waits: who looks at the file sees what has happened.
+    fn flush(&mut self) {
+        self.file.iter_mut().for_each(Lines::flush);
+    }
+
     /// A position as people and programs read it. Amounts of money and quantities are exact decimals as text.
     fn line(&self, now_ns: i64, position: &Position, settled: (i64, i64), balances: &Balances) -> Value {
         let instrument = self.instruments.get(position.instrument.index());
@@ -203,7 +208,8 @@ impl TradingSink for Desk {
 
 /// The desk of a run.
 pub(crate) struct Traded {
-    thread: JoinHandle<(TradingReport, Option<OutputError>)>,
+    /// None once it was joined.
+    thread: Option<JoinHandle<(TradingReport, Option<OutputError>)>>,
     done: Arc<AtomicBool>,
     /// Whose best levels and trades the desk wants.
     pub(crate) instruments: Vec<InstrumentId>,
@@ -244,20 +250,32 @@ impl Traded {
                 if last {
                     break;
                 }
+                desk.records.flush();
                 std::thread::sleep(IDLE);
             }
             desk.finish(balance)
         });
-        Ok((Self { thread: thread.map_err(SignalsError::Thread)?, done, instruments }, writer))
+        Ok((Self { thread: Some(thread.map_err(SignalsError::Thread)?), done, instruments }, writer))
     }
 
     /// Ends the desk once its ring is empty; the pipeline has ended and left these signals.
-    pub(crate) fn finish(self, left: Option<&HotSignals>) -> (TradingReport, Option<OutputError>) {
+    pub(crate) fn finish(mut self, left: Option<&HotSignals>) -> Option<(TradingReport, Option<OutputError>)> {
         // A ring that holds back was full at times and lost nothing.
         let lost = left.and_then(|hot| hot.trading.as_ref()).map_or(0, TradeRing::lost);
         self.done.store(true, Ordering::Release);
-        let (report, error) = self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (TradingReport { lost_records: lost, ..report }, error)
+        let ended = self.thread.take()?.join();
+        let (report, error) = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Some((TradingReport { lost_records: lost, ..report }, error))
+    }
+}
+
+impl Drop for Traded {
+    /// A run that did not begin, or failed, leaves no thread behind.
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -86,6 +86,12 @@ pub(crate) struct Audit {
     trail: Trail,
 }
 
+/// Who tells something that waits for the end of a replay.
+const MODELS: usize = 0;
+const LEDGER: usize = 1;
+const TRADING: usize = 2;
+const SOURCES: usize = 3;
+
 /// What waits for the end of a replay: kind, time and body.
 #[derive(Clone, Debug)]
 enum Later {
@@ -98,8 +104,8 @@ enum Later {
 pub(crate) struct Trail {
     recorder: Recorder,
     live: bool,
-    /// What waits for the end of a replay.
-    later: Arc<Mutex<Vec<Later>>>,
+    /// What waits for the end of a replay, by who told it: each in its own order, whoever's thread was faster.
+    later: Arc<[Mutex<Vec<Later>>; SOURCES]>,
 }
 
 impl Audit {
@@ -137,8 +143,10 @@ impl Audit {
 
     /// Records how the run ended, and ends the log.
     pub(crate) fn end(self, body: &Value) -> Result<AuditReport, AuditError> {
-        let later = core::mem::take(&mut *self.trail.later.lock().unwrap_or_else(PoisonError::into_inner));
-        later.into_iter().for_each(|later| self.trail.tell_now(later));
+        for source in self.trail.later.iter() {
+            let later = core::mem::take(&mut *source.lock().unwrap_or_else(PoisonError::into_inner));
+            later.into_iter().for_each(|later| self.trail.tell_now(later));
+        }
         self.trail.tell(Kind::End, body);
         let Self { directory, opened, service, .. } = self;
         let written = service.finish()?;
@@ -213,12 +221,12 @@ impl Trail {
         if self.live {
             self.tell(Kind::Model, &body);
         } else {
-            self.wait(Later::Told(Kind::Model, self.now_ns(), body));
+            self.wait(MODELS, Later::Told(Kind::Model, self.now_ns(), body));
         }
     }
 
-    fn wait(&self, later: Later) {
-        self.later.lock().unwrap_or_else(PoisonError::into_inner).push(later);
+    fn wait(&self, source: usize, later: Later) {
+        self.later[source].lock().unwrap_or_else(PoisonError::into_inner).push(later);
     }
 
     fn tell_now(&self, later: Later) {
@@ -229,10 +237,10 @@ impl Trail {
         };
     }
 
-    /// What a thread of its own pace did at an event time: at once in a live run, else at the end, so that the same
-    /// input gives the same root.
+    /// What the trade desk did, on a thread of its own pace, at an event time: at once in a live run, else at the end,
+    /// so that the same input gives the same root.
     fn beside(&self, later: Later) {
-        if self.live { self.tell_now(later) } else { self.wait(later) }
+        if self.live { self.tell_now(later) } else { self.wait(TRADING, later) }
     }
 
     fn record_beside(&self, kind: Kind, time_ns: i64, body: &impl bytemuck::Pod) {
@@ -241,17 +249,17 @@ impl Trail {
 
     /// An order of the trade desk.
     pub(crate) fn paper_order(&self, order: &OrderRequest) {
-        self.record_beside(Kind::Order, order.event_ns, order);
+        self.record_beside(Kind::PaperOrder, order.event_ns, order);
     }
 
     /// What the trade desk's risk gate said.
     pub(crate) fn paper_verdict(&self, verdict: &Verdict) {
-        self.record_beside(Kind::Verdict, verdict.event_ns, verdict);
+        self.record_beside(Kind::PaperVerdict, verdict.event_ns, verdict);
     }
 
     /// An execution of the paper exchange.
     pub(crate) fn paper_execution(&self, execution: &Execution) {
-        self.record_beside(Kind::Execution, execution.event_ns, execution);
+        self.record_beside(Kind::PaperExecution, execution.event_ns, execution);
     }
 
     /// A position on paper ended, or never was.
@@ -311,7 +319,7 @@ impl Trail {
         if self.live {
             self.tell(Kind::Ledger, done);
         } else {
-            self.wait(Later::Told(Kind::Ledger, self.now_ns(), done.clone()));
+            self.wait(LEDGER, Later::Told(Kind::Ledger, self.now_ns(), done.clone()));
         }
     }
 

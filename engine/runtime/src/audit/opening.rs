@@ -109,6 +109,9 @@ impl Audit {
             text["signals"] = json!(signals);
             self.trail.tell(Kind::Names, &json!({ "coins": signals.ml.trading_coins }));
         }
+        if let Some(trading) = &plan.trading {
+            text["trading"] = json!({ "settings": trading.settings, "limits": trading.limits });
+        }
         let text = text.to_string();
         let digest = hex::encode(Sha256::digest(&text));
         let characters: Vec<char> = text.chars().collect();

@@ -69,9 +69,9 @@ impl OrderNames {
     /// What an entry says; `None` for other kinds.
     pub(crate) fn body(&self, entry: &Entry<'_>) -> Option<Value> {
         match entry.kind {
-            Kind::Order => entry.record().map(|order| self.order(&order)),
-            Kind::Verdict => entry.record().map(|verdict| self.verdict(&verdict)),
-            Kind::Execution => entry.record().map(|execution| self.execution(&execution)),
+            Kind::Order | Kind::PaperOrder => entry.record().map(|order| self.order(&order)),
+            Kind::Verdict | Kind::PaperVerdict => entry.record().map(|verdict| self.verdict(&verdict)),
+            Kind::Execution | Kind::PaperExecution => entry.record().map(|execution| self.execution(&execution)),
             _ => None,
         }
     }

@@ -172,7 +172,12 @@ impl Reading {
                 let header = Header { event_ns: entry.time_ns, frame: change.frame, ..header };
                 serde_json::to_value(self.names.book(&header, &change.status))
             }),
-            Kind::Order | Kind::Verdict | Kind::Execution => self.orders.body(entry).map(Ok),
+            Kind::Order
+            | Kind::Verdict
+            | Kind::Execution
+            | Kind::PaperOrder
+            | Kind::PaperVerdict
+            | Kind::PaperExecution => self.orders.body(entry).map(Ok),
             _ => Some(serde_json::from_slice(entry.body)),
         };
         named.and_then(Result::ok).unwrap_or_default()

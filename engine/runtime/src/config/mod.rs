@@ -353,14 +353,6 @@ impl Config {
         Ok((plan, self.audit.plan(&self.output.directory)))
     }
 
-    /// How this configuration trades signals on paper; `None` where it does not.
-    ///
-    /// # Errors
-    /// The first value that makes no sense. `origin` finds out where a key came from.
-    pub fn trading_plan(&self, origin: impl Fn(&str) -> String) -> Result<Option<TradingPlan>, ConfigError> {
-        self.trading(&|key: &str, reason: String| ConfigError { origin: origin(key), key: key.into(), reason })
-    }
-
     /// The stream server that this configuration describes, enabled or not; away from the hot loops of a plan.
     ///
     /// # Errors

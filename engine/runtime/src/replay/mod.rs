@@ -338,7 +338,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
     let stopped = stop.load(Ordering::Relaxed) && !ended;
     warnings.extend(left_undone(plan, &remains, models.as_ref()));
-    let (times, traded) = (spent.times(end), traded.map(|traded| traded.finish(remains.signals.as_deref())));
+    let (times, traded) = (spent.times(end), traded.and_then(|traded| traded.finish(remains.signals.as_deref())));
     let extras =
         Extras { sources, live, times, allocations_hot, noise, clock, warnings, stopped, models, risk, traded };
     let mut report = report(remains, written, &registry, names, extras);

@@ -94,8 +94,8 @@ impl Teller {
     }
 
     /// The signal desk saw something.
-    pub(crate) fn signal(&self, line: &SignalLine<'_>) {
-        let (event_ns, coin) = ((line.timestamp * 1e6) as i64, line.symbol.to_owned());
+    pub(crate) fn signal(&self, event_ns: i64, line: &SignalLine<'_>) {
+        let coin = line.symbol.to_owned();
         self.told.tell(News::Signal(Box::new((event_ns, coin, line.action, json!(line)))));
     }
 

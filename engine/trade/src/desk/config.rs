@@ -1,8 +1,9 @@
 //! Settings of the trade desk, as operators write them.
 
 use serde::{Deserialize, Serialize};
-use tidegate_guard::risk::{AccountLimits, Decimal, InstrumentLimits, Rate, RiskLimits, ScopeLimits};
+use tidegate_guard::risk::{AccountLimits, Decimal, Duplicates, Rate, RiskLimits, ScopeLimits};
 
+use super::RESERVED_NS;
 use crate::paper::PaperConfig;
 
 /// Account that the desk's orders are booked on.
@@ -59,14 +60,19 @@ impl Trading {
         within("margin", self.margin, 1, self.balance)?;
         within("max_order_value", self.max_order_value, 1, 100_000_000)?;
         within("retry_ms", self.retry_ms, 1, 600_000)?;
+        let latency = &self.paper.latency;
+        let way_us = latency.entry_us.saturating_add(latency.response_us).saturating_add(latency.jitter_us * 2);
+        // A margin is reserved for so long: its fill must be known before that is over.
+        within("paper.latency", way_us, 0, RESERVED_NS / 2_000)?;
         self.paper.check().map_err(|error| ("trading.paper".into(), error.to_string()))
     }
 
     /// The limits that hold where no file names others: orders of the largest value, ten positions of it, a rate.
     pub fn own_limits(&self) -> RiskLimits {
         let whole = |value: u64| Some(Decimal::whole(i64::try_from(value).unwrap_or(i64::MAX / 4)));
-        // An order may execute a little above the price that it was sized at.
-        let order = self.max_order_value.saturating_add(self.max_order_value / 20).saturating_add(1);
+        // Entries are held to the largest value where they are sized. What they have become when they are closed is not
+        // known then, and a close must not be refused for it.
+        let order = self.max_order_value.saturating_mul(10);
         let firm = ScopeLimits {
             max_order_value: whole(order),
             max_gross_exposure: whole(order.saturating_mul(22)),
@@ -83,7 +89,8 @@ impl Trading {
         RiskLimits {
             firm,
             accounts: [(ACCOUNT.to_owned(), account)].into(),
-            instrument_defaults: InstrumentLimits::default(),
+            // Two positions may well end at once with the same quantity: their numbers tell them apart.
+            duplicates: Duplicates { content_ms: 0, ..Duplicates::default() },
             ..RiskLimits::default()
         }
     }

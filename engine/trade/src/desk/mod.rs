@@ -132,6 +132,8 @@ pub struct TradeDesk {
     gate: RiskGate,
     ledger: Ledger,
     account: Account,
+    /// Number of the account in the limits; the exchange knows one account, 0.
+    number: u16,
     positions: Vec<Position>,
     counters: TradeCounters,
     /// Client ids and request ids given so far.
@@ -156,7 +158,14 @@ impl TradeDesk {
     ) -> Result<Self, TradeDeskError> {
         settings.check().map_err(|(key, reason)| TradeDeskError::Config { key, reason })?;
         let own = settings.own_limits();
-        let gate = RiskGate::new(registry, &[STRATEGY], limits.unwrap_or(&own))?;
+        let limits = limits.unwrap_or(&own);
+        let gate = RiskGate::new(registry, &[STRATEGY], limits)?;
+        // Accounts are numbered in the order of their names.
+        let number = limits.accounts.keys().position(|name| name == ACCOUNT).and_then(|at| u16::try_from(at).ok());
+        let Some(number) = number else {
+            let reason = format!("there is no account {ACCOUNT:?}, expected one that may trade strategy {STRATEGY:?}");
+            return Err(TradeDeskError::Config { key: "trading.limits".into(), reason });
+        };
         let mut exchanges: Vec<(Venue, PaperExchange)> = Vec::new();
         let mut listed = Vec::with_capacity(registry.len());
         for (id, instrument) in registry.iter() {
@@ -198,6 +207,7 @@ impl TradeDesk {
             gate,
             ledger,
             account,
+            number,
             positions: Vec::new(),
             counters: TradeCounters::default(),
             given: 0,
@@ -272,13 +282,14 @@ impl TradeDesk {
 
     /// Time passed: requests and reports arrive, timers end.
     pub fn advance(&mut self, now_ns: i64, log: &mut impl TradeLog) {
-        self.now_ns = self.now_ns.max(now_ns);
+        // Reports first, each at its own time: after a silence nobody must find that a fill came too late.
         for place in 0..self.exchanges.len() {
             if self.exchanges[place].1.next_ns() <= now_ns {
                 self.exchanges[place].1.advance(now_ns);
                 self.hear(place, log);
             }
         }
+        self.now_ns = self.now_ns.max(now_ns);
         if now_ns >= self.funding_ns {
             self.fund();
         }

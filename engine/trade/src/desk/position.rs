@@ -33,6 +33,8 @@ pub enum Ending {
     TooSmall = 7,
     /// The book was not known, or a contract that the desk does not trade.
     NoMarket = 8,
+    /// The other side of the instrument is held: what is held of one instrument is closed as one.
+    Opposite = 9,
 }
 
 impl Ending {
@@ -130,6 +132,8 @@ pub struct Position {
     pub stage: Stage,
     /// Why it is being closed.
     pub ending: Ending,
+    /// In how many parts its next close goes: more after each refusal, because a part may fit a limit of value.
+    pub parts: i64,
 }
 
 impl Position {
@@ -198,6 +202,7 @@ mod tests {
             funding: 0,
             stage: Stage::Held,
             ending: Ending::Timer,
+            parts: 1,
         }
     }
 

@@ -1,8 +1,12 @@
 //! What the desk does at each step of a position's life.
 
 use super::*;
+
 use crate::gateway::{ExecType, Report};
 use tidegate_wire::signal::{Action, FLAG_BELOW_CONFIDENCE, FLAG_STOPPED};
+
+/// Most parts of a close.
+const PARTS_MAX: i64 = 1_024;
 
 impl TradeDesk {
     /// A signal: a position is asked for where it may be traded.
@@ -23,6 +27,9 @@ impl TradeDesk {
         let listed = self.listed.get(instrument.index());
         let market = listed.and_then(|listed| Some((listed.valuer?, listed.exchange?, listed.mid()?)));
         let Some((valuer, place, mid)) = market else { return self.never(&position, Ending::NoMarket, log) };
+        if self.positions.iter().any(|held| held.instrument == instrument && held.side != side) {
+            return self.never(&position, Ending::Opposite, log);
+        }
         if asked == 0 {
             return self.never(&position, Ending::TooSmall, log);
         }
@@ -78,6 +85,7 @@ impl TradeDesk {
             funding: 0,
             stage: Stage::Entering,
             ending: Ending::Timer,
+            parts: 1,
         }
     }
 
@@ -91,7 +99,7 @@ impl TradeDesk {
             qty: Qty::from_raw(qty),
             side: side as u8,
             flags,
-            ..request(0, 0, position.instrument, venue)
+            ..request(self.number, 0, position.instrument, venue)
         }
     }
 
@@ -109,7 +117,8 @@ impl TradeDesk {
             self.counters.refused += 1;
             return Err(Ending::Refused);
         }
-        self.exchanges[place].1.submit(self.now_ns, order).map_err(|_| {
+        let sent = OrderRequest { account: 0, ..*order };
+        self.exchanges[place].1.submit(self.now_ns, &sent).map_err(|_| {
             self.gate.on_rejected(order.account, order.client_id);
             Ending::Rejected
         })
@@ -135,6 +144,7 @@ impl TradeDesk {
     /// Takes the reports of an exchange that have arrived.
     pub(super) fn hear(&mut self, place: usize, log: &mut impl TradeLog) {
         while let Some(report) = self.exchanges[place].1.poll() {
+            let report = Report { account: self.number, ..report };
             self.now_ns = self.now_ns.max(report.event_ns);
             if let Some(execution) = report.execution() {
                 log.execution(&execution);
@@ -200,13 +210,16 @@ impl TradeDesk {
     fn closed(&mut self, position: &Position, log: &mut impl TradeLog) {
         let (settled, borne) = position.settled();
         let close = Command::Close { id: position.reservation, gain: settled.into() };
-        if self.ledger.apply(0, &close, self.now_ns.unsigned_abs()).is_ok() {
-            self.counters.profit += settled;
-        }
         self.counters.closed += 1;
-        self.counters.borne += borne;
-        self.counters.fees += position.fees;
-        self.counters.funding += position.funding;
+        // What no margin stood behind is nobody's gain and nobody's loss.
+        let booked = self.ledger.apply(0, &close, self.now_ns.unsigned_abs()).is_ok();
+        let (settled, borne) = if booked { (settled, borne) } else { (0, 0) };
+        if booked {
+            self.counters.profit += settled;
+            self.counters.borne += borne;
+            self.counters.fees += position.fees;
+            self.counters.funding += position.funding;
+        }
         *self.counters.endings.entry(position.ending).or_default() += 1;
         log.position(self.now_ns, position, (settled, borne), &self.balances());
     }
@@ -241,8 +254,8 @@ impl TradeDesk {
             let listed = &self.listed[position.instrument.index()];
             let Some((valuer, mid)) = listed.valuer.zip(listed.mid()) else { continue };
             let value = valuer.value(mid, position.held(), Rounding::Up).unwrap_or(0);
-            let paid = (value as f64 * listed.funding).ceil() as i64;
-            position.funding += if position.side == Side::Buy { paid } else { -paid };
+            let signed = if position.side == Side::Buy { value } else { -value };
+            position.funding += (signed as f64 * listed.funding).ceil() as i64;
         }
     }
 
@@ -269,14 +282,17 @@ impl TradeDesk {
 
     fn close(&mut self, at: usize, log: &mut impl TradeLog) {
         let position = self.positions[at];
-        let order = self.order(&position, position.side.opposite(), position.held(), FLAG_REDUCE_ONLY);
+        let lot = self.listed[position.instrument.index()].instrument.lot.raw();
+        let part = (position.held() / lot / position.parts).max(1).saturating_mul(lot).min(position.held());
+        let order = self.order(&position, position.side.opposite(), part, FLAG_REDUCE_ONLY);
         let retry_ns = i64::try_from(self.settings.retry_ms).unwrap_or(i64::MAX / 2_000_000) * 1_000_000;
         let Some(place) = self.listed[position.instrument.index()].exchange else { return };
         let sent = self.send(place, &order, log);
         let position = &mut self.positions[at];
         match sent {
-            Ok(()) => (position.close_id, position.stage) = (order.client_id, Stage::Closing),
+            Ok(()) => (position.close_id, position.stage, position.parts) = (order.client_id, Stage::Closing, 1),
             Err(_) => {
+                position.parts = (position.parts * 2).min(PARTS_MAX);
                 position.stage = Stage::Waiting(self.now_ns.saturating_add(retry_ns));
                 self.counters.retried += 1;
                 self.next_ns = self.next_ns.min(self.now_ns.saturating_add(retry_ns));

@@ -223,6 +223,10 @@ pub(crate) fn conclude(summary: &Summary, report: &replay::ReplayReport) -> Resu
         let text = format!("{} of {} best bids and asks differ", summary.bbo_mismatch, summary.bbo_checked);
         return Err(failed(Exit::Failure, text));
     }
+    let trading = report.signals.as_ref().and_then(|signals| signals.trading.as_ref());
+    if let Some(problem) = trading.and_then(|trading| trading.unbalanced.as_ref()) {
+        return Err(failed(Exit::Failure, format!("balances of paper trading do not add up: {problem}")));
+    }
     Ok(if report.stopped { Exit::Interrupted } else { Exit::Ok })
 }
 

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use tidegate_feed::replay::SourceSpec;
 use tidegate_runtime::audit::AuditPlan;
+use tidegate_runtime::config::SourceConfig;
+use tidegate_runtime::models::ModelsPlan;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{self, Outputs, ReplayPlan, Speed};
 use tidegate_runtime::signals::SignalsReport;
 use tidegate_trade::lines::signal_schema;
-use tidegate_trade::signals::{SignalConfig, SimulatedReference};
+use tidegate_trade::signals::SimulatedReference;
 
 use crate::commands::config::{Layering, config_error};
 use crate::commands::replay::{conclude, exit_code, topology};
@@ -21,7 +24,7 @@ use crate::summary::{Summary, print_latency};
 /// Prints the microstructure signals of captures: counts, rates, calibration of the stated confidence against what was
 /// observed, and profit after costs by confidence, beside always-LONG and always-SHORT at the same moments.
 ///
-/// Coins and thresholds are those of the configuration (`ml_microstructure`, `superp`, `psc_integration`). Captures
+/// Coins, thresholds and breakers are those of the configuration, without models. Captures
 /// without an instrument of the reference need --simulated-reference; every record and report then says so.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
@@ -84,26 +87,28 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     let layers = args.layering.gather()?;
-    let config = layers.config().map_err(config_error)?;
-    let mut psc = config.psc_integration.clone();
+    let mut config = layers.config().map_err(config_error)?;
     if let Some(price) = args.simulated_reference {
-        psc.simulated_reference = Some(SimulatedReference { seed: args.seed, price });
+        config.psc_integration.simulated_reference = Some(SimulatedReference { seed: args.seed, price });
     }
-    let signals = SignalConfig { ml: config.ml_microstructure.clone(), superp: config.superp.clone(), psc };
-    let mut traded = config.clone();
-    // The plan's check wants both: who trades has signals.
-    (traded.ml_microstructure.enabled, traded.trading.enabled) = (true, args.trade || config.trading.enabled);
-    let trading = traded.trading_plan(|key| layers.origin(key)).map_err(config_error)?;
+    (config.ml_microstructure.enabled, config.trading.enabled) = (true, args.trade || config.trading.enabled);
     let sources =
         replay::sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
+    let source = |spec: SourceSpec| SourceConfig { path: spec.path, venue: spec.venue.map(|v| v.name().to_owned()) };
+    (config.venues, config.sources) = (Vec::new(), sources.into_iter().map(source).collect());
+    // Profiles, calendar, strategies and coins are those of a run; nothing else of one is needed.
     let plan = ReplayPlan {
         speed: args.speed,
         topology: args.topology,
-        signals: Some(signals),
-        trading,
+        check_bbo: false,
+        models: ModelsPlan::Off,
         outputs: Outputs { signals: args.out.clone(), ..Outputs::default() },
         audit: args.audit.as_deref().map(AuditPlan::new),
-        ..ReplayPlan::new(sources)
+        risk: None,
+        vmsp: None,
+        store: None,
+        redis: None,
+        ..config.plan(|key| layers.origin(key)).map_err(config_error)?
     };
     let report = replay::run(&plan, &signals::stop_flag()?).map_err(exit_code)?;
     let summary = Summary::of(&report, &plan);
