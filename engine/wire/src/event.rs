@@ -101,6 +101,15 @@ pub const FLAG_SESSION: u8 = 16;
 /// A snapshot that the sequence does not need: only a book that is known to be wrong uses it.
 pub const FLAG_SPARE: u8 = 32;
 
+/// A record of a kind with its header at the start of a ring's words; `None` when they are another one, or too few. `T`
+/// begins with a [`Header`].
+pub(crate) fn record_of<T: Pod>(words: &[u64], kind: RecordKind) -> Option<&T> {
+    let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<T>() / 8)?);
+    // The kind is the first byte of a header.
+    let is_it = bytes.first() == Some(&(kind as u8));
+    bytemuck::try_from_bytes(bytes).ok().filter(|_| is_it)
+}
+
 /// What every record begins with: 56 bytes, the payload of one ring line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]

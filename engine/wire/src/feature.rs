@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::event::{BookQuality, HEADER_WORDS, Header, Status, Trade};
+use crate::event::{BookQuality, HEADER_WORDS, Header, RecordKind, Status, Trade, record_of};
 use crate::top::TopBody;
 
 /// Room for features in a vector; one mask word covers them.
@@ -139,9 +139,7 @@ pub struct FeatureRecord {
 impl FeatureRecord {
     /// The record at the start of a ring's words; `None` when they are another one, or none.
     pub fn of_words(words: &[u64]) -> Option<&Self> {
-        let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<Self>() / 8)?);
-        let record: &Self = bytemuck::try_from_bytes(bytes).ok()?;
-        (record.header.kind == crate::event::RecordKind::Features as u8).then_some(record)
+        record_of(words, RecordKind::Features)
     }
 }
 

@@ -8,7 +8,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::decimal::{Price, Qty};
-use crate::event::{BookQuality, HEADER_WORDS, Header, Level, RecordKind};
+use crate::event::{BookQuality, HEADER_WORDS, Header, Level, RecordKind, record_of};
 use crate::ring::{RECORD_WORDS_MAX, lines_for};
 
 /// Most levels a side of a look.
@@ -131,9 +131,7 @@ pub const LOOK_LINES: usize = lines_for(LOOK_WORDS);
 impl LookRecord {
     /// The record at the start of a ring's words; `None` when they are another one, or none.
     pub fn of_words(words: &[u64]) -> Option<&Self> {
-        let bytes: &[u8] = bytemuck::cast_slice(words.get(..LOOK_WORDS)?);
-        let record: &Self = bytemuck::try_from_bytes(bytes).ok()?;
-        (record.header.kind == RecordKind::Look as u8).then_some(record)
+        record_of(words, RecordKind::Look)
     }
 
     /// As words, to be pushed into a ring.

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::decimal::{Price, Qty};
-use crate::event::{HEADER_WORDS, Header, RecordKind};
+use crate::event::{HEADER_WORDS, Header, RecordKind, record_of};
 use crate::instrument::InstrumentId;
 use crate::order::Side;
 
@@ -84,9 +84,7 @@ impl PositionRecord {
 
     /// The record at the start of a ring's words; `None` when they are another one, or none.
     pub fn of_words(words: &[u64]) -> Option<&Self> {
-        let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<Self>() / 8)?);
-        let record: &Self = bytemuck::try_from_bytes(bytes).ok()?;
-        (record.header.kind == RecordKind::Position as u8).then_some(record)
+        record_of(words, RecordKind::Position)
     }
 
     /// As words, to be pushed into a ring.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumCount, EnumString, FromRepr, IntoStaticStr, VariantArray};
 
 use crate::decimal::Price;
-use crate::event::{HEADER_WORDS, Header, RecordKind};
+use crate::event::{HEADER_WORDS, Header, RecordKind, record_of};
 use crate::order::Side;
 
 /// What the detector sees.
@@ -197,9 +197,7 @@ pub struct TrapSignal {
 impl TrapSignal {
     /// The record at the start of a ring's words; `None` when they are another one, or none.
     pub fn of_words(words: &[u64]) -> Option<&Self> {
-        let bytes: &[u8] = bytemuck::cast_slice(words.get(..size_of::<Self>() / 8)?);
-        let record: &Self = bytemuck::try_from_bytes(bytes).ok()?;
-        (record.header.kind == RecordKind::Trap as u8).then_some(record)
+        record_of(words, RecordKind::Trap)
     }
 
     /// As words, to be pushed into a ring.
