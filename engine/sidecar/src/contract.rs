@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_market::bars::schema as bars;
 use tidegate_market::features::schema as features;
+use tidegate_market::signals::SIGNAL_COLUMNS;
 use tidegate_wire::advice::{MODEL_NAME_MAX, TARGETS, Target};
 
 use crate::refusal::Refusal;
@@ -108,6 +109,8 @@ pub enum Source {
     Features,
     /// Finished one-minute bars.
     Bars,
+    /// Microstructure signals: asked for each of them.
+    Signals,
 }
 
 /// A column of a row.
@@ -316,6 +319,7 @@ impl Contract {
                 _ if column.parameter => true,
                 Source::Features => feature_index(&column.name).is_some(),
                 Source::Bars => bar_feature_index(&column.name).is_some(),
+                Source::Signals => signal_column_index(&column.name).is_some(),
             };
             if !known {
                 return Err(wrong(format!("encoding.columns: there is no feature {:?}", column.name)));
@@ -343,6 +347,11 @@ pub(crate) fn feature_index(name: &str) -> Option<usize> {
 /// Index of a bar feature by name.
 pub(crate) fn bar_feature_index(name: &str) -> Option<usize> {
     bars::BAR_FEATURES.iter().position(|feature| feature.name == name)
+}
+
+/// Index of a signal's column by name.
+pub(crate) fn signal_column_index(name: &str) -> Option<usize> {
+    SIGNAL_COLUMNS.iter().position(|column| column.name == name)
 }
 
 fn check_tuner(encoding: &TunerEncoding) -> Result<(), Refusal> {

@@ -1,5 +1,8 @@
 //! The sidecar's own thread: newest vectors in, advice out, models swapped between two adjustments.
 
+mod bars;
+mod ratings;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -49,6 +52,8 @@ pub(crate) struct Sidecar {
     /// How often another version came into force.
     changes: u64,
     newest_ns: i64,
+    /// Event time of the signal that was rated last.
+    rated_ns: i64,
     /// The last bars of every instrument, oldest first.
     bars: Vec<VecDeque<MinuteBody>>,
     events: Sender<Event>,
@@ -71,7 +76,7 @@ impl Sidecar {
         let (slots, output) = (Vec::new(), Vec::new());
         let instruments = registry.len();
         let bars = vec![VecDeque::with_capacity(STEPS_MAX); instruments];
-        let (adjustments, changes, newest_ns) = (0, 0, 0);
+        let (adjustments, changes, newest_ns, rated_ns) = (0, 0, 0, 0);
         Self {
             graph,
             instruments,
@@ -81,6 +86,7 @@ impl Sidecar {
             adjustments,
             changes,
             newest_ns,
+            rated_ns,
             bars,
             events,
             retired,
@@ -97,25 +103,6 @@ impl Sidecar {
     pub(crate) fn see(&mut self, header: &Header, body: &FeatureBody) {
         self.newest_ns = self.newest_ns.max(header.event_ns);
         self.graph.see(header, body);
-    }
-
-    /// Takes a bar that has ended, and lets the models of bars look at it.
-    pub(crate) fn minute(&mut self, header: &Header, body: &MinuteBody) {
-        let Some(bars) = self.bars.get_mut(header.instrument.index()) else { return };
-        if bars.len() == STEPS_MAX {
-            bars.pop_front();
-        }
-        bars.push_back(*body);
-        for index in 0..self.slots.len() {
-            if let Err(fault) = self.predict_bar(index, header.instrument, body.end_ns) {
-                self.failed(index, &fault);
-            }
-            match self.shadow_bar(index, header.instrument) {
-                Ok(true) => self.judge(index),
-                Ok(false) => {}
-                Err(refusal) => self.refuse_shadow(index, &refusal),
-            }
-        }
     }
 
     fn tell(&mut self, event: Event) {
@@ -152,6 +139,8 @@ impl Sidecar {
                 self.retire(retired);
                 self.tell(Event::Promoted { name, from, to, hash, shadow: None, event_ns });
             }
+            // It was asked for and found by the loader itself, and is in force meanwhile.
+            Handover::Shadow(model) if self.is_in_force(&model.name, model.version) => self.retire(Some(*model)),
             Handover::Shadow(model) => {
                 let name = model.name.clone();
                 let retired = self.slot(&name).put_in_shadow(*model);
@@ -165,7 +154,7 @@ impl Sidecar {
     /// # Errors
     /// There is none.
     pub(crate) fn promote(&mut self, name: &str) -> Result<(), String> {
-        let event_ns = self.newest_ns;
+        let event_ns = self.time_of(name);
         let promoted = self.slots.iter_mut().find(|slot| slot.name == name).and_then(|slot| slot.promote(event_ns));
         let (event, retired) = promoted.ok_or_else(|| format!("{name} has no version in shadow"))?;
         self.retire(retired);
@@ -178,7 +167,7 @@ impl Sidecar {
     /// # Errors
     /// There is none.
     pub(crate) fn roll_back(&mut self, name: &str) -> Result<(), String> {
-        let event_ns = self.newest_ns;
+        let event_ns = self.time_of(name);
         let slot = self.slots.iter_mut().find(|slot| slot.name == name);
         let event = slot.and_then(|slot| slot.roll_back(event_ns));
         self.tell(event.ok_or_else(|| format!("{name} has no version before the one in force"))?);
@@ -225,8 +214,8 @@ impl Sidecar {
             if let Err(refusal) = self.run_shadow(index, moment) {
                 self.refuse_shadow(index, &refusal);
             }
-            // Models of bars are judged when bars end.
-            if !self.slots[index].shadow.as_ref().is_some_and(|shadow| shadow.model.looks_at_bars()) {
+            // Models of bars are judged when bars end, those of signals by what became of the signals.
+            if self.slots[index].shadow.as_ref().is_some_and(|shadow| shadow.model.looks_at_markets()) {
                 self.judge(index);
             }
         }
@@ -254,40 +243,6 @@ impl Sidecar {
             Some(Err(refusal)) => self.refuse_shadow(index, &refusal),
             None => {}
         }
-    }
-
-    fn predict_bar(&mut self, index: usize, instrument: InstrumentId, event_ns: i64) -> Result<(), Refusal> {
-        let Self { slots, bars, events, .. } = self;
-        let slot = &mut slots[index];
-        let Some(model) = slot.active.as_mut().filter(|model| model.looks_at_bars()) else { return Ok(()) };
-        if let Some((values, input_digest)) = model.run_row(newest(&bars[instrument.index()], model.steps()))? {
-            let (values, name, version, instrument) =
-                (values.to_vec(), model.name.clone(), model.version, instrument.0);
-            let _ = events.send(Event::Prediction { name, version, instrument, event_ns, input_digest, values });
-            slot.ran();
-        }
-        Ok(())
-    }
-
-    /// Whether a version in shadow looked at the bar.
-    fn shadow_bar(&mut self, index: usize, instrument: InstrumentId) -> Result<bool, Refusal> {
-        let Self { slots, bars, .. } = self;
-        let slot = &mut slots[index];
-        let Some(shadow) = slot.shadow.as_mut().filter(|shadow| shadow.model.looks_at_bars()) else { return Ok(false) };
-        let bars = &bars[instrument.index()];
-        let start = CpuTime::start();
-        let steps = shadow.model.steps();
-        let Some((ours, _)) = shadow.model.run_row(newest(bars, steps))? else { return Ok(false) };
-        let (ours, took) = (ours.to_vec(), start.elapsed());
-        let theirs = match &mut slot.active {
-            Some(active) => {
-                let steps = active.steps();
-                active.run_row(newest(bars, steps)).ok().flatten().map(|(values, _)| values.to_vec())
-            }
-            None => None,
-        };
-        slot.shadow_ran(theirs.as_deref(), &ours, took);
-        Ok(true)
     }
 
     fn tune(
@@ -423,11 +378,6 @@ impl Sidecar {
         };
         self.retire(broken);
     }
-}
-
-/// The last bars, oldest first.
-fn newest(bars: &VecDeque<MinuteBody>, steps: usize) -> impl Iterator<Item = &MinuteBody> {
-    bars.iter().skip(bars.len().saturating_sub(steps))
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ use sha2::{Digest, Sha256};
 use tidegate_market::bars::schema as bars;
 use tidegate_market::features::schema as features;
 use tidegate_market::graph::schema as graph;
+use tidegate_market::signals::signals_schema_hash_hex;
 
-use crate::contract::{Contract, Dimension, Element, Encoding, Golden, GoldenCase, GoldenTensor, Kind, Port};
+use crate::contract::{Contract, Dimension, Element, Encoding, Golden, GoldenCase, GoldenTensor, Kind, Port, Source};
 use crate::cpu_time::CpuTime;
 use crate::onnx;
 use crate::refusal::Refusal;
@@ -164,12 +165,16 @@ fn check_schemas(contract: &Contract, encoding: &Encoding) -> Result<(), Refusal
         "features" => Some(features::schema_hash_hex()),
         "graph" => Some(graph::schema_hash_hex()),
         "bars" => Some(bars::bars_schema_hash_hex()),
+        "signals" => Some(signals_schema_hash_hex()),
         _ => None,
     };
     let needed = match encoding {
         Encoding::Tuner(_) => "graph",
-        Encoding::Row(row) if row.source == crate::contract::Source::Bars => "bars",
-        Encoding::Row(_) => "features",
+        Encoding::Row(row) => match row.source {
+            Source::Bars => "bars",
+            Source::Features => "features",
+            Source::Signals => "signals",
+        },
     };
     if !contract.schemas.contains_key(needed) {
         return Err(Refusal::Contract(format!("schemas does not name {needed}, which this kind depends on")));

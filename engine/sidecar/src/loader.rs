@@ -244,13 +244,18 @@ impl Loader {
         }
     }
 
-    fn load_for(&self, id: u64, name: &str, version: u32) {
+    fn load_for(&mut self, id: u64, name: &str, version: u32) {
         let there = is_name(name) && self.repository.versions(name).contains(&version);
         let loaded = if there {
             self.load(name, version).map_err(|refusal| format!("{name} {version} is refused: {refusal}"))
         } else {
             Err(format!("the repository has no {name} {version}"))
         };
+        if loaded.is_ok() {
+            // It need not be found a second time.
+            let known = self.known.entry(name.to_owned()).or_default();
+            *known = version.max(*known);
+        }
         let error = loaded.map(|model| self.handovers.send(Handover::Shadow(Box::new(model)))).err();
         let _ = self.events.send(Event::Answer { id, error, models: Vec::new() });
     }

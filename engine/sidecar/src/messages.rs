@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::gate::GateReport;
 use crate::refusal::Reason;
 
-/// A request. Every request but [`Request::Stop`] is answered by one [`Event::Answer`] with its number.
+/// A request. Every request but [`Request::Stop`] is answered by one event with its number: [`Event::Rated`] to
+/// [`Request::Rate`], where there is a sidecar to say it, else [`Event::Answer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "request")]
 pub enum Request {
@@ -37,6 +38,28 @@ pub enum Request {
         /// Name of the model.
         name: String,
     },
+    /// Refuse the version in shadow: it has not shown what it had to.
+    Dismiss {
+        /// Number of the request.
+        id: u64,
+        /// Name of the model.
+        name: String,
+        /// Version.
+        version: u32,
+        /// Why, in words.
+        text: String,
+    },
+    /// What a model of signals says of one. Answered by [`Event::Rated`].
+    Rate {
+        /// Number of the request.
+        id: u64,
+        /// Name of the model.
+        name: String,
+        /// Event time of the signal, ns since the Unix epoch.
+        event_ns: i64,
+        /// Its columns; nothing where one is not known.
+        row: Vec<Option<f64>>,
+    },
     /// End.
     Stop,
 }
@@ -45,9 +68,12 @@ impl Request {
     /// Its number, if it is answered.
     pub const fn id(&self) -> Option<u64> {
         match self {
-            Self::List { id } | Self::Load { id, .. } | Self::Promote { id, .. } | Self::Rollback { id, .. } => {
-                Some(*id)
-            }
+            Self::List { id }
+            | Self::Load { id, .. }
+            | Self::Promote { id, .. }
+            | Self::Rollback { id, .. }
+            | Self::Dismiss { id, .. }
+            | Self::Rate { id, .. } => Some(*id),
             Self::Stop => None,
         }
     }
@@ -190,6 +216,15 @@ pub enum Event {
         /// Its outputs, in the contract's order.
         values: Vec<f32>,
     },
+    /// Answer to [`Request::Rate`].
+    Rated {
+        /// Number of the request.
+        id: u64,
+        /// What the version in force says; nothing where there is none or it failed.
+        in_force: Option<Rated>,
+        /// What the version in shadow says.
+        shadow: Option<Rated>,
+    },
     /// Answer to a request.
     Answer {
         /// Number of the request.
@@ -199,6 +234,19 @@ pub enum Event {
         /// What is loaded now.
         models: Vec<Listed>,
     },
+}
+
+/// What a version says of a signal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rated {
+    /// Version.
+    pub version: u32,
+    /// SHA-256 of its file, hexadecimal.
+    pub hash: String,
+    /// XXH3 of its input.
+    pub input_digest: u64,
+    /// Its first output.
+    pub value: f32,
 }
 
 /// What a version showed in shadow.

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::contract::{
     Contract, Encoding, RowEncoding, Source, TunerEncoding, bar_feature_index, feature_index, shapes,
+    signal_column_index,
 };
 use crate::gate::{Admitted, GateReport};
 use crate::refusal::Refusal;
@@ -45,6 +46,16 @@ pub(crate) trait Values {
 impl Values for FeatureBody {
     fn value(&self, index: usize) -> Option<f64> {
         self.get(index)
+    }
+}
+
+/// Values by column, as whoever asks knows them.
+#[derive(Debug)]
+pub(crate) struct Known<'a>(pub(crate) &'a [Option<f64>]);
+
+impl Values for Known<'_> {
+    fn value(&self, index: usize) -> Option<f64> {
+        self.0.get(index).copied().flatten()
     }
 }
 
@@ -111,6 +122,7 @@ impl Row {
                 _ if column.parameter => None,
                 Source::Features => feature_index(&column.name),
                 Source::Bars => bar_feature_index(&column.name),
+                Source::Signals => signal_column_index(&column.name),
             };
             (index, column.fill as f32)
         };
@@ -173,6 +185,16 @@ impl Model {
     /// Whether it runs when a bar ends, and not with every adjustment.
     pub(crate) fn looks_at_bars(&self) -> bool {
         matches!(&self.reads, Reads::Row(row) if row.source == Source::Bars)
+    }
+
+    /// Whether it is asked for each signal.
+    pub(crate) fn looks_at_signals(&self) -> bool {
+        matches!(&self.reads, Reads::Row(row) if row.source == Source::Signals)
+    }
+
+    /// Whether it runs with every adjustment.
+    pub(crate) fn looks_at_markets(&self) -> bool {
+        !self.looks_at_bars() && !self.looks_at_signals()
     }
 
     /// Rows it takes; 1 unless it is a model of sequences.

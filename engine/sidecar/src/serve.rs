@@ -143,6 +143,12 @@ impl Service {
             Request::List { id } => (id, Ok(())),
             Request::Promote { id, name } => (id, self.sidecar.promote(&name)),
             Request::Rollback { id, name } => (id, self.sidecar.roll_back(&name)),
+            Request::Dismiss { id, name, version, text } => (id, self.sidecar.dismiss(&name, version, text)),
+            Request::Rate { id, name, event_ns, row } => {
+                let (in_force, shadow) = self.sidecar.rate(&name, event_ns, &row);
+                let _ = self.events.send(Event::Rated { id, in_force, shadow });
+                return;
+            }
             Request::Load { id, name, version } if self.sidecar.is_in_force(&name, version) => {
                 // In shadow beside itself it would only push out the version before.
                 (id, Err(format!("{name} {version} is in force already")))

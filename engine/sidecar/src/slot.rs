@@ -81,6 +81,14 @@ impl Slot {
         }
     }
 
+    /// The shadow rated a signal beside the version in force.
+    pub(crate) fn shadow_rated(&mut self, active: Option<&[f32]>, output: f32, took: Duration) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.runs += 1;
+        }
+        self.shadow_ran(active, &[output], took);
+    }
+
     /// An adjustment is over: judges the version in shadow when its time is up.
     pub(crate) fn judge(&mut self, settings: &ShadowSettings) -> Option<Result<(), Refusal>> {
         let shadow = self.shadow.as_mut()?;

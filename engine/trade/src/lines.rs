@@ -6,6 +6,7 @@ use tidegate_wire::signal::{
     OutcomeBody, SideOutcome, SignalBody,
 };
 
+use crate::signals::rating::{Rating, StatedBy};
 use crate::signals::score::PARTS;
 
 /// One line of `live_microstructure_signals.json`.
@@ -40,8 +41,11 @@ pub struct SignalLine<'a> {
     pub frame: u64,
     /// Digest of the feature vector it was taken on.
     pub features_digest: String,
-    /// What confidence the signal states: `formula`.
+    /// Whose confidence the signal acts on: `formula`, `champion` or `challenger`.
     pub confidence_source: &'static str,
+    /// All that was said of it; absent where only the formula is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rating: Option<Rating>,
     /// What bounded the leverage: `formula`, `product`, `venue`, `risk` or `none`.
     pub leverage_bound: &'static str,
     /// Whether it may be traded: confidence is enough and no breaker is open.
@@ -118,7 +122,8 @@ impl<'a> SignalLine<'a> {
             instrument,
             frame: signal.frame,
             features_digest: format!("{:016x}", signal.features_digest),
-            confidence_source: "formula",
+            confidence_source: StatedBy::Formula.name(),
+            rating: None,
             leverage_bound: signal.bound().name(),
             tradable: !signal.has(FLAG_BELOW_CONFIDENCE) && !signal.has(FLAG_STOPPED) && signal.leverage > 0.0,
             stopped: signal.has(FLAG_STOPPED),
@@ -147,6 +152,14 @@ impl<'a> SignalLine<'a> {
 pub const SIGNALS_HEADER: &str = "timestamp,symbol,action,psc_ratio,confidence,leverage,timer_window,superp_enabled,\
                                   expected_profit_pct,expected_edge_bp,price,reference_price,reference_simulated,\
                                   microstructure_score,volatility,tradable,sequence";
+
+impl SignalLine<'_> {
+    /// The same with all that was said of the signal; it must act on that already.
+    pub fn rated(self, rating: Option<&Rating>) -> Self {
+        let by = rating.map_or(StatedBy::Formula, |rating| rating.stated_by);
+        Self { confidence_source: by.name(), rating: rating.cloned(), ..self }
+    }
+}
 
 /// A line of `psc_signals.csv`.
 pub fn signal_row(line: &SignalLine<'_>) -> String {
@@ -177,27 +190,37 @@ pub fn signal_row(line: &SignalLine<'_>) -> String {
 pub const PREDICTIONS_HEADER: &str = "timestamp,symbol,sequence,action,source,probability,known,complete,reached,\
                                       touched,best_bp,worst_bp,final_bp,long_final_bp,short_final_bp";
 
-/// A line of `ml_predictions.csv`: what was stated, and what became of it. A neutral candidate is followed as a long
-/// trade. `reached` is empty where it cannot be told.
-pub fn prediction_row(signal: &SignalBody, symbol: &str, outcome: &OutcomeBody) -> String {
+/// Lines of `ml_predictions.csv`: what the formula and each model stated, and what became of it. A neutral candidate is
+/// followed as a long trade. `reached` is empty where it cannot be told.
+pub fn prediction_rows(
+    signal: &SignalBody,
+    rating: Option<&Rating>,
+    symbol: &str,
+    outcome: &OutcomeBody,
+) -> Vec<String> {
     let side: &SideOutcome = outcome.side(signal.action()).unwrap_or(&outcome.long);
     let reached = side.reached_ns != 0;
     let label = if reached || outcome.complete == 1 { reached.to_string() } else { String::new() };
-    format!(
-        "{},{symbol},{},{},formula,{},{},{},{label},{},{},{},{},{},{}",
-        ms(signal.event_ns),
-        signal.sequence,
-        signal.action().name(),
-        signal.confidence,
-        ms(outcome.event_ns),
-        outcome.complete == 1,
-        side.touched_ns != 0,
-        side.best_bp,
-        side.worst_bp,
-        side.final_bp,
-        outcome.long.final_bp,
-        outcome.short.final_bp,
-    )
+    let row = |source: &str, probability: f64| {
+        format!(
+            "{},{symbol},{},{},{source},{probability},{},{},{label},{},{},{},{},{},{}",
+            ms(signal.event_ns),
+            signal.sequence,
+            signal.action().name(),
+            ms(outcome.event_ns),
+            outcome.complete == 1,
+            side.touched_ns != 0,
+            side.best_bp,
+            side.worst_bp,
+            side.final_bp,
+            outcome.long.final_bp,
+            outcome.short.final_bp,
+        )
+    };
+    let Some(rating) = rating else { return vec![row(StatedBy::Formula.name(), signal.confidence)] };
+    let models = rating.champion.iter().chain(&rating.challenger);
+    let models = models.map(|said| row(&format!("{} {}", rating.model, said.version), said.probability));
+    [row(StatedBy::Formula.name(), rating.formula)].into_iter().chain(models).collect()
 }
 
 /// What became of a signal, as JSON; times that did not come are null.
@@ -229,6 +252,7 @@ mod tests {
     use tidegate_wire::signal::{Action, LeverageBound, TimerWindow};
 
     use super::*;
+    use crate::signals::rating::ModelSaid;
 
     fn signal() -> SignalBody {
         SignalBody {
@@ -280,7 +304,7 @@ mod tests {
         let line = SignalLine::new(&signal, "BTC", "BTCUSDT.binance-usdm", Some(-3.5));
         assert_eq!(signal_row(&line).split(',').count(), SIGNALS_HEADER.split(',').count());
         let mut outcome = OutcomeBody { sequence: 3, ..OutcomeBody::default() };
-        let row = |outcome: &OutcomeBody| prediction_row(&signal, "BTC", outcome);
+        let row = |outcome: &OutcomeBody| prediction_rows(&signal, None, "BTC", outcome).remove(0);
         assert_eq!(row(&outcome).split(',').count(), PREDICTIONS_HEADER.split(',').count());
         let reached = |row: &str| row.split(',').nth(8).map(str::to_owned);
         assert_eq!(reached(&row(&outcome)).as_deref(), Some(""), "it cannot be told");
@@ -288,5 +312,35 @@ mod tests {
         assert_eq!(reached(&row(&outcome)).as_deref(), Some("false"));
         outcome.long.reached_ns = 9;
         assert_eq!(reached(&row(&outcome)).as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn each_that_stated_something_has_a_row() {
+        let said = |version, probability| {
+            let (hash, input_digest) = (String::new(), String::new());
+            Some(ModelSaid { version, hash, input_digest, probability })
+        };
+        let rating = Rating {
+            sequence: 3,
+            model: "confidence".into(),
+            formula: 0.6,
+            champion: said(4, 0.2),
+            challenger: said(5, 0.3),
+            stated_by: StatedBy::Champion,
+            confidence: 0.2,
+            leverage: 100.0,
+            leverage_bound: "formula",
+            fallback: None,
+        };
+        let rows = prediction_rows(&signal(), Some(&rating), "BTC", &OutcomeBody::default());
+        let stated: Vec<(&str, &str)> =
+            rows.iter().map(|row| (row.split(',').nth(4).unwrap_or(""), row.split(',').nth(5).unwrap_or(""))).collect();
+        assert_eq!(stated, [("formula", "0.6"), ("confidence 4", "0.2"), ("confidence 5", "0.3")]);
+        let line = SignalLine::new(&signal(), "BTC", "BTCUSDT.binance-usdm", None).rated(Some(&rating));
+        let json = serde_json::to_value(&line).expect("json");
+        assert_eq!(
+            (json["confidence_source"].as_str(), &json["rating"]["champion"]["version"]),
+            (Some("champion"), &4.into())
+        );
     }
 }

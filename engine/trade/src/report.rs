@@ -7,6 +7,7 @@ use serde::Serialize;
 use tidegate_wire::signal::{Action, OutcomeBody, SideOutcome, SignalBody};
 
 use crate::calibration::{BINS, Calibration, CalibrationReport};
+use crate::signals::rating::{Rating, StatedBy};
 
 /// Cases of a confidence bucket before its mean is called an edge.
 const EDGE_CASES: u64 = 30;
@@ -47,6 +48,24 @@ pub struct Bucket {
     pub profit: Profit,
 }
 
+/// How good a model's version was, beside the formula on the same signals.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelReport {
+    /// Of what the version stated.
+    pub calibration: CalibrationReport,
+    /// Of what the formula stated of the same signals.
+    pub formula: CalibrationReport,
+}
+
+/// Signals that acted on one statement: a side of an A/B comparison.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArmReport {
+    /// Of what was acted on.
+    pub calibration: CalibrationReport,
+    /// What the signals brought.
+    pub profit: Profit,
+}
+
 /// What a run's signals come to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SignalReport {
@@ -68,6 +87,12 @@ pub struct SignalReport {
     pub incomplete: u64,
     /// Of the formula's confidence; `None` before any timer ended.
     pub calibration: Option<CalibrationReport>,
+    /// Of what models stated, by name and version.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelReport>,
+    /// Signals by whose word they acted on: `formula`, `champion`, `challenger`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub arms: BTreeMap<&'static str, ArmReport>,
     /// What the signals brought.
     pub profit: Profit,
     /// What always-LONG would have brought at the same moments.
@@ -78,16 +103,27 @@ pub struct SignalReport {
     pub by_confidence: Vec<Bucket>,
 }
 
+/// What was stated of a signal that is open.
+#[derive(Clone, Debug)]
+struct Stated {
+    action: Action,
+    /// What it acts on.
+    confidence: f64,
+    rating: Option<Rating>,
+}
+
 /// Takes signals and outcomes as they come and says what they come to.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Signals whose outcome is not known yet.
-    open: BTreeMap<u64, (Action, f64)>,
+    open: BTreeMap<u64, Stated>,
     coins: Vec<String>,
     by_coin: BTreeMap<(u16, Action), u64>,
     by_window: BTreeMap<&'static str, u64>,
     simulated: bool,
     calibration: Calibration,
+    models: BTreeMap<String, [Calibration; 2]>,
+    arms: BTreeMap<StatedBy, (Calibration, Profit)>,
     complete: u64,
     incomplete: u64,
     profit: Profit,
@@ -104,8 +140,8 @@ impl Tally {
         Self { coins: coins.to_vec(), ..Self::default() }
     }
 
-    /// A signal.
-    pub fn signal(&mut self, signal: &SignalBody) {
+    /// A signal, and what was said of it where models are asked.
+    pub fn signal(&mut self, signal: &SignalBody, rating: Option<&Rating>) {
         let action = signal.action();
         self.simulated |= signal.has(tidegate_wire::signal::FLAG_REFERENCE_SIMULATED);
         match action {
@@ -113,7 +149,8 @@ impl Tally {
             _ => {
                 self.signals += 1;
                 *self.by_window.entry(signal.window().name()).or_default() += 1;
-                self.open.insert(signal.sequence, (action, signal.confidence));
+                let (confidence, rating) = (signal.confidence, rating.cloned());
+                self.open.insert(signal.sequence, Stated { action, confidence, rating });
             }
         }
         *self.by_coin.entry((signal.coin, action)).or_default() += 1;
@@ -122,17 +159,32 @@ impl Tally {
     /// What became of one. Signals that reached their profit before nobody looked any more count as incomplete too:
     /// those that did not would be missing beside them.
     pub fn outcome(&mut self, outcome: &OutcomeBody) {
-        let Some((action, confidence)) = self.open.remove(&outcome.sequence) else { return };
+        let Some(Stated { action, confidence, rating }) = self.open.remove(&outcome.sequence) else { return };
         let Some(side) = outcome.side(action).filter(|_| outcome.complete == 1) else {
             self.incomplete += 1;
             return;
         };
         self.complete += 1;
-        self.calibration.add(confidence, side.reached_ns != 0);
+        let reached = side.reached_ns != 0;
+        self.calibration.add(rating.as_ref().map_or(confidence, |rating| rating.formula), reached);
+        if let Some(rating) = &rating {
+            self.rated(rating, side, reached);
+        }
         self.profit.add(side);
         self.always_long.add(&outcome.long);
         self.always_short.add(&outcome.short);
         self.buckets[bucket(confidence)].add(side);
+    }
+
+    fn rated(&mut self, rating: &Rating, side: &SideOutcome, reached: bool) {
+        for said in rating.champion.iter().chain(&rating.challenger) {
+            let [model, formula] = self.models.entry(format!("{} {}", rating.model, said.version)).or_default();
+            model.add(said.probability, reached);
+            formula.add(rating.formula, reached);
+        }
+        let (calibration, profit) = self.arms.entry(rating.stated_by).or_default();
+        calibration.add(rating.confidence, reached);
+        profit.add(side);
     }
 
     /// Mean profit after costs of the earlier signals of this confidence, bp; `None` before there were enough.
@@ -160,6 +212,8 @@ impl Tally {
             complete: self.complete,
             incomplete: self.incomplete + self.open.len() as u64,
             calibration: self.calibration.report(),
+            models: self.models.iter().filter_map(model_report).collect(),
+            arms: self.arms.iter().filter_map(arm_report).collect(),
             profit: self.profit,
             always_long: self.always_long,
             always_short: self.always_short,
@@ -168,6 +222,14 @@ impl Tally {
                 .collect(),
         }
     }
+}
+
+fn model_report((name, [model, formula]): (&String, &[Calibration; 2])) -> Option<(String, ModelReport)> {
+    Some((name.clone(), ModelReport { calibration: model.report()?, formula: formula.report()? }))
+}
+
+fn arm_report((by, (calibration, profit)): (&StatedBy, &(Calibration, Profit))) -> Option<(&'static str, ArmReport)> {
+    Some((by.name(), ArmReport { calibration: calibration.report()?, profit: *profit }))
 }
 
 fn bucket(confidence: f64) -> usize {
@@ -197,7 +259,7 @@ mod tests {
         for (sequence, action, confidence) in
             [(1, Action::Long, 0.35), (2, Action::Short, 0.35), (3, Action::Long, 0.75), (4, Action::Neutral, 0.5)]
         {
-            tally.signal(&signal(sequence, action, confidence));
+            tally.signal(&signal(sequence, action, confidence), None);
         }
         tally.outcome(&outcome(1, 1, 12.0));
         tally.outcome(&outcome(2, 1, 12.0));
@@ -220,9 +282,41 @@ mod tests {
         let mut tally = Tally::default();
         for sequence in 0..EDGE_CASES {
             assert_eq!(tally.edge_bp(0.35), None);
-            tally.signal(&signal(sequence, Action::Long, 0.32));
+            tally.signal(&signal(sequence, Action::Long, 0.32), None);
             tally.outcome(&outcome(sequence, 1, 4.0));
         }
         assert_eq!((tally.edge_bp(0.35), tally.edge_bp(0.45)), (Some(4.0), None));
+    }
+    #[test]
+    fn models_stand_beside_the_formula_on_their_own_signals() {
+        use crate::signals::rating::ModelSaid;
+        let mut tally = Tally::default();
+        for sequence in 0..20 {
+            let by_model = sequence >= 10;
+            let said = |version| {
+                let (hash, input_digest) = (String::new(), String::new());
+                Some(ModelSaid { version, hash, input_digest, probability: 0.2 })
+            };
+            let rating = Rating {
+                sequence,
+                model: "confidence".into(),
+                formula: 0.6,
+                champion: by_model.then(|| said(1)).flatten(),
+                challenger: None,
+                stated_by: if by_model { StatedBy::Champion } else { StatedBy::Formula },
+                confidence: if by_model { 0.2 } else { 0.6 },
+                leverage: 1.0,
+                leverage_bound: "formula",
+                fallback: None,
+            };
+            tally.signal(&signal(sequence, Action::Long, rating.confidence), Some(&rating));
+            tally.outcome(&outcome(sequence, 1, if sequence % 5 == 0 { 12.0 } else { -5.0 }));
+        }
+        let report = tally.report(1.0);
+        assert_eq!(report.calibration.as_ref().map(|c| (c.count, (c.stated * 10.0).round())), Some((20, 6.0)));
+        let model = &report.models["confidence 1"];
+        assert_eq!((model.calibration.count, model.formula.count), (10, 10));
+        assert!(model.calibration.brier < model.formula.brier);
+        assert_eq!((report.arms["formula"].profit.count, report.arms["champion"].profit.reached), (10, 2));
     }
 }

@@ -121,7 +121,9 @@ pub struct SignalBody {
     /// Times the margin, >= 0.
     pub leverage: f64,
     /// Bit `i` is set when part `i` of the score was known.
-    pub known: u64,
+    pub known: u32,
+    /// Realised over the last 300 s, annualised; 0 where it is not known.
+    pub recent_volatility: f32,
     /// Position of the coin in the configuration.
     pub coin: u16,
     /// What its price was taken from.

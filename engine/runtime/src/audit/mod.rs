@@ -335,7 +335,11 @@ impl Trail {
 /// What of a model's event is worth keeping: what it was and why, not how long it took.
 fn model_body(event: &Event) -> Option<Value> {
     let body = match event {
-        Event::Judging { .. } | Event::Prediction { .. } | Event::Answer { .. } | Event::Ended => return None,
+        Event::Judging { .. }
+        | Event::Prediction { .. }
+        | Event::Rated { .. }
+        | Event::Answer { .. }
+        | Event::Ended => return None,
         Event::Ready { kernel, runtime } => json!({ "event": "ready", "kernel": kernel, "runtime": runtime }),
         Event::Lost { reason } => json!({ "event": "lost", "reason": reason }),
         Event::Empty { .. } => json!({ "event": "empty" }),

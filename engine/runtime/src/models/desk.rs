@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use serde::Serialize;
-use tidegate_sidecar::messages::{Event, Listed, Request};
+use tidegate_sidecar::messages::{Event, Listed, Rated, Request};
 use tidegate_sidecar::refusal::Reason;
 use tracing::{info, warn};
 
@@ -57,14 +57,15 @@ struct Heard {
     event: Event,
 }
 
-/// Why it was not done, and what is loaded.
-type Answer = (Option<String>, Vec<Listed>);
+/// What the version in force and the one in shadow say of a signal.
+pub(crate) type Ratings = (Option<Rated>, Option<Rated>);
 
 #[derive(Debug, Default)]
 struct State {
     report: DeskReport,
     history: Vec<Heard>,
-    waiting: HashMap<u64, Sender<Answer>>,
+    /// Who waits for the answer to a request.
+    waiting: HashMap<u64, Sender<Event>>,
     lost_lines: u64,
 }
 
@@ -124,7 +125,7 @@ impl Desk {
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let heard = Heard { wall_ns: wall.as_nanos() as u64, event };
             let mut lost = 0;
-            if !matches!(heard.event, Event::Answer { .. } | Event::Judging { .. })
+            if !matches!(heard.event, Event::Answer { .. } | Event::Rated { .. } | Event::Judging { .. })
                 && let Some((path, out)) = &mut file
                 && let Err(error) = write_line(out, &heard)
             {
@@ -157,17 +158,41 @@ impl Desk {
     /// # Errors
     /// Why it was not done.
     pub fn ask(&self, make: impl FnOnce(u64) -> Request) -> Result<Vec<Listed>, String> {
+        match self.answer(make, PATIENCE)? {
+            Event::Answer { error: None, models, .. } => Ok(models),
+            Event::Answer { error: Some(error), .. } => Err(error),
+            other => Err(format!("the sidecar answers with {other:?}")),
+        }
+    }
+
+    /// Asks what a model of signals says of one, and waits that long for it.
+    ///
+    /// # Errors
+    /// Why nothing was said in time.
+    pub(crate) fn rate(
+        &self,
+        name: &str,
+        event_ns: i64,
+        row: &[Option<f64>],
+        patience: Duration,
+    ) -> Result<Ratings, String> {
+        let (name, row) = (name.to_owned(), row.to_vec());
+        match self.answer(|id| Request::Rate { id, name, event_ns, row }, patience)? {
+            Event::Rated { in_force, shadow, .. } => Ok((in_force, shadow)),
+            Event::Answer { error: Some(error), .. } => Err(error),
+            other => Err(format!("the sidecar answers with {other:?}")),
+        }
+    }
+
+    fn answer(&self, make: impl FnOnce(u64) -> Request, patience: Duration) -> Result<Event, String> {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (answer, answered) = bounded(1);
         self.state().waiting.insert(id, answer);
         let sent = self.requests.send(make(id)).map_err(|_| "the sidecar has ended".to_owned());
         let answer =
-            sent.and_then(|()| answered.recv_timeout(PATIENCE).map_err(|_| "the sidecar does not answer".into()));
+            sent.and_then(|()| answered.recv_timeout(patience).map_err(|_| "the sidecar does not answer".into()));
         self.state().waiting.remove(&id);
-        match answer? {
-            (None, models) => Ok(models),
-            (Some(error), _) => Err(error),
-        }
+        answer
     }
 }
 
@@ -199,10 +224,10 @@ impl State {
                 report.predictions += 1;
                 return;
             }
-            Event::Answer { id, error, models } => {
+            Event::Answer { id, .. } | Event::Rated { id, .. } => {
                 if let Some(waiting) = self.waiting.remove(id) {
                     // Whoever asked may have given up.
-                    let _ = waiting.try_send((error.clone(), models.clone()));
+                    let _ = waiting.try_send(heard.event);
                 }
                 return;
             }
@@ -239,6 +264,10 @@ fn log(event: &Event) {
         Event::RolledBack { name, from, to, .. } => warn!(name, from, to, "model: rolled back"),
         Event::Fault { name, version, text } => warn!(name, version, fault = text, "model: failed"),
         Event::Lost { reason } => warn!(reason, "sidecar: lost, started again"),
-        Event::Judging { .. } | Event::Prediction { .. } | Event::Answer { .. } | Event::Ended => {}
+        Event::Judging { .. }
+        | Event::Prediction { .. }
+        | Event::Rated { .. }
+        | Event::Answer { .. }
+        | Event::Ended => {}
     }
 }

@@ -83,7 +83,7 @@ impl Teller {
 
     /// A model did something.
     pub(crate) fn model(&self, event: &Event) {
-        if !matches!(event, Event::Judging { .. } | Event::Ended | Event::Answer { .. }) {
+        if !matches!(event, Event::Judging { .. } | Event::Ended | Event::Answer { .. } | Event::Rated { .. }) {
             self.told.tell(News::Model(Box::new(event.clone())));
         }
     }
@@ -283,7 +283,7 @@ impl Desk {
                 self.screens.metrics.add(family::MODEL_EVENTS, &[("event", "prediction")], 1.0);
                 return;
             }
-            Event::Judging { .. } | Event::Ended | Event::Answer { .. } => return,
+            Event::Judging { .. } | Event::Ended | Event::Answer { .. } | Event::Rated { .. } => return,
         };
         self.screens.metrics.add(family::MODEL_EVENTS, &[("event", name)], 1.0);
         self.screens.hub.tell(Topic::Model, None, event);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::learning::{ConfidenceSource, Learning};
+
 /// `[ml_microstructure]`: which coins are looked at, and what counts as a signal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -12,6 +14,8 @@ pub struct MlMicrostructure {
     pub enabled: bool,
     /// From this ratio on a coin is a candidate for a model; its action stays neutral below the long threshold.
     pub min_signal_ratio: f64,
+    /// Who states the confidence that signals act on.
+    pub confidence: ConfidenceSource,
     /// Least confidence that is traded; signals below it are told and flagged.
     pub min_confidence: f64,
     /// Cap of leverage where the bounded-loss product is off.
@@ -41,6 +45,8 @@ pub struct MlMicrostructure {
     /// Cap of leverage of the risk engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_leverage: Option<f64>,
+    /// The model beside the formula.
+    pub learning: Learning,
 }
 
 impl Default for MlMicrostructure {
@@ -48,6 +54,7 @@ impl Default for MlMicrostructure {
         Self {
             enabled: false,
             min_signal_ratio: 6.5,
+            confidence: ConfidenceSource::Formula,
             min_confidence: 0.3,
             max_leverage: 20.0,
             timer_limit_minutes: 10,
@@ -62,6 +69,7 @@ impl Default for MlMicrostructure {
             rearm_margin: 0.02,
             venue_leverage: BTreeMap::new(),
             risk_leverage: None,
+            learning: Learning::default(),
         }
     }
 }
@@ -194,6 +202,7 @@ impl SignalConfig {
         if let Some(cap) = ml.risk_leverage {
             within("ml_microstructure.risk_leverage", cap, 0.0, 10_000.0)?;
         }
+        ml.learning.check()?;
         within("superp.max_leverage", self.superp.max_leverage, 1.0, 10_000.0)?;
         if self.superp.enabled && !self.superp.no_liquidation {
             return wrong("superp.no_liquidation", "false: expected true; the product's loss is its margin".into());

@@ -292,6 +292,7 @@ impl SignalDesk {
             volatility_covered: coin.volatility.covered(),
             leverage: times,
             known: score.known,
+            recent_volatility: body.get(f::REALISED_VOL_300S).unwrap_or(0.0) as f32,
             coin: coin.number,
             instrument: coin.instrument,
             action: seen.action as u8,

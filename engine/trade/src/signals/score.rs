@@ -133,7 +133,7 @@ pub struct Score {
     /// Its parts, in the order of [`PARTS`].
     pub parts: [f64; SCORE_PARTS],
     /// Bit `i` is set when part `i` was known.
-    pub known: u64,
+    pub known: u32,
 }
 
 /// The score of an action on a vector; a neutral one, a candidate on its way up, is looked at as a long one.

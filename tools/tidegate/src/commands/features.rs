@@ -10,6 +10,7 @@ use tidegate_market::bars::BarRule;
 use tidegate_market::bars::schema::{BAR_FEATURES, bars_schema_hash_hex};
 use tidegate_market::features::schema::{FEATURES, schema_hash_hex};
 use tidegate_market::graph::schema::schema as graph_schema;
+use tidegate_market::signals::{SIGNAL_COLUMNS, signals_schema_hash_hex};
 use tidegate_runtime::extract::extract;
 use tidegate_runtime::replay::{market_config, sources};
 use tidegate_wire::{Registry, Venue};
@@ -24,7 +25,7 @@ use crate::parquet_file::VectorFile;
 /// Writes feature vectors of captures to Parquet, by the code that runs live.
 ///
 /// --out: one row a vector: event time, instrument, book quality, digest, and a nullable column a feature. --bars: one
-/// row a bar, with the features of one-minute bars. An absent feature is null. Without --input it lists both schemas.
+/// row a bar, with the features of one-minute bars. An absent feature is null. Without --input it lists all schemas.
 ///
 /// Reads what `replay` reads. One-minute bars are the venue's own where a source has them (klines), else built from
 /// trades, else from mids of the book; funding and volatility indices given beside them become columns.
@@ -182,14 +183,22 @@ fn list(format: Format) -> Result<Exit> {
             });
             let bars = serde_json::json!({ "schema": "tidegate.bars.v1", "hash": bars_schema_hash_hex(),
                 "features": bars.collect::<Vec<_>>() });
+            let signals = SIGNAL_COLUMNS.iter().enumerate().map(|(index, column)| {
+                serde_json::json!({ "index": index, "name": column.name, "unit": column.unit,
+                    "version": column.version, "about": column.about })
+            });
+            let signals = serde_json::json!({ "schema": "tidegate.signal-rows.v1", "hash": signals_schema_hash_hex(),
+                "features": signals.collect::<Vec<_>>() });
             print_json(&serde_json::json!({ "schema": schema, "hash": hash, "features": features, "bars": bars,
-                "graph": graph_schema() }))?;
+                "signals": signals, "graph": graph_schema() }))?;
         }
         Format::Table => {
             let features = FEATURES.iter().map(|f| [f.name, f.unit, f.about]);
             anstream::println!("Feature schema {}\n{}", schema_hash_hex(), definitions(features));
             let bars = BAR_FEATURES.iter().map(|f| [f.name, f.unit, f.about]);
             anstream::println!("\nBar schema {}\n{}", bars_schema_hash_hex(), definitions(bars));
+            let signals = SIGNAL_COLUMNS.iter().map(|column| [column.name, column.unit, column.about]);
+            anstream::println!("\nSchema of signals {}\n{}", signals_schema_hash_hex(), definitions(signals));
         }
     }
     Ok(Exit::Ok)
