@@ -4,11 +4,11 @@ import inspect
 
 import pytest
 
-from tidegate_models import direction, fill, liquidity, registry
+from tidegate_models import confidence, direction, fill, liquidity, registry
 from tidegate_models.tuner import family as tuner
 
 # Nothing is run for it: mypy compares each module with the protocol.
-FAMILIES: tuple[registry.Family, ...] = (tuner, liquidity, fill, direction)
+FAMILIES: tuple[registry.Family, ...] = (tuner, liquidity, fill, direction, confidence)
 
 
 def test_every_model_is_of_a_module_that_mypy_compared() -> None:

@@ -57,6 +57,10 @@ pub enum Kind {
     Signal = 20,
     /// [`OutcomeBody`]: what became of a signal.
     Outcome = 21,
+    /// JSON: what the formula and models said of a signal, and whose word it acts on.
+    Rating = 22,
+    /// JSON: the training of models that rate signals: trained, refused, on trial, promoted; why nothing was.
+    Training = 23,
     /// JSON: what a model did: loaded, refused, promoted, rolled back, lost.
     Model = 32,
     /// JSON: what a connection did: connected, lost, resynchronised, gave up.

@@ -177,8 +177,8 @@ impl Tail {
         let Self { mut guard, advisor, recorder, mut signals, .. } = self;
         recorder.finish();
         let advice_left = advisor.finish(&mut guard);
-        if let Some(HotSignals { desk, trading }) = signals.as_deref_mut() {
-            desk.finish(&mut Both(guard.sink_mut(), trading.as_mut()));
+        if let Some(HotSignals { desk, ring }) = signals.as_deref_mut() {
+            desk.finish(&mut Both(guard.sink_mut(), ring));
         }
         TailEnd { guard, advice_left, signals }
     }
@@ -186,12 +186,10 @@ impl Tail {
     /// Looks for a signal behind the guard; gives the counter afterwards.
     #[inline(always)]
     fn look_for_signals(&mut self, header: &Header, body: &FeatureBody) -> Option<u64> {
-        let HotSignals { desk, trading } = self.signals.as_deref_mut()?;
-        if let Some(ring) = trading {
-            ring.beat(header);
-        }
+        let HotSignals { desk, ring } = self.signals.as_deref_mut()?;
+        ring.beat(header);
         let permitted = self.guard.permits(header.instrument);
-        let mut sink = Both(self.guard.sink_mut(), trading.as_mut());
+        let mut sink = Both(self.guard.sink_mut(), ring);
         desk.features(header, body, permitted, &mut sink).then(|| self.clock.ticks())
     }
 }
@@ -256,9 +254,9 @@ impl FeatureSink for Tail {
         self.orders.poll(&mut self.guard);
         self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         self.guard.heartbeat(header);
-        if let Some(HotSignals { desk, trading }) = self.signals.as_deref_mut() {
-            trading.iter_mut().for_each(|ring| ring.beat(header));
-            desk.advance(header.event_ns, &mut Both(self.guard.sink_mut(), trading.as_mut()));
+        if let Some(HotSignals { desk, ring }) = self.signals.as_deref_mut() {
+            ring.beat(header);
+            desk.advance(header.event_ns, &mut Both(self.guard.sink_mut(), ring));
         }
         self.recorder.poll();
     }
@@ -269,14 +267,14 @@ impl FeatureSink for Tail {
 
     #[inline]
     fn top(&mut self, header: &Header, top: &TopBody) {
-        if let Some(ring) = self.signals.as_mut().and_then(|signals| signals.trading.as_mut()) {
+        if let Some(HotSignals { ring, .. }) = self.signals.as_deref_mut() {
             ring.top(header, top);
         }
     }
 
     #[inline]
     fn traded(&mut self, header: &Header, trade: &Trade) {
-        if let Some(ring) = self.signals.as_mut().and_then(|signals| signals.trading.as_mut()) {
+        if let Some(HotSignals { ring, .. }) = self.signals.as_deref_mut() {
             ring.traded(header, trade);
         }
     }

@@ -11,13 +11,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
-use tidegate_trade::report::Tally;
 use tidegate_wire::advice::Adjustment;
 use tidegate_wire::decision::{BreakerState, Decision};
 use tidegate_wire::event::{BookQuality, Header, Status};
 use tidegate_wire::latency::Collector;
 use tidegate_wire::relay::{RecordReader, Told};
-use tidegate_wire::signal::{OutcomeBody, SignalBody};
 use tidegate_wire::{InstrumentId, Registry};
 
 use crate::audit::Trail;
@@ -29,7 +27,6 @@ use crate::minutes::Minutes;
 use crate::models::{AdjustmentLine, OperatedLine};
 use crate::risk::Board;
 use crate::screens::Teller;
-use crate::signals::SignalBook;
 use crate::stores::StoreHandle;
 
 /// Where a pipeline's records go.
@@ -47,6 +44,8 @@ pub struct Outputs {
     pub hlog: Option<PathBuf>,
     /// Directory of the signals' files.
     pub signals: Option<PathBuf>,
+    /// Directory of the signals' outcomes, as models are trained on them.
+    pub outcomes: Option<PathBuf>,
 }
 
 /// A file that could not be written. The pipeline went on; what was not written is counted.
@@ -94,8 +93,6 @@ pub(crate) struct Written {
     pub(crate) decisions: Vec<Decision>,
     pub(crate) adjustments: Vec<Adjustment>,
     pub(crate) error: Option<OutputError>,
-    /// What signals come to.
-    pub(crate) signals: Option<Tally>,
 }
 
 /// Interval of the histogram log.
@@ -136,8 +133,6 @@ pub(crate) struct Scribe {
     teller: Option<Teller>,
     /// Who keeps metrics by the minute, and the minute that was kept last.
     minutes: Option<Minutes>,
-    /// Who keeps signals.
-    signals: Option<SignalBook>,
 }
 
 /// Stops the trading, for a reason.
@@ -185,7 +180,6 @@ impl Scribe {
             board: Arc::new(Board::new(0, 0)),
             teller: None,
             minutes: None,
-            signals: None,
         })
     }
 
@@ -207,11 +201,6 @@ impl Scribe {
     /// Tells whoever shows what happens.
     pub(crate) fn shown_by(self, teller: Option<Teller>) -> Self {
         Self { teller, ..self }
-    }
-
-    /// Keeps signals.
-    pub(crate) fn signalled(self, signals: Option<SignalBook>) -> Self {
-        Self { signals, ..self }
     }
 
     /// Gives metrics of each minute to a store.
@@ -307,11 +296,15 @@ impl Scribe {
                     continue;
                 }
                 Told::Signal(signal) => {
-                    self.signal(&signal);
+                    if let Some((trail, _)) = &self.trail {
+                        trail.signal(&signal);
+                    }
                     continue;
                 }
                 Told::Outcome(outcome) => {
-                    self.outcome(&outcome);
+                    if let Some((trail, _)) = &self.trail {
+                        trail.outcome(&outcome);
+                    }
                     continue;
                 }
             };
@@ -335,30 +328,6 @@ impl Scribe {
         }
         for (_, file) in self.file.iter_mut().chain(&mut self.adjustments).chain(&mut self.books) {
             file.flush();
-        }
-        self.signals.iter_mut().for_each(SignalBook::flush);
-    }
-
-    fn signal(&mut self, signal: &SignalBody) {
-        if let Some((trail, _)) = &self.trail {
-            trail.signal(signal);
-        }
-        let Some(book) = &mut self.signals else { return };
-        journal::signal(&book.line(signal));
-        if let Some(teller) = &self.teller {
-            teller.signal(signal.event_ns, &book.line(signal));
-        }
-        book.signal(signal);
-    }
-
-    fn outcome(&mut self, outcome: &OutcomeBody) {
-        if let Some((trail, _)) = &self.trail {
-            trail.outcome(outcome);
-        }
-        let Some(book) = &mut self.signals else { return };
-        book.outcome(outcome);
-        if let Some(teller) = &self.teller {
-            teller.outcome(outcome, book.tally());
         }
     }
 
@@ -416,9 +385,6 @@ impl Scribe {
         };
         let lines = OutputError::join(close(self.file.take(), DECISIONS), close(self.adjustments.take(), ADJUSTMENTS));
         let lines = OutputError::join(lines, close(self.books.take(), BOOKS));
-        let (tally, lost) = self.signals.take().map(SignalBook::finish).unzip();
-        let lines = OutputError::join(lines, lost.flatten());
-        self.written.signals = tally;
         self.written.error = OutputError::join(lines, self.hlog_error.take().map(OutputError::from));
         self.written.histograms = self.collector.total().to_vec();
         self.written

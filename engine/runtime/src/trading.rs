@@ -1,45 +1,33 @@
-//! Trading on paper: the thread of the trade desk, its records and what they come to.
+//! Trading on paper: the trade desk of a run, its records and what they come to.
 //!
-//! The last stage of the pipeline writes the best levels and trades of the coins' instruments, and the signals, into a
-//! lossless ring; a cold thread reads it and runs the desk. In a replay the ring holds the pipeline back, so that
-//! nothing is missed and the same input gives the same fills. In a live run it holds nobody back: what finds it full is
-//! lost and counted, and the desk trades on what it saw.
+//! The clerk of signals ([`crate::signals`]) runs it, in event order: it sees the best levels and trades of the coins'
+//! instruments, and each signal as it acts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidegate_guard::ledger::Balances;
 use tidegate_guard::risk::RiskLimits;
 use tidegate_trade::desk::{Ending, Position};
-use tidegate_trade::desk::{TradeCounters, TradeDesk, TradeDeskError, TradeLog, Trading};
+use tidegate_trade::desk::{TradeCounters, TradeDesk, TradeLog, Trading};
 use tidegate_wire::decimal::Fixed;
 use tidegate_wire::event::{Header, Trade};
 use tidegate_wire::order::{Execution, MONEY_DECIMALS, OrderRequest, Verdict};
-use tidegate_wire::relay::{RecordReader, RecordWriter};
-use tidegate_wire::ring::{Region, RegionKind, lossless};
-use tidegate_wire::signal::{OutcomeBody, SignalBody, SignalSink, TradingSink};
+use tidegate_wire::signal::SignalBody;
 use tidegate_wire::top::TopBody;
 use tidegate_wire::{Instrument, InstrumentId, Registry, Scale};
 
 use crate::audit::Trail;
 use crate::scribe::OutputError;
-use crate::signals::{HotSignals, Lines, SignalsError, TradeRing};
+use crate::signals::SignalsError;
+use crate::signals::book::Lines;
 
 /// Name of the positions' file, below the output directory.
 pub const PAPER_POSITIONS: &str = "data/paper_positions.json";
 /// Account and strategy of paper orders in records: numbers that no risk desk gives.
 pub(crate) const PAPER: u16 = u16::MAX;
-
-/// Lines of the ring: about 2,500 tops, some seconds of a busy market.
-const RING: u64 = 1 << 15;
-/// How long the thread sleeps when there is nothing.
-const IDLE: Duration = Duration::from_micros(500);
 
 /// What a plan says of trading.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,8 +65,6 @@ pub struct TradingReport {
     /// What does not add up; nothing does when balances are conserved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unbalanced: Option<String>,
-    /// Records of a live market that found the ring full: the desk did not see them.
-    pub lost_records: u64,
     /// Closed positions by stated confidence, from the tenth that the key names on.
     pub by_confidence: BTreeMap<String, PositionBucket>,
     /// Hash of balances and fills.
@@ -179,52 +165,23 @@ impl TradeLog for Records {
     }
 }
 
-struct Desk {
+/// The desk of a run with its records.
+pub(crate) struct PaperDesk {
     desk: TradeDesk,
     records: Records,
+    balance: f64,
 }
 
-impl SignalSink for Desk {
-    fn signal(&mut self, signal: &SignalBody) {
-        self.desk.signal(signal, &mut self.records);
-    }
-
-    fn outcome(&mut self, _: &OutcomeBody) {}
-}
-
-impl TradingSink for Desk {
-    fn top(&mut self, header: &Header, top: &TopBody) {
-        self.desk.top(header, top, &mut self.records);
-    }
-
-    fn traded(&mut self, header: &Header, trade: &Trade) {
-        self.desk.traded(header, trade, &mut self.records);
-    }
-
-    fn heartbeat(&mut self, header: &Header) {
-        self.desk.advance(header.event_ns, &mut self.records);
-    }
-}
-
-/// The desk of a run.
-pub(crate) struct Traded {
-    /// None once it was joined.
-    thread: Option<JoinHandle<(TradingReport, Option<OutputError>)>>,
-    done: Arc<AtomicBool>,
-    /// Whose best levels and trades the desk wants.
-    pub(crate) instruments: Vec<InstrumentId>,
-}
-
-impl Traded {
-    /// Starts the desk; gives the ring that the pipeline writes to.
-    pub(crate) fn start(
+impl PaperDesk {
+    /// A desk for these instruments of a registry; `coins` names them in records.
+    pub(crate) fn open(
         plan: &TradingPlan,
         registry: &Registry,
-        (coins, instruments): (&[String], Vec<InstrumentId>),
+        (coins, instruments): (&[String], &[InstrumentId]),
         trail: Option<Trail>,
-        (directory, live): (Option<&Path>, bool),
-    ) -> Result<(Self, RecordWriter), SignalsError> {
-        let desk = TradeDesk::new(registry, &instruments, &plan.settings, plan.limits.as_ref())?;
+        directory: Option<&Path>,
+    ) -> Result<Self, SignalsError> {
+        let desk = TradeDesk::new(registry, instruments, &plan.settings, plan.limits.as_ref())?;
         let file = directory.map(|directory| Lines::create(directory.join(PAPER_POSITIONS), None)).transpose()?;
         let records = Records {
             trail,
@@ -233,75 +190,50 @@ impl Traded {
             coins: coins.to_vec(),
             buckets: BTreeMap::new(),
         };
-        let region = Arc::new(Region::anonymous(RegionKind::Lossless, RING)?);
-        let ring = lossless::Writer::resume(region.clone());
-        let writer = if live { RecordWriter::hasty(ring) } else { RecordWriter::new(ring) };
-        let mut reader = RecordReader::new(lossless::Reader::resume(region));
-        let done = Arc::new(AtomicBool::new(false));
-        let (over, balance) = (done.clone(), plan.settings.balance as f64);
-        let mut desk = Desk { desk, records };
-        let thread = std::thread::Builder::new().name("tide-trade".into()).spawn(move || {
-            loop {
-                // Read before polling: what was written before it was set is found by the poll after.
-                let last = over.load(Ordering::Acquire);
-                if reader.poll_trading(&mut desk) {
-                    continue;
-                }
-                if last {
-                    break;
-                }
-                desk.records.flush();
-                std::thread::sleep(IDLE);
-            }
-            desk.finish(balance)
-        });
-        Ok((Self { thread: Some(thread.map_err(SignalsError::Thread)?), done, instruments }, writer))
+        Ok(Self { desk, records, balance: plan.settings.balance as f64 })
     }
 
-    /// Ends the desk once its ring is empty; the pipeline has ended and left these signals.
-    pub(crate) fn finish(mut self, left: Option<&HotSignals>) -> Option<(TradingReport, Option<OutputError>)> {
-        // A ring that holds back was full at times and lost nothing.
-        let lost = left.and_then(|hot| hot.trading.as_ref()).map_or(0, TradeRing::lost);
-        self.done.store(true, Ordering::Release);
-        let ended = self.thread.take()?.join();
-        let (report, error) = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Some((TradingReport { lost_records: lost, ..report }, error))
+    /// Writes what waits.
+    pub(crate) fn flush(&mut self) {
+        self.records.flush();
     }
-}
 
-impl Drop for Traded {
-    /// A run that did not begin, or failed, leaves no thread behind.
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    /// A signal as it acts.
+    pub(crate) fn signal(&mut self, signal: &SignalBody) {
+        self.desk.signal(signal, &mut self.records);
     }
-}
 
-impl Desk {
-    fn finish(self, balance_before: f64) -> (TradingReport, Option<OutputError>) {
-        let Self { mut desk, mut records } = self;
+    /// The best levels of a book after it changed.
+    pub(crate) fn top(&mut self, header: &Header, top: &TopBody) {
+        self.desk.top(header, top, &mut self.records);
+    }
+
+    /// A trade.
+    pub(crate) fn traded(&mut self, header: &Header, trade: &Trade) {
+        self.desk.traded(header, trade, &mut self.records);
+    }
+
+    /// Time passed.
+    pub(crate) fn advance(&mut self, now_ns: i64) {
+        self.desk.advance(now_ns, &mut self.records);
+    }
+
+    /// Ends the desk; gives what it came to and what could not be written.
+    pub(crate) fn finish(self) -> (TradingReport, Option<OutputError>) {
+        let Self { mut desk, mut records, balance } = self;
         let left_open = desk.positions().len();
         desk.finish(&mut records);
         let balances = desk.balances();
         let report = TradingReport {
             counters: desk.counters().clone(),
-            balance_before,
+            balance_before: balance,
             balance_after: pot(balances.total()),
             locked: pot(balances.locked()),
             left_open,
             unbalanced: desk.check().err(),
-            lost_records: 0,
             by_confidence: records.buckets,
             digest: format!("{:016x}", desk.digest()),
         };
         (report, records.file.and_then(Lines::close))
-    }
-}
-
-impl From<TradeDeskError> for SignalsError {
-    fn from(error: TradeDeskError) -> Self {
-        Self::Trading(error)
     }
 }

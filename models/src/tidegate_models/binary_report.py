@@ -25,6 +25,7 @@ class Test:
     """A test set: predictions `[n,h]` of the model and of baselines, and the rate that was known before, by horizon.
 
     With `joint`, rows of different markets within the same block of time are one block: their markets move together.
+    The reliability of baselines that are `drawn` stands in the figure beside the model's.
     """
 
     rows: RowSet
@@ -33,6 +34,7 @@ class Test:
     base: Doubles
     block_ns: int = 30_000_000_000
     joint: bool = False
+    drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,16 @@ def scores(test: Test, horizons: Sequence[int], seed: int) -> dict[str, Any]:
         entry |= stats.binary_scores(p, outcome, block, base, seed)
         entry["calibration_error"] = stats.expected_calibration_error(p, outcome)
         entry["reliability"] = stats.reliability(p, outcome)
-        own = stats.brier(p, outcome)
+        own, own_loss = stats.brier(p, outcome), stats.log_loss(p, outcome)
         for name, predicted in test.baselines.items():
             other = predicted[known, index]
             entry[f"{name}: auc"] = stats.auc(other, outcome, block, seed)
             entry[f"{name}: brier"] = stats.bootstrap_mean(stats.brier(other, outcome), block, seed)
             entry[f"{name}: brier_gain"] = stats.bootstrap_mean(stats.brier(other, outcome) - own, block, seed)
+            loss = stats.log_loss(other, outcome)
+            entry[f"{name}: log_loss"] = stats.bootstrap_mean(loss, block, seed)
+            entry[f"{name}: log_loss_gain"] = stats.bootstrap_mean(loss - own_loss, block, seed)
+            entry[f"{name}: reliability"] = stats.reliability(other, outcome)
         found[f"{horizon}s"] = entry
     return found
 
@@ -78,8 +84,9 @@ def write(
     tests: Mapping[str, Test],
     horizons: Sequence[int],
     seed: int,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """Writes Markdown, JSON and figures; gives the key figures for the contract."""
+    """Writes Markdown, JSON and figures, with `extra` entries in the JSON; gives the key figures for the contract."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {name: scores(test, horizons, seed) for name, test in tests.items()}
     curves = artifact.history.get("curves", {})
@@ -88,6 +95,9 @@ def write(
     panels: dict[str, dict[str, Any]] = {}
     for horizon in horizons:
         lines = {name: entry[f"{horizon}s"].get("reliability") for name, entry in found.items()}
+        for name, test in tests.items():
+            for baseline in test.drawn:
+                lines[f"{name}: {baseline}"] = found[name][f"{horizon}s"].get(f"{baseline}: reliability")
         panels[f"{horizon} s"] = {name: points for name, points in lines.items() if points}
     plots.reliability(folder / "reliability.png", panels)
     sections = [f"# {artifact.name}", text.about]
@@ -109,7 +119,9 @@ def write(
         "## What to know before trusting it",
         "\n".join(f"- {note}" for note in text.notes),
     ]
-    metrics = {"tests": {name: _plain(entry) for name, entry in found.items()}, "labels": training.labels}
+    metrics = {"tests": {name: _plain(entry) for name, entry in found.items()}, "labels": training.labels} | dict(
+        extra or {}
+    )
     report.write(folder, artifact.name, sections, report.rounded(metrics), report.rounded(artifact.history))
     return _key_figures(found)
 
@@ -164,8 +176,10 @@ def _baseline_table(entry: dict[str, Any], horizons: Sequence[int], names: Seque
         e = entry[f"{horizon}s"]
         for name in names:
             if f"{name}: auc" in e:
-                rows.append([f"{name}, {horizon} s", e[f"{name}: auc"], e[f"{name}: brier"], e[f"{name}: brier_gain"]])
-    return report.table(["baseline", "its AUC", "its Brier", "Brier gain over it"], rows)
+                keys = ("auc", "brier", "brier_gain", "log_loss", "log_loss_gain")
+                rows.append([f"{name}, {horizon} s", *(e[f"{name}: {key}"] for key in keys)])
+    head = ["baseline", "its AUC", "its Brier", "Brier gain over it", "its log loss", "log loss gain over it"]
+    return report.table(head, rows)
 
 
 def _key_figures(found: dict[str, Any]) -> dict[str, float]:

@@ -1,4 +1,8 @@
-"""The `tidegate-models` command."""
+"""The `tidegate-models` command.
+
+Heavy libraries are imported by the commands that need them: `watch` must say first on which core and with how many
+threads they run.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tidegate_models import curves, paths, registry, repository
-from tidegate_models.artifact import Artifact
-from tidegate_models.verify import verify
+from tidegate_models import paths, registry
+from tidegate_models.errors import ModelsError
 
 _EXAMPLES = """\
 examples:
@@ -21,6 +24,7 @@ examples:
   tidegate-models export breaker-tuner --untrained --seed 7 --version 2 --out onnx-trial
   tidegate-models verify onnx/breaker-tuner/1
   tidegate-models curves                                 training.json of versions that were exported without
+  tidegate-models watch --outcomes run/outcomes --out onnx --log run/training.log --poll 60
 """
 
 
@@ -30,14 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (
-        repository.RepositoryError,
-        curves.CurvesError,
-        FileNotFoundError,
-        registry.MissingExtraError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except (ModelsError, OSError, ValueError, RuntimeError) as error:
         print(f"tidegate-models: {error}", file=sys.stderr)
         return 1
 
@@ -89,6 +86,19 @@ def _parser() -> argparse.ArgumentParser:
         "folders", nargs="*", type=Path, metavar="FOLDER", help="default: those under onnx that have none"
     )
     told.add_argument("--reports", type=Path, default=None, help="default: models/reports")
+    watch = add("watch", _watch, "Train on outcomes as they come, beside an engine that asks on standard input")
+    watch.add_argument("--outcomes", type=Path, required=True, help="folder of the engine's outcomes-*.parquet")
+    watch.add_argument("--out", type=Path, required=True, help="the repository that versions are read from and go to")
+    watch.add_argument("--log", type=Path, required=True, help="file to append what happens to, for people")
+    watch.add_argument("--name", default="confidence", help="the model's name (default: confidence)")
+    watch.add_argument("--key", type=Path, default=None, help="Ed25519 private key: also write contract.json.sig")
+    watch.add_argument(
+        "--poll",
+        type=float,
+        default=None,
+        metavar="SECONDS",
+        help="without an engine: look by itself so often, with default settings, and read no standard input",
+    )
     check = add("verify", _verify, "Check version folders: hashes, contract, graph, golden cases")
     check.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="default: all under onnx")
     return parser
@@ -113,6 +123,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from tidegate_models.artifact import Artifact
+
     work = options.work or paths.work_folder()
     reports = options.reports or paths.reports_folder()
     artifact = Artifact.load(work, options.model)
@@ -123,6 +135,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from tidegate_models import curves, repository
+    from tidegate_models.artifact import Artifact
+
     out = options.out or paths.model_repository()
     if options.untrained:
         artifact = registry.untrained(options.model, options.seed)
@@ -146,6 +161,8 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _curves(options: argparse.Namespace) -> int:
+    from tidegate_models import curves, repository
+
     reports = options.reports or paths.reports_folder()
     without = [folder for folder in _committed() if not (folder / repository.TRAINING_FILE).exists()]
     for folder in options.folders or without:
@@ -159,11 +176,19 @@ def _curves(options: argparse.Namespace) -> int:
     return 0
 
 
+def _watch(options: argparse.Namespace) -> int:
+    from tidegate_models import watch
+
+    return watch.run(watch.Places(options.outcomes, options.out, options.log, options.name, options.key), options.poll)
+
+
 def _verify(options: argparse.Namespace) -> int:
     return _print_verdicts(options.folders or _committed())
 
 
 def _committed() -> list[Path]:
+    from tidegate_models import repository
+
     root = paths.model_repository()
     return [
         root / name / str(version)
@@ -173,6 +198,8 @@ def _committed() -> list[Path]:
 
 
 def _print_verdicts(folders: Sequence[Path]) -> int:
+    from tidegate_models.verify import verify
+
     bad = 0
     for folder in folders:
         verdict = verify(folder.resolve())

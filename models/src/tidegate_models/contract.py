@@ -11,6 +11,8 @@ from tidegate_models import gatv2, limits, schema
 
 FORMAT = "tidegate.model.v1"
 KINDS = ("tuner", "row", "sequence")
+# Where columns of rows and sequences come from; each is a schema.
+SOURCES = ("features", "bars", "signals")
 QUANTILE_LEVELS = (0.5, 0.9, 0.99)
 TUNER_HORIZON_MS = 10_000
 
@@ -32,7 +34,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Column:
-    """A column of `features`: a feature of the engine, or a parameter that the caller states."""
+    """A column of `features`: what the engine computes under this name, or a parameter that the caller states."""
 
     name: str
     fill: float = 0.0
@@ -188,6 +190,8 @@ def _schema_refusals(stated: Mapping[str, Any]) -> list[str]:
     known, named = schema.hashes(), stated["schemas"]
     needed = "graph" if stated["kind"] == "tuner" else stated["encoding"]["source"]
     reasons = [] if needed in named else [f"schemas does not name {needed!r}, which this model depends on"]
+    if stated["kind"] != "tuner" and needed not in SOURCES:
+        reasons.append(f"encoding.source is {needed!r}, expected one of {', '.join(SOURCES)}")
     for name, digest in named.items():
         if name not in known:
             reasons.append(f"schemas.{name}: there is no such schema")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate_models import report, repository
+from tidegate_models.errors import ModelsError
 from tidegate_models.tuner import artifacts
 
 FORMAT = "tidegate.training.v1"
@@ -22,7 +23,7 @@ CURVES_MAX = 16
 POINTS_MAX = 2000
 
 
-class CurvesError(Exception):
+class CurvesError(ModelsError):
     """A version whose training cannot be told, and why."""
 
 

@@ -9,10 +9,14 @@ import argparse
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from tidegate_models import paths
-from tidegate_models.artifact import Artifact
+from tidegate_models.errors import ModelsError
+
+if TYPE_CHECKING:
+    # Not at run time: a command imports the heavy libraries when it has said how they are to run.
+    from tidegate_models.artifact import Artifact
 
 _FAMILIES = {
     "breaker-tuner": "tidegate_models.tuner.family",
@@ -21,11 +25,12 @@ _FAMILIES = {
     "direction-forest": "tidegate_models.direction",
     "direction-boost": "tidegate_models.direction",
     "direction-lstm": "tidegate_models.direction",
+    "confidence": "tidegate_models.confidence",
 }
 NAMES = tuple(_FAMILIES)
 
 
-class MissingExtraError(Exception):
+class MissingExtraError(ModelsError):
     """Something needs a package that is not installed, and what to install."""
 
 
@@ -63,7 +68,7 @@ def family(name: str) -> Family:
 
 def data_sets(data: DataOptions) -> None:
     """Makes all data sets of all models, or takes them from the cache, and lists them."""
-    from tidegate_models import datasets, minute_bars
+    from tidegate_models import confidence_data, datasets, minute_bars
     from tidegate_models.tuner import experiment
 
     engine = datasets.find_engine(data.engine)
@@ -71,6 +76,8 @@ def data_sets(data: DataOptions) -> None:
         print(f"{part.source.label}: {part.folder}, SHA-256 {part.digest}")
     for bars in minute_bars.load(data):
         print(f"{bars.source.label}: {len(bars.rows)} minute bars, SHA-256 {bars.digest}")
+    for market in confidence_data.load(data):
+        print(f"{market.source.label}: {len(market.outcomes)} outcomes of signals, SHA-256 {market.digest}")
 
 
 def train(name: str, data: DataOptions, seed: int, work: Path, fresh: bool) -> Artifact:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tidegate_models import contract, limits
+from tidegate_models.errors import ModelsError
 from tidegate_models.runtime import Array, run, session
 
 MODEL_FILE = "model.onnx"
@@ -33,7 +34,7 @@ BYTES_MAX = {
 }
 
 
-class RepositoryError(Exception):
+class RepositoryError(ModelsError):
     """A version that cannot be written, and why."""
 
 
@@ -196,6 +197,21 @@ def set_current(root: Path, name: str, version: int) -> None:
     _write(temporary, f"{version}\n".encode())
     temporary.replace(pointer)
     _sync_folder(pointer.parent)
+
+
+def in_force(root: Path, name: str) -> int | None:
+    """The version that an engine would begin with: as `CURRENT` says, else the newest that passes the checks."""
+    from tidegate_models.verify import verify
+
+    pointer = root / name / CURRENT_FILE
+    if pointer.exists():
+        stated = pointer.read_text(encoding="ascii", errors="replace").strip()
+        version = limits.version_of(stated)
+        if version is None:
+            raise RepositoryError(f"{pointer} is {stated!r}, expected a version")
+        return version
+    good = (version for version in reversed(versions(root, name)) if verify(root / name / str(version)).good)
+    return next(good, None)
 
 
 def versions(root: Path, name: str) -> list[int]:

@@ -63,12 +63,17 @@ def _describe(transform: str | Mapping[str, float] | None) -> str:
 
 
 def hashes() -> dict[str, str]:
-    """Hash by schema: `features`, and `graph` and `bars` where the engine has them."""
+    """Hash by schema: `features`, and `graph`, `bars` and `signals` where the engine has them."""
     found = {"features": str(document()["hash"])}
-    for name in ("graph", "bars"):
+    for name in ("graph", "bars", "signals"):
         if name in document():
             found[name] = str(document()[name]["hash"])
     return found
+
+
+def signal_names() -> list[str]:
+    """Names of what the engine knows of a signal, in their order."""
+    return [column["name"] for column in document()["signals"]["features"]]
 
 
 def feature_names() -> list[str]:

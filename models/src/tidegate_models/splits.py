@@ -44,6 +44,32 @@ def walk_forward(
         )
 
 
+def newest_last(
+    time_ns: Ints, known_ns: Ints, embargo_ns: int, test_share: float = 0.3, check_share: float = 0.25
+) -> Fold:
+    """One cut of rows whose labels become known at `known_ns`: the newest `test_share` of them is the test, and of what
+    was known `embargo_ns` before it begins, the newest `check_share` is the check.
+
+    What is trained on was known `embargo_ns` before the check begins. Rows between belong to no part.
+    """
+    if embargo_ns < 0 or not 0.0 < test_share < 1.0 or not 0.0 < check_share < 1.0:
+        raise ValueError("embargo >= 0, test_share and check_share in (0, 1) are needed")
+    everything = np.arange(len(time_ns))
+    test_from, test = _newest(time_ns, everything, test_share)
+    known = np.flatnonzero(known_ns <= test_from - embargo_ns)
+    check_from, check = _newest(time_ns, known, check_share)
+    return Fold(train=np.flatnonzero(known_ns <= check_from - embargo_ns), check=check, test=test)
+
+
+def _newest(time_ns: Ints, rows: Ints, share: float) -> tuple[int, Ints]:
+    """When the newest `share` of some rows begins, and its rows: those of one moment are not parted."""
+    if not len(rows):
+        return -(2**62), rows
+    ordered = np.sort(time_ns[rows])
+    start = int(ordered[len(rows) - max(1, round(len(rows) * share))])
+    return start, rows[time_ns[rows] >= start]
+
+
 def blocks(time_ns: Ints, group: Ints, length_ns: int) -> Ints:
     """A number for each row: rows of a group within the same stretch of time share it."""
     keys = np.stack([group, time_ns // length_ns], axis=1)

@@ -56,6 +56,17 @@ impl SimConfig {
         Self { script: Script::default(), ..Self::demo(seed, duration) }
     }
 
+    /// Perpetuals of six coins and of TON with a few quotes a second and nothing happening: what a market of a whole
+    /// day is made of that nobody wants to wait long for. Its volatility comes and goes over an hour.
+    pub fn thin(seed: u64, duration: Duration) -> Self {
+        Self {
+            instruments: defaults::thin_instruments(),
+            assets: defaults::thin_assets(),
+            asset_correlation: 0.6,
+            ..Self::calm(seed, duration)
+        }
+    }
+
     /// Checks every range; [`crate::Simulator::new`] does it first.
     ///
     /// # Errors

@@ -28,6 +28,71 @@ pub(crate) fn assets() -> Vec<AssetParams> {
     vec![btc, eth]
 }
 
+/// Symbol, price, decimals of prices, decimals of quantities and median fill in lots of the thin market's perpetuals.
+const THIN: [(&str, f64, u32, u32, f64); 7] = [
+    ("BTCUSDT", 61_800.0, 1, 3, 40.0),
+    ("ETHUSDT", 2_682.0, 2, 3, 900.0),
+    ("SOLUSDT", 154.0, 3, 1, 150.0),
+    ("1000SHIBUSDT", 0.013_9, 6, 0, 100_000.0),
+    ("DOGEUSDT", 0.104, 5, 0, 20_000.0),
+    ("1000PEPEUSDT", 0.007_8, 7, 0, 200_000.0),
+    ("TONUSDT", 6.4, 4, 1, 3_000.0),
+];
+
+/// Six coins and TON, USD-M perpetuals with a few quotes a second.
+pub(crate) fn thin_instruments() -> Vec<InstrumentSpec> {
+    let thin = |(asset, (symbol, _, price_decimals, qty_decimals, fill)): (usize, &(&str, f64, u32, u32, f64))| {
+        InstrumentSpec {
+            symbol: (*symbol).to_owned(),
+            asset,
+            price_decimals: *price_decimals,
+            tick_units: 1,
+            qty_decimals: *qty_decimals,
+            lot_units: 1,
+            ids_per_second: 50.0,
+            flow: FlowParams {
+                order_rate: 0.25,
+                branching: 0.5,
+                excitation_decay: 1.0,
+                min_fill_lots: 1,
+                fill_lots: *fill,
+                fill_log_sd: 1.2,
+                touch_rate: 1.6,
+                touch_lots: 30.0 * fill,
+                touch_order_lots: 5.0 * fill,
+                deep_rate: 1.6,
+                burst_events: 1.0,
+                burst_log_sd: 0.5,
+                density_per_bp: 1.0,
+                near_density_per_bp: 0.8,
+                level_lots: 10.0 * fill,
+                fleeting_share: 0.0,
+                reprice_bp: 1.5,
+                reprice_rate: 2.0,
+                refill_rate: 2.0,
+                basis_sd_bp: 0.2,
+                basis_reversion: 0.01,
+                ..common_flow()
+            },
+            ..usdm_btc()
+        }
+    };
+    THIN.iter().enumerate().map(thin).collect()
+}
+
+/// Latent prices of the thin market.
+pub(crate) fn thin_assets() -> Vec<AssetParams> {
+    let asset = |(_, price, ..): &(&str, f64, u32, u32, f64)| AssetParams {
+        price: *price,
+        volatility: 0.5,
+        log_volatility_sd: 0.7,
+        volatility_reversion: 0.000_3,
+        jump_rate: 0.000_1,
+        jump_sd_bp: 15.0,
+    };
+    THIN.iter().map(asset).collect()
+}
+
 /// What the six have in common; every instrument overrides what it differs in.
 fn common_flow() -> FlowParams {
     FlowParams {

@@ -1,6 +1,6 @@
 //! Signals and how good they were, as tables.
 
-use tidegate_runtime::signals::SignalsReport;
+use tidegate_runtime::signals::{LearningReport, SignalsReport};
 use tidegate_runtime::trading::TradingReport;
 use tidegate_trade::calibration::CalibrationReport;
 use tidegate_trade::report::{Bucket, Profit};
@@ -42,6 +42,12 @@ pub(crate) fn print_signals(signals: &SignalsReport) {
     }
     let (complete, incomplete, digest) = (report.complete, report.incomplete, &signals.digest);
     anstream::println!("  timers seen to their end {complete}, not seen {incomplete}   digest {digest}");
+    if signals.lost_records > 0 {
+        anstream::println!(
+            "  {} records found no room and were missed: the clerk could not keep up",
+            signals.lost_records
+        );
+    }
     print_profits(
         report.complete,
         [
@@ -50,7 +56,8 @@ pub(crate) fn print_signals(signals: &SignalsReport) {
             ("always SHORT", &report.always_short),
         ],
     );
-    report.calibration.iter().for_each(print_calibration);
+    report.calibration.iter().for_each(|report| print_calibration("the formula", report));
+    print_models(signals);
     print_buckets(&report.by_confidence);
     signals.trading.iter().for_each(print_trading);
 }
@@ -80,10 +87,73 @@ fn print_profits(complete: u64, profits: [(&str, &Profit); 3]) {
     anstream::println!("\n{}", number_table(&header, rows));
 }
 
-/// Prints how good a stated probability was.
-pub(crate) fn print_calibration(report: &CalibrationReport) {
+/// Prints models beside the formula, and who acted on what.
+fn print_models(signals: &SignalsReport) {
+    for (model, report) in &signals.report.models {
+        print_calibration(model, &report.calibration);
+        let (of, formula) = (&report.calibration, &report.formula);
+        anstream::println!(
+            "  the formula on the same {} signals: Brier score {:.4}, log loss {:.4}; {model}: {:.4}, {:.4}",
+            formula.count,
+            formula.brier,
+            formula.log_loss,
+            of.brier,
+            of.log_loss
+        );
+    }
+    let rows: Vec<Vec<String>> = signals
+        .report
+        .arms
+        .iter()
+        .map(|(by, arm)| {
+            let mut row = vec![(*by).to_owned()];
+            row.extend(profit(&arm.profit));
+            row.push(format!("{:.4}", arm.calibration.brier));
+            row
+        })
+        .collect();
+    if !rows.is_empty() {
+        let mut header = vec!["acted on"];
+        header.extend(PROFIT);
+        header.push("Brier score");
+        anstream::println!("\n{}", number_table(&header, rows));
+    }
+    signals.learning.iter().for_each(print_learning);
+}
+
+fn print_learning(learning: &LearningReport) {
+    let version = learning.in_force.map_or("no version".into(), |version| format!("version {version}"));
     anstream::println!(
-        "\nConfidence of the formula, as a probability: stated {:.3}, observed {:.3} ({} cases)\n  Brier score {:.4} \
+        "\nModel {}: {version} in force, {} signals rated, {} fell back on the formula{}",
+        learning.model,
+        learning.rated,
+        learning.fallbacks,
+        learning.fallback.as_ref().map_or(String::new(), |reason| format!(" ({reason})"))
+    );
+    if let Some(trainer) = &learning.trainer {
+        anstream::println!(
+            "  trainings: {} offered a challenger, {} had none; {} failures; it said last: {trainer}",
+            learning.offered,
+            learning.declined,
+            learning.failures
+        );
+    }
+    anstream::println!("  challengers promoted {}, refused {}", learning.promoted, learning.refused);
+    if let Some(trial) = &learning.trial {
+        anstream::println!(
+            "  on trial: version {} after {} outcomes, log loss better by {:.4} (+- {:.4})",
+            trial.challenger,
+            trial.outcomes,
+            trial.gain,
+            trial.gain_error
+        );
+    }
+}
+
+/// Prints how good a stated probability was.
+fn print_calibration(whose: &str, report: &CalibrationReport) {
+    anstream::println!(
+        "\nConfidence of {whose}, as a probability: stated {:.3}, observed {:.3} ({} cases)\n  Brier score {:.4} \
          (base rate {:.4}, skill {:.2})   log loss {:.4} (base rate {:.4})   calibration error {:.3}",
         report.stated,
         report.base_rate,
@@ -146,9 +216,6 @@ fn print_trading(trading: &TradingReport) {
     );
     let endings: Vec<String> = c.endings.iter().map(|(ending, count)| format!("{} {count}", ending.name())).collect();
     anstream::println!("  endings: {}", if endings.is_empty() { "none".into() } else { endings.join(", ") });
-    if trading.lost_records > 0 {
-        anstream::println!("  the desk missed {} records: it could not keep up", trading.lost_records);
-    }
     if let Some(problem) = &trading.unbalanced {
         anstream::println!("  BALANCES DO NOT ADD UP: {problem}");
     }

@@ -267,6 +267,16 @@ impl Trail {
         self.beside(Later::Told(Kind::Position, time_ns, body.clone()));
     }
 
+    /// What was said of a signal.
+    pub(crate) fn rating(&self, time_ns: i64, body: &Value) {
+        self.beside(Later::Told(Kind::Rating, time_ns, body.clone()));
+    }
+
+    /// What happened to models that rate signals.
+    pub(crate) fn training(&self, time_ns: i64, body: &Value) {
+        self.beside(Later::Told(Kind::Training, time_ns, body.clone()));
+    }
+
     /// What the risk desk told.
     pub(crate) fn risk(&self, time_ns: i64, body: &Value) {
         let _ = self.recorder.tell(Kind::Risk, time_ns, body);

@@ -33,7 +33,7 @@ use tidegate_guard::risk::RiskLimits;
 use tidegate_guard::rules::DRAWDOWN_RULE;
 use tidegate_guard::tuning::Tuning;
 use tidegate_trade::desk::Trading;
-use tidegate_trade::signals::{MlMicrostructure, PscIntegration, SignalConfig, Superp};
+use tidegate_trade::signals::{ConfidenceSource, MlMicrostructure, PscIntegration, SignalConfig, Superp};
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Venue};
 
@@ -41,6 +41,7 @@ use crate::audit::AuditPlan;
 use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
 use crate::screens::ScreensPlan;
+use crate::signals::OUTCOMES;
 use crate::trading::TradingPlan;
 use crate::vmsp::VmspPlan;
 use crate::wait::WaitStrategy;
@@ -303,6 +304,8 @@ impl Config {
             books: Some(self.output.directory.join("books.jsonl")),
             hlog: Some(self.output.directory.join("latency.hlog")),
             signals: Some(self.output.directory.clone()),
+            outcomes: (self.ml_microstructure.enabled && self.ml_microstructure.learning.training)
+                .then(|| self.output.directory.join(OUTCOMES)),
         };
         let registry = self.registry(&wrong)?;
         let risk = self.risk.plan(&self.output.directory, &wrong)?;
@@ -387,6 +390,16 @@ impl Config {
         let (ml, superp, psc) = (self.ml_microstructure.clone(), self.superp.clone(), self.psc_integration.clone());
         let config = SignalConfig { ml, superp, psc };
         config.check().map_err(|error| wrong(&error.key, error.reason))?;
+        let learning = &config.ml.learning;
+        let by_model = config.ml.confidence == ConfidenceSource::Model;
+        if config.ml.enabled && by_model && self.models.mode == ModelsMode::Off {
+            let reason = "\"model\" while models.mode is \"off\": expected models, or \"formula\"";
+            return Err(wrong("ml_microstructure.confidence", reason.into()));
+        }
+        if config.ml.enabled && learning.training && !by_model {
+            let reason = "true: expected ml_microstructure.confidence = \"model\", or what is trained is never asked";
+            return Err(wrong("ml_microstructure.learning.training", reason.into()));
+        }
         Ok(config.ml.enabled.then_some(config))
     }
 

@@ -45,10 +45,10 @@ use crate::pipeline::{Finished, Guard, Placement, Rings, Source, Topology, run_f
 use crate::risk::{Board, Risk, RiskPlan, Surroundings};
 use crate::screens::{Reporter, Screens};
 use crate::scribe::Scribe;
-use crate::signals::{self, HotSignals, Opened};
+use crate::signals::{self, Clerk, HotSignals, Opened};
 use crate::stores::StorePlan;
 use crate::stream::Beside;
-use crate::trading::{Traded, TradingPlan};
+use crate::trading::TradingPlan;
 use crate::vmsp::{Hosted, VmspPlan};
 use crate::wait::{WaitStrategy, core_ids, cores, lock_memory};
 use audited::{ending, stopper};
@@ -237,10 +237,10 @@ impl MarketParts {
         plan: &ReplayPlan,
         registry: &Registry,
         looks: Option<Arc<Region>>,
-        traded: Option<&Traded>,
+        clerk: Option<&Clerk>,
     ) -> Result<Self, RunError> {
         let config = market_config(&plan.profiles, plan.check_bbo);
-        let tops = traded.map(|traded| traded.instruments.clone()).unwrap_or_default();
+        let tops = clerk.map(|clerk| clerk.tops.clone()).unwrap_or_default();
         Ok(Self { config, correlations: correlations(plan, registry)?, looks, tops })
     }
 
@@ -287,12 +287,12 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
         audit.begin(plan, &registry, &strategies).map_err(RunError::Source)?;
     }
     let trail = audit.as_ref().map(Audit::trail);
-    let Opened { hot, book, traded } = signals::open(plan, &registry, trail.as_ref())?;
     let shown = Shown::begin(plan, scopes)?;
     let teller = shown.reporter.as_ref().map(Reporter::teller);
     let told = (plan.outputs.models.as_deref(), trail.clone(), teller.clone());
     let (models, outlet) = Models::start(&plan.models, scopes, told, stop)?;
     let vectors = outlet.observers.clone();
+    let Opened { hot, clerk } = signals::open(plan, &registry, models.desk(), (trail.clone(), teller.clone()))?;
     let inbox = Arc::new(Inbox::default());
     let board = Arc::new(Board::new(registry.len(), strategies.len()));
     let (observers, screens) = (outlet.observers.clone(), teller.clone());
@@ -314,9 +314,9 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let names: Vec<String> = strategies.iter().map(|s| s.name.clone()).collect();
     let scribe = Scribe::new(collector, decision_reader, &registry, names.clone(), &plan.outputs)?.shown_by(teller);
     let scribe = scribe.by_the_minute(beside.desk().store).healed_by(input.feeds().map(Feeds::healer));
-    let scribe = scribe.audited_by(trail, stopper).noting_on(board).signalled(book);
+    let scribe = scribe.audited_by(trail, stopper).noting_on(board);
     let placement = placement(plan);
-    let market = MarketParts::of(plan, &registry, shown.looks, traded.as_ref())?;
+    let market = MarketParts::of(plan, &registry, shown.looks, clerk.as_ref())?;
     let parts = Parts { registry: registry.clone(), clock, feed, market, tail, placement, stop: stop.clone() };
 
     let (done, mut warnings) = (Arc::new(AtomicBool::new(false)), Vec::new());
@@ -330,6 +330,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     drop(control);
     let risk = risk.map(Risk::finish);
     drop(ledger);
+    // It asks models until it has seen everything.
+    let kept = clerk.and_then(Clerk::finish);
     let models = models.finish();
     done.store(true, Ordering::Release);
     drop(guest);
@@ -338,9 +340,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let allocations_hot = alloc::hot_allocations().zip(allocated).map(|(after, before)| after - before);
     let stopped = stop.load(Ordering::Relaxed) && !ended;
     warnings.extend(left_undone(plan, &remains, models.as_ref()));
-    let (times, traded) = (spent.times(end), traded.and_then(|traded| traded.finish(remains.signals.as_deref())));
-    let extras =
-        Extras { sources, live, times, allocations_hot, noise, clock, warnings, stopped, models, risk, traded };
+    let times = spent.times(end);
+    let extras = Extras { sources, live, times, allocations_hot, noise, clock, warnings, stopped, models, risk, kept };
     let mut report = report(remains, written, &registry, names, extras);
     report.audit = audit.map(|audit| audit.end(&ending(&report))).transpose()?;
     Ok(beside.finish(report))

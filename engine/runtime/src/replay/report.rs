@@ -24,9 +24,8 @@ use crate::models::DeskReport;
 use crate::pipeline::Guard;
 use crate::risk::RiskReport;
 use crate::scribe::{OutputError, Written};
-use crate::signals::SignalsReport;
+use crate::signals::{Kept, SignalsReport};
 use crate::stores::StoreStatus;
-use crate::trading::TradingReport;
 
 /// One instrument at the end of a replay.
 #[derive(Clone, Debug)]
@@ -119,7 +118,7 @@ pub(super) struct Extras {
     pub(super) stopped: bool,
     pub(super) models: Option<DeskReport>,
     pub(super) risk: Option<RiskReport>,
-    pub(super) traded: Option<(TradingReport, Option<OutputError>)>,
+    pub(super) kept: Option<Kept>,
 }
 
 pub(super) fn report(
@@ -144,13 +143,9 @@ pub(super) fn report(
                 permitted: guard.permits(id),
             }
         });
-    let signals = remains.signals.as_deref().zip(written.signals.as_ref());
     let Times { wall_s, event_s, first_ns } = e.times;
-    let (trading, lost) = e.traded.unzip();
-    let signals = signals.map(|(hot, tally)| SignalsReport {
-        trading,
-        ..SignalsReport::new(&hot.desk, tally, registry, event_s / 3_600.0)
-    });
+    let signals = remains.signals.as_deref().zip(e.kept);
+    let (signals, lost) = signals.map(|(hot, kept)| SignalsReport::new(hot, kept, registry, event_s / 3_600.0)).unzip();
     ReplayReport {
         instruments: instruments.collect(),
         scopes: scopes(guard, &strategies),

@@ -22,6 +22,8 @@ use tidegate_wire::advice::{Adjustment, Operated};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{Header, Status};
 
+use crate::signals::LearningReport;
+
 /// News that may wait: as many as a log of the hub keeps. What is beyond them could not be looked up anyway.
 const QUEUE: usize = tidegate_serve::hub::LOG_KEPT;
 /// How soon what found no place is looked for where nothing else comes.
@@ -46,8 +48,8 @@ pub(super) enum News {
     Alert(Box<(i64, String, Value)>),
     /// The signal desk saw something: event time, coin, action, the signal.
     Signal(Box<(i64, String, &'static str, Value)>),
-    /// How good signals have been: event time and report.
-    Calibration(Box<(i64, SignalReport)>),
+    /// How good signals have been: event time, report, and what came of models beside the formula.
+    Calibration(Box<(i64, SignalReport, Option<LearningReport>)>),
     /// An interval of histograms has ended: each stage's whole histogram, and what screens show.
     Latency(Box<(Vec<(String, Buckets)>, Value)>),
     /// Nobody tells any more.

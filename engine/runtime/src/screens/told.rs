@@ -11,7 +11,7 @@ use tidegate_serve::Topic;
 use tidegate_serve::metrics::{Buckets, family};
 use tidegate_sidecar::messages::Event;
 use tidegate_trade::lines::SignalLine;
-use tidegate_trade::report::Tally;
+use tidegate_trade::report::{SignalReport, Tally};
 use tidegate_wire::advice::{Adjustment, Operated, Origin};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{Header, Status};
@@ -22,6 +22,16 @@ use super::news::{Inbox, News, Told, channel};
 use crate::latency::PIPELINE;
 use crate::lines::{DecisionLine, Names};
 use crate::models::{AdjustmentLine, OperatedLine};
+use crate::signals::LearningReport;
+
+/// What the topic of calibration holds.
+#[derive(serde::Serialize)]
+struct Calibrated<'a> {
+    #[serde(flatten)]
+    report: &'a SignalReport,
+    /// What came of a model beside the formula; null where none is asked.
+    learning: Option<&'a LearningReport>,
+}
 
 /// A way to tell; clones tell the same. Nobody who tells ever waits for screens.
 #[derive(Clone, Debug)]
@@ -100,8 +110,9 @@ impl Teller {
     }
 
     /// A signal's timer has ended: stated probabilities stand beside what was observed.
-    pub(crate) fn outcome(&self, outcome: &OutcomeBody, tally: &Tally) {
-        self.told.tell(News::Calibration(Box::new((outcome.event_ns, tally.report(0.0)))));
+    pub(crate) fn outcome(&self, outcome: &OutcomeBody, tally: &Tally, learning: Option<&LearningReport>) {
+        let told = (outcome.event_ns, tally.report(0.0), learning.cloned());
+        self.told.tell(News::Calibration(Box::new(told)));
     }
 
     /// An interval of histograms has ended. They are the caller's, so they are summed up here, once a second.
@@ -212,12 +223,16 @@ impl Desk {
                 self.screens.metrics.add(family::SIGNALS, &[("coin", &coin), ("action", action)], 1.0);
             }
             News::Calibration(told) => {
-                let (event_ns, report) = *told;
+                let (event_ns, report, learning) = *told;
                 if let Some(calibration) = &report.calibration {
                     self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", "formula")], calibration.brier);
                     self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", "base-rate")], calibration.brier_base);
                 }
-                self.screens.hub.put(Topic::Calibration, "", Some(event_ns), &report);
+                for (model, report) in &report.models {
+                    self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", model)], report.calibration.brier);
+                }
+                let shown = Calibrated { report: &report, learning: learning.as_ref() };
+                self.screens.hub.put(Topic::Calibration, "", Some(event_ns), &shown);
             }
             News::Latency(told) => {
                 let (buckets, data) = *told;

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use tidegate_feed::replay::SourceSpec;
 use tidegate_runtime::audit::AuditPlan;
-use tidegate_runtime::config::SourceConfig;
-use tidegate_runtime::models::ModelsPlan;
+use tidegate_runtime::config::{ModelsMode, SourceConfig};
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{self, Outputs, ReplayPlan, Speed};
-use tidegate_runtime::signals::SignalsReport;
+use tidegate_runtime::signals::{OUTCOMES, SignalsReport};
 use tidegate_trade::lines::signal_schema;
-use tidegate_trade::signals::SimulatedReference;
+use tidegate_trade::signals::{ConfidenceSource, SimulatedReference};
 
 use crate::commands::config::{Layering, config_error};
 use crate::commands::replay::{conclude, exit_code, topology};
@@ -24,13 +23,14 @@ use crate::summary::{Summary, print_latency};
 /// Prints the microstructure signals of captures: counts, rates, calibration of the stated confidence against what was
 /// observed, and profit after costs by confidence, beside always-LONG and always-SHORT at the same moments.
 ///
-/// Coins, thresholds and breakers are those of the configuration, without models. Captures
-/// without an instrument of the reference need --simulated-reference; every record and report then says so.
+/// Coins, thresholds and breakers are those of the configuration, without models unless one states the confidence.
+/// Captures without an instrument of the reference need --simulated-reference; every record and report then says so.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
   tidegate signals --input usdm.gz --simulated-reference
   tidegate signals --input coinbase=bids.csv coinbase=asks.csv coinbase=updates.csv --simulated-reference 2.5
   tidegate signals --input captures/*.gz --out run --set ml_microstructure.min_confidence=0.15
+  tidegate signals --input usdm.gz --simulated-reference --models onnx
   tidegate signals --schema")]
 pub(crate) struct Args {
     /// Captures: FILE, or VENUE=FILE where the frames do not tell the venue
@@ -45,6 +45,12 @@ pub(crate) struct Args {
     /// Write the signals' files below DIR
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Have the model of this repository state the confidence; the formula is reported beside it
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// Write outcomes below DIR as Parquet files, which models are trained on
+    #[arg(long, value_name = "DIR")]
+    outcomes: Option<PathBuf>,
     /// Trade them on paper (`trading` in the configuration)
     #[arg(long)]
     trade: bool,
@@ -81,6 +87,17 @@ struct Printed<'a> {
     latency: serde_json::Value,
 }
 
+/// Where outcomes go: where they are asked for, or where a training looks for them.
+fn outcomes(args: &Args, training: bool) -> Result<Option<PathBuf>> {
+    let beside = args.out.as_ref().map(|out| out.join(OUTCOMES)).filter(|_| training);
+    let outcomes = args.outcomes.clone().or(beside);
+    if training && outcomes.is_none() {
+        let text = "ml_microstructure.learning.training: expected --out or --outcomes, a folder for outcomes";
+        return Err(failed(Exit::Config, text));
+    }
+    Ok(outcomes)
+}
+
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     if args.schema {
         print_json(&signal_schema())?;
@@ -96,13 +113,20 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         replay::sources(&args.input).map_err(|message| failed(Exit::BadInput, format!("--input: {message}")))?;
     let source = |spec: SourceSpec| SourceConfig { path: spec.path, venue: spec.venue.map(|v| v.name().to_owned()) };
     (config.venues, config.sources) = (Vec::new(), sources.into_iter().map(source).collect());
+    if let Some(directory) = &args.models {
+        config.models.directory.clone_from(directory);
+        config.ml_microstructure.confidence = ConfidenceSource::Model;
+    }
+    let by_model = config.ml_microstructure.confidence == ConfidenceSource::Model;
+    // Answers are waited for: the same captures give the same signals.
+    config.models.mode = if by_model { ModelsMode::Lockstep } else { ModelsMode::Off };
+    let outcomes = outcomes(args, config.ml_microstructure.learning.training)?;
     // Profiles, calendar, strategies and coins are those of a run; nothing else of one is needed.
     let plan = ReplayPlan {
         speed: args.speed,
         topology: args.topology,
         check_bbo: false,
-        models: ModelsPlan::Off,
-        outputs: Outputs { signals: args.out.clone(), ..Outputs::default() },
+        outputs: Outputs { signals: args.out.clone(), outcomes, ..Outputs::default() },
         audit: args.audit.as_deref().map(AuditPlan::new),
         risk: None,
         vmsp: None,

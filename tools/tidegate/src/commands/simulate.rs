@@ -15,7 +15,8 @@ use crate::output::{Format, number_table, print_json};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "EXAMPLES:
   tidegate simulate --out market
-  tidegate simulate --out market --seconds 300 --seed 7 --calm --compare")]
+  tidegate simulate --out market --seconds 300 --seed 7 --calm --compare
+  tidegate simulate --out day --seconds 86400 --thin")]
 pub(crate) struct Args {
     /// Directory for the captures and truth.json; created when missing
     #[arg(long, value_name = "DIR")]
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// No regimes: an ordinary market
     #[arg(long)]
     calm: bool,
+    /// Perpetuals of six coins and TON with a few quotes a second, for markets of hours and days
+    #[arg(long, conflicts_with = "compare")]
+    thin: bool,
     /// Print statistics of five calm minutes of this seed beside those of recorded days
     #[arg(long)]
     compare: bool,
@@ -39,7 +43,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
     let duration = Duration::from_secs(args.seconds);
-    let config = if args.calm { SimConfig::calm(args.seed, duration) } else { SimConfig::demo(args.seed, duration) };
+    let config = match (args.thin, args.calm) {
+        (true, _) => SimConfig::thin(args.seed, duration),
+        (false, true) => SimConfig::calm(args.seed, duration),
+        (false, false) => SimConfig::demo(args.seed, duration),
+    };
     let files = write_captures(&config, &args.out).map_err(|error| failed(Exit::Io, error.to_string()))?;
     let rows = if args.compare {
         Some(rows(args.seed).map_err(|error| failed(Exit::BadInput, error.to_string()))?)

@@ -1,0 +1,332 @@
+//! The clerk: the cold thread that takes signals off the ring and has everything done with them.
+//!
+//! In a replay the ring holds the pipeline back, so that nothing is missed and the same input gives the same fills,
+//! ratings and models. In a live run it holds nobody back: what finds it full is lost and counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate_trade::report::Tally;
+use tidegate_trade::signals::SignalConfig;
+use tidegate_trade::signals::rating::Rating;
+use tidegate_wire::event::{Header, Trade};
+use tidegate_wire::relay::{RecordReader, RecordWriter};
+use tidegate_wire::ring::{Region, RegionKind, lossless};
+use tidegate_wire::signal::{OutcomeBody, SignalBody, SignalSink, TradingSink};
+use tidegate_wire::top::TopBody;
+use tidegate_wire::{InstrumentId, Registry};
+
+use super::SignalsError;
+use super::book::SignalBook;
+use super::outcomes::OutcomeTable;
+use super::rater::{LearningReport, Rater};
+use super::trainer::Trainer;
+use crate::audit::Trail;
+use crate::journal;
+use crate::models::Desk;
+use crate::replay::ReplayPlan;
+use crate::screens::Teller;
+use crate::scribe::OutputError;
+use crate::trading::{PaperDesk, TradingReport};
+
+/// Lines of the ring: about 2,500 tops, some seconds of a busy market.
+const RING: u64 = 1 << 15;
+/// How long the thread sleeps when there is nothing.
+const IDLE: Duration = Duration::from_micros(500);
+
+/// What the clerk knows at the end.
+pub(crate) struct Kept {
+    pub(super) tally: Tally,
+    pub(super) learning: Option<LearningReport>,
+    pub(super) trading: Option<TradingReport>,
+    pub(super) error: Option<OutputError>,
+}
+
+/// The clerk of a run.
+pub(crate) struct Clerk {
+    /// None once it was joined.
+    thread: Option<JoinHandle<Kept>>,
+    done: Arc<AtomicBool>,
+    /// Whose best levels and trades it wants.
+    pub(crate) tops: Vec<InstrumentId>,
+}
+
+impl Clerk {
+    /// Opens files, desk and trainer, and starts the thread; gives the ring that the pipeline writes to.
+    pub(super) fn start(
+        plan: &ReplayPlan,
+        config: &SignalConfig,
+        registry: &Registry,
+        coins: Vec<InstrumentId>,
+        models: Option<Desk>,
+        (trail, teller): (Option<Trail>, Option<Teller>),
+    ) -> Result<(Self, RecordWriter), SignalsError> {
+        let (directory, live) = (plan.outputs.signals.as_deref(), plan.live.is_some());
+        let open =
+            |trading| PaperDesk::open(trading, registry, (&config.ml.trading_coins, &coins), trail.clone(), directory);
+        let paper = plan.trading.as_ref().map(open).transpose()?;
+        let tops = if paper.is_some() { coins.clone() } else { Vec::new() };
+        let mut work = Work {
+            book: SignalBook::open(config, registry, directory)?,
+            rater: Rater::new(config, registry, models, live),
+            outcomes: None,
+            trainer: None,
+            paper,
+            coins: config.ml.trading_coins.clone(),
+            instruments: registry.iter().map(|(_, instrument)| instrument.name()).collect(),
+            trail,
+            teller,
+            live,
+            error: None,
+        };
+        work.prepare(plan, config)?;
+        let region = Arc::new(Region::anonymous(RegionKind::Lossless, RING)?);
+        let ring = lossless::Writer::resume(region.clone());
+        let writer = if live { RecordWriter::hasty(ring) } else { RecordWriter::new(ring) };
+        let mut reader = RecordReader::new(lossless::Reader::resume(region));
+        let done = Arc::new(AtomicBool::new(false));
+        let over = done.clone();
+        let thread = std::thread::Builder::new().name("tide-signals".into()).spawn(move || {
+            loop {
+                // Read before polling: what was written before it was set is found by the poll after.
+                let last = over.load(Ordering::Acquire);
+                if reader.poll_trading(&mut work) {
+                    continue;
+                }
+                if last {
+                    break;
+                }
+                work.idle();
+                std::thread::sleep(IDLE);
+            }
+            work.finish()
+        });
+        Ok((Self { thread: Some(thread.map_err(SignalsError::Thread)?), done, tops }, writer))
+    }
+
+    /// Ends it once its ring is empty; the pipeline must have ended.
+    pub(crate) fn finish(mut self) -> Option<Kept> {
+        self.done.store(true, Ordering::Release);
+        Some(self.thread.take()?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+}
+
+impl Drop for Clerk {
+    /// A run that did not begin, or failed, leaves no thread behind.
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread has.
+struct Work {
+    book: SignalBook,
+    rater: Option<Rater>,
+    outcomes: Option<OutcomeTable>,
+    trainer: Option<Trainer>,
+    paper: Option<PaperDesk>,
+    coins: Vec<String>,
+    instruments: Vec<String>,
+    trail: Option<Trail>,
+    teller: Option<Teller>,
+    live: bool,
+    error: Option<OutputError>,
+}
+
+/// What lines are called in errors.
+const ROWS: &str = "outcomes";
+
+impl Work {
+    /// Makes ready for outcomes and training, where the plan asks for them.
+    fn prepare(&mut self, plan: &ReplayPlan, config: &SignalConfig) -> Result<(), SignalsError> {
+        let Some(directory) = &plan.outputs.outcomes else { return Ok(()) };
+        let failed = |source| OutputError::lines(directory, source, 0, ROWS);
+        let table = OutcomeTable::open(directory).map_err(failed)?;
+        let learning = &config.ml.learning;
+        if learning.training
+            && let Some(models) = plan.models.settings()
+        {
+            let hot = plan.hot_cores();
+            let cores = core_affinity::get_core_ids().unwrap_or_default();
+            let free = cores.iter().map(|core| core.id).filter(|core| !hot.contains(core)).max();
+            let output = plan.outputs.signals.as_deref().unwrap_or(directory);
+            let paths = (table.directory(), models.loader.repository.as_path());
+            let of = (learning, config.ml.timer_limit_minutes);
+            self.trainer = Some(Trainer::new(of, paths, output, free, self.live).map_err(failed)?);
+        }
+        self.outcomes = Some(table);
+        Ok(())
+    }
+
+    /// There is nothing on the ring.
+    fn idle(&mut self) {
+        self.book.flush();
+        self.paper.iter_mut().for_each(PaperDesk::flush);
+        if self.live {
+            let told = self.trainer.as_mut().map(Trainer::poll).unwrap_or_default();
+            let now = tidegate_wire::clock::realtime_ns();
+            told.into_iter().for_each(|event| self.trained(now, event));
+        }
+    }
+
+    /// Whether there may be something for the trainer to look at, at this event time.
+    fn look(&mut self, now_ns: i64) {
+        let Some(trainer) = &mut self.trainer else { return };
+        if !trainer.is_due(now_ns) {
+            return;
+        }
+        self.write_outcomes();
+        let (busy, champion) = match &self.rater {
+            Some(rater) => (rater.is_busy(), rater.report.in_force),
+            None => (false, None),
+        };
+        let told = self.trainer.as_mut().map(|trainer| trainer.look(now_ns, champion, busy)).unwrap_or_default();
+        told.into_iter().for_each(|event| self.trained(now_ns, event));
+    }
+
+    fn write_outcomes(&mut self) {
+        if let Some(table) = &mut self.outcomes
+            && let Err(error) = table.write()
+        {
+            tracing::warn!(directory = %table.directory().display(), %error, "outcomes cannot be written; they wait");
+        }
+    }
+
+    /// The trainer said something.
+    fn trained(&mut self, event_ns: i64, mut event: Value) {
+        let kind = event["event"].as_str().unwrap_or_default().to_owned();
+        let words = event["text"].as_str().map_or_else(|| kind.clone(), |text| format!("{kind}: {text}"));
+        match kind.as_str() {
+            "ready" => tracing::info!("signals: the trainer runs"),
+            "challenger" | "refused" | "skipped" => tracing::info!(%event, "signals: training"),
+            _ => tracing::warn!(reason = words, "signals: training"),
+        }
+        let offered = (kind == "challenger").then(|| event["version"].as_u64()).flatten();
+        if let Some(rater) = &mut self.rater {
+            rater.report.trainer = Some(words);
+            match kind.as_str() {
+                "challenger" => rater.report.offered += 1,
+                "refused" => rater.report.declined += 1,
+                "failed" | "lost" | "unavailable" => rater.report.failures += 1,
+                _ => {}
+            }
+            if let Some(version) = offered.and_then(|version| u32::try_from(version).ok())
+                && let Err(error) = rater.load(version)
+            {
+                tracing::warn!(version, error, "signals: a version that was trained is not on trial");
+                event["not_loaded"] = error.into();
+            }
+        }
+        // How long it took differs every time, and a replay must not.
+        if !self.live
+            && let Some(event) = event.as_object_mut()
+        {
+            event.remove("took_s");
+        }
+        if let Some(trail) = &self.trail {
+            trail.training(event_ns, &event);
+        }
+    }
+
+    fn names(&self, signal: &SignalBody) -> (&str, &str) {
+        let coin = self.coins.get(usize::from(signal.coin)).map_or("unknown", String::as_str);
+        (coin, self.instruments.get(signal.instrument.index()).map_or("unknown", String::as_str))
+    }
+
+    /// What became of a signal decides trials and is trained on.
+    fn learn(&mut self, signal: &SignalBody, rating: Option<&Rating>, outcome: &OutcomeBody) {
+        if let Some(mut table) = self.outcomes.take() {
+            table.add(signal, rating, self.names(signal), outcome);
+            self.outcomes = Some(table);
+        }
+        let decided =
+            self.rater.as_mut().zip(rating).and_then(|(rater, rating)| rater.outcome(rating, signal, outcome));
+        let Some(decided) = decided else { return };
+        tracing::info!(%decided, "signals: a trial has ended");
+        if let Some(trail) = &self.trail {
+            trail.training(outcome.event_ns, &decided);
+        }
+        if let Some(trainer) = &self.trainer {
+            trainer.note(outcome.event_ns, &decided);
+        }
+    }
+
+    fn finish(mut self) -> Kept {
+        self.write_outcomes();
+        let lost = self.outcomes.as_ref().map_or(0, OutcomeTable::lost);
+        if let Some(table) = &mut self.outcomes
+            && let Err(error) = table.write()
+        {
+            let source = std::io::Error::other(error);
+            self.error = Some(OutputError::lines(table.directory(), source, lost + table.waiting(), ROWS));
+        }
+        drop(self.trainer);
+        let (tally, error) = self.book.finish();
+        let (trading, unwritten) = self.paper.map(PaperDesk::finish).unzip();
+        let error = OutputError::join(OutputError::join(error, unwritten.flatten()), self.error);
+        Kept { tally, learning: self.rater.map(Rater::finish), trading, error }
+    }
+}
+
+impl SignalSink for Work {
+    fn signal(&mut self, signal: &SignalBody) {
+        self.look(signal.event_ns);
+        let (acting, rating) = match &mut self.rater {
+            Some(rater) => {
+                let (acting, rating) = rater.rate(signal);
+                (acting, Some(rating))
+            }
+            None => (*signal, None),
+        };
+        if let (Some(trail), Some(rating)) = (&self.trail, &rating) {
+            trail.rating(signal.event_ns, &json!(rating));
+        }
+        let line = self.book.line(&acting).rated(rating.as_ref());
+        journal::signal(&line);
+        if let Some(teller) = &self.teller {
+            teller.signal(signal.event_ns, &line);
+        }
+        self.book.signal(&acting, rating.as_ref());
+        if let Some(paper) = &mut self.paper {
+            paper.signal(&acting);
+        }
+    }
+
+    fn outcome(&mut self, outcome: &OutcomeBody) {
+        let known = self.book.outcome(outcome);
+        if let Some((signal, rating)) = &known {
+            self.learn(signal, rating.as_ref(), outcome);
+        }
+        if let Some(teller) = &self.teller {
+            let learning = self.rater.as_ref().map(|rater| &rater.report);
+            teller.outcome(outcome, self.book.tally(), learning);
+        }
+        self.look(outcome.event_ns);
+    }
+}
+
+impl TradingSink for Work {
+    fn top(&mut self, header: &Header, top: &TopBody) {
+        if let Some(paper) = &mut self.paper {
+            paper.top(header, top);
+        }
+    }
+
+    fn traded(&mut self, header: &Header, trade: &Trade) {
+        if let Some(paper) = &mut self.paper {
+            paper.traded(header, trade);
+        }
+    }
+
+    fn heartbeat(&mut self, header: &Header) {
+        if let Some(paper) = &mut self.paper {
+            paper.advance(header.event_ns);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The trainer: a Python process that trains models on outcomes, started and watched by the engine.
+//!
+//! They speak JSON lines over pipes. The engine says when there may be new outcomes; the trainer says what it made of
+//! them, and ends what it says with `looked`. A replay waits for that, so that the same input gives the same models; a
+//! live engine never does. A trainer that is missing, dies or hangs costs nothing but new models, and is said.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
+use serde_json::{Value, json};
+use tidegate_trade::signals::Learning;
+
+/// The log of trainings, below the output directory.
+pub const TRAINING_LOG: &str = "logs/microstructure_training.log";
+
+/// Pauses before a trainer is started again: the first, and the longest.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long a trainer may take to say that it runs: Python reads a lot of files at first.
+const START: Duration = Duration::from_secs(120);
+/// How long it may take to end when its input ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Longest line that is taken from it, bytes.
+const LINE_MAX: usize = 1 << 20;
+const MINUTE_NS: i64 = 60_000_000_000;
+
+struct Running {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<Value>,
+    /// Until when it must say that it has looked, or that it runs.
+    until: Option<Instant>,
+    ready: bool,
+}
+
+/// Starts, asks and watches the trainer.
+pub(super) struct Trainer {
+    settings: Learning,
+    /// Time between what is trained on and what decides, ns: a timer, or labels would overlap.
+    embargo_ns: i64,
+    outcomes: PathBuf,
+    repository: PathBuf,
+    log: PathBuf,
+    core: Option<usize>,
+    live: bool,
+    running: Option<Running>,
+    /// When it may be started again.
+    again: Option<Instant>,
+    pause: Duration,
+    next_look_ns: i64,
+}
+
+/// What a look, or nothing, came to.
+pub(super) type Told = Vec<Value>;
+
+impl Trainer {
+    /// A trainer that is not started yet. `core` is the one that it is kept to.
+    pub(super) fn new(
+        (settings, timer_minutes): (&Learning, u32),
+        (outcomes, repository): (&Path, &Path),
+        output: &Path,
+        core: Option<usize>,
+        live: bool,
+    ) -> std::io::Result<Self> {
+        let log = output.join(TRAINING_LOG);
+        log.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        // Absolute: the trainer need not run where the engine does.
+        let (outcomes, repository) = (std::path::absolute(outcomes)?, std::path::absolute(repository)?);
+        Ok(Self {
+            settings: settings.clone(),
+            embargo_ns: i64::from(timer_minutes) * MINUTE_NS,
+            outcomes,
+            repository,
+            log: std::path::absolute(log)?,
+            core: settings.core.or(core),
+            live,
+            running: None,
+            again: None,
+            pause: RESTART.0,
+            next_look_ns: i64::MIN,
+        })
+    }
+
+    /// Whether it is time to look, at this event time.
+    pub(super) fn is_due(&mut self, now_ns: i64) -> bool {
+        let every = i64::from(self.settings.look_minutes) * MINUTE_NS;
+        let due = self.next_look_ns != i64::MIN && now_ns >= self.next_look_ns;
+        if due || self.next_look_ns == i64::MIN {
+            self.next_look_ns = now_ns.div_euclid(every).saturating_add(1).saturating_mul(every);
+        }
+        due
+    }
+
+    /// Tells the trainer that there may be new outcomes as of an event time. `champion` is the version in force, `busy`
+    /// says that a challenger is on trial. In a replay this waits for all that it says to it.
+    pub(super) fn look(&mut self, event_ns: i64, champion: Option<u32>, busy: bool) -> Told {
+        let mut told = self.poll();
+        if let Err(text) = self.ensure() {
+            told.push(json!({ "event": "unavailable", "text": text }));
+            return told;
+        }
+        let Some(running) = &mut self.running else { return told };
+        if running.until.is_some() && running.ready {
+            // It still looks: what is new now is seen the next time.
+            return told;
+        }
+        let line = json!({ "look": { "event_ns": event_ns, "champion": champion, "busy": busy } });
+        let sent = writeln!(running.stdin, "{line}").and_then(|()| running.stdin.flush());
+        if let Err(error) = sent {
+            told.push(self.lost(&format!("it takes no more: {error}")));
+            return told;
+        }
+        let patience = Duration::from_secs(self.settings.training_patience_s);
+        running.until = Some(Instant::now() + if running.ready { patience } else { START + patience });
+        if !self.live {
+            self.wait(&mut told);
+        }
+        told
+    }
+
+    /// Hears it out: until it has looked, or will not.
+    fn wait(&mut self, told: &mut Told) {
+        while let Some(running) = &mut self.running {
+            let Some(until) = running.until else { return };
+            match running.lines.recv_deadline(until) {
+                Ok(event) => hear(running, event, told),
+                Err(RecvTimeoutError::Timeout) => told.push(self.lost("it did not answer in time")),
+                Err(RecvTimeoutError::Disconnected) => told.push(self.lost("it ended")),
+            }
+        }
+    }
+
+    /// What it has said meanwhile; whether it still lives.
+    pub(super) fn poll(&mut self) -> Told {
+        let mut told = Told::new();
+        while let Some(running) = &mut self.running {
+            match running.lines.try_recv() {
+                Ok(event) => hear(running, event, &mut told),
+                Err(crossbeam::channel::TryRecvError::Empty) => break,
+                Err(crossbeam::channel::TryRecvError::Disconnected) => told.push(self.lost("it ended")),
+            }
+        }
+        let late = |running: &Running| running.until.is_some_and(|until| Instant::now() > until);
+        if self.running.as_ref().is_some_and(late) {
+            told.push(self.lost("it did not answer in time"));
+        }
+        told
+    }
+
+    /// Starts it where it does not run and may be started.
+    fn ensure(&mut self) -> Result<(), String> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        if let Some(again) = self.again
+            && Instant::now() < again
+            && self.live
+        {
+            return Err("it is started again in a while".into());
+        }
+        match self.start() {
+            Ok(running) => {
+                self.running = Some(running);
+                Ok(())
+            }
+            Err(error) => {
+                self.put_off();
+                let program = self.settings.program.join(" ");
+                Err(format!("{program}: {error}; the engine goes on with the models that it has"))
+            }
+        }
+    }
+
+    fn put_off(&mut self) {
+        self.again = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(RESTART.1);
+    }
+
+    fn start(&self) -> std::io::Result<Running> {
+        let (program, before) = self.settings.program.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+        // What it says beside the protocol, such as why it died, is kept where its log is.
+        let stderr = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut child = Command::new(program)
+            .args(before)
+            .arg("watch")
+            .arg("--outcomes")
+            .arg(&self.outcomes)
+            .arg("--out")
+            .arg(&self.repository)
+            .arg("--log")
+            .arg(&self.log)
+            .args(["--name", &self.settings.model])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()?;
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        };
+        let (told, lines) = unbounded();
+        let hear = move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // What is no event is of no use to anybody.
+                if line.len() <= LINE_MAX
+                    && let Ok(event @ Value::Object(_)) = serde_json::from_str(&line)
+                    && told.send(event).is_err()
+                {
+                    return;
+                }
+            }
+        };
+        let begun = std::thread::Builder::new().name("tide-trainer".into()).spawn(hear);
+        let greeted = begun.and_then(|_| writeln!(stdin, "{}", self.greeting()).and_then(|()| stdin.flush()));
+        if let Err(error) = greeted {
+            end(&mut child);
+            return Err(error);
+        }
+        Ok(Running { child, stdin, lines, until: Some(Instant::now() + START), ready: false })
+    }
+
+    /// Its first line.
+    fn greeting(&self) -> Value {
+        let s = &self.settings;
+        json!({
+            "every_ns": i64::from(s.every_hours) * 60 * MINUTE_NS,
+            "embargo_ns": self.embargo_ns,
+            "window_ns": i64::from(s.window_days) * 1_440 * MINUTE_NS,
+            "least_rows": s.least_outcomes,
+            "margin": s.margin,
+            "population_limit": s.population_limit,
+            "calibration_limit": s.calibration_limit,
+            "drift_rows": s.drift_outcomes,
+            "core": self.core,
+            "test_share": s.test_share,
+        })
+    }
+
+    /// It is gone, or as good as gone.
+    fn lost(&mut self, why: &str) -> Value {
+        let mut how = why.to_owned();
+        if let Some(mut running) = self.running.take() {
+            drop(running.stdin);
+            if let Ok(Some(status)) = running.child.try_wait() {
+                how = format!("{why}: {status}");
+            }
+            end(&mut running.child);
+            if running.ready {
+                self.pause = RESTART.0;
+            }
+        }
+        self.put_off();
+        let text = format!("the trainer is lost, {how}; the engine goes on with the models that it has");
+        json!({ "event": "lost", "text": text })
+    }
+
+    /// A line of the engine's own in the trainings' log.
+    pub(super) fn note(&self, event_ns: i64, event: &Value) {
+        let line = format!("event_ns={event_ns} engine {event}\n");
+        let file: std::io::Result<File> = OpenOptions::new().create(true).append(true).open(&self.log);
+        // The audit log has it too; a log that cannot be written is no reason to stop.
+        let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+}
+
+fn hear(running: &mut Running, event: Value, told: &mut Told) {
+    match event["event"].as_str() {
+        Some("ready") => running.ready = true,
+        Some("looked") => {
+            running.until = None;
+            return;
+        }
+        _ => {}
+    }
+    told.push(event);
+}
+
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+impl Drop for Trainer {
+    /// The end of its input tells it to end.
+    fn drop(&mut self) {
+        let Some(Running { mut child, stdin, .. }) = self.running.take() else { return };
+        drop(stdin);
+        let until = Instant::now() + FAREWELL;
+        while Instant::now() < until {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        end(&mut child);
+    }
+}
