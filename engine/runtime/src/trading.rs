@@ -3,7 +3,7 @@
 //! The clerk of signals ([`crate::signals`]) runs it, in event order: it sees the best levels and trades of the coins'
 //! instruments, and each signal as it acts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use serde::Serialize;
@@ -78,6 +78,8 @@ struct Records {
     instruments: Vec<Instrument>,
     coins: Vec<String>,
     buckets: BTreeMap<String, PositionBucket>,
+    /// The positions that ended last.
+    ended: VecDeque<Value>,
 }
 
 fn money(millionths: i64) -> f64 {
@@ -155,6 +157,10 @@ impl TradeLog for Records {
         if let Some(file) = &mut self.file {
             file.line(line.to_string());
         }
+        if self.ended.len() == ENDED_SHOWN {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(line);
         if matches!(position.ending, Ending::Timer | Ending::Margin) {
             let tenth = (position.confidence.clamp(0.0, 0.99) * 10.0).floor() / 10.0;
             let bucket = self.buckets.entry(format!("{tenth:.1}")).or_default();
@@ -170,7 +176,13 @@ pub(crate) struct PaperDesk {
     desk: TradeDesk,
     records: Records,
     balance: f64,
+    now_ns: i64,
+    /// Positions asked for, opened and ended when the account was shown last.
+    shown: (u64, u64, u64),
 }
+
+/// Ended positions that screens show.
+const ENDED_SHOWN: usize = 20;
 
 impl PaperDesk {
     /// A desk for these instruments of a registry; `coins` names them in records.
@@ -189,8 +201,9 @@ impl PaperDesk {
             instruments: registry.iter().map(|(_, instrument)| instrument.clone()).collect(),
             coins: coins.to_vec(),
             buckets: BTreeMap::new(),
+            ended: VecDeque::with_capacity(ENDED_SHOWN),
         };
-        Ok(Self { desk, records, balance: plan.settings.balance as f64 })
+        Ok(Self { desk, records, balance: plan.settings.balance as f64, now_ns: 0, shown: (0, 0, 0) })
     }
 
     /// Writes what waits.
@@ -215,12 +228,39 @@ impl PaperDesk {
 
     /// Time passed.
     pub(crate) fn advance(&mut self, now_ns: i64) {
+        self.now_ns = now_ns;
         self.desk.advance(now_ns, &mut self.records);
+    }
+
+    /// The account as screens show it, with its event time; `None` while nothing has happened since it was shown last.
+    pub(crate) fn shown(&mut self) -> Option<(i64, Value)> {
+        let counters = self.desk.counters();
+        let ended = counters.endings.values().sum();
+        let now = (counters.asked, counters.opened, ended);
+        if now == self.shown {
+            return None;
+        }
+        self.shown = now;
+        let balances = self.desk.balances();
+        let line = |position| self.records.line(self.now_ns, position, (0, 0), &balances);
+        let account = json!({
+            "balance_before": self.balance,
+            "balance": pot(balances.total()),
+            "locked": pot(balances.locked()),
+            "opened": counters.opened,
+            "closed": counters.closed,
+            "profit": money(counters.profit),
+            "fees": money(counters.fees),
+            "borne_by_product": money(counters.borne),
+            "open": self.desk.positions().iter().map(line).collect::<Vec<_>>(),
+            "ended": self.records.ended,
+        });
+        Some((self.now_ns, account))
     }
 
     /// Ends the desk; gives what it came to and what could not be written.
     pub(crate) fn finish(self) -> (TradingReport, Option<OutputError>) {
-        let Self { mut desk, mut records, balance } = self;
+        let Self { mut desk, mut records, balance, .. } = self;
         let left_open = desk.positions().len();
         desk.finish(&mut records);
         let balances = desk.balances();

@@ -2,7 +2,7 @@
 
 const LOGS = ["breaker", "threshold", "quality", "operator", "connection", "model", "alert", "trap-alarm", "psc"];
 const ALWAYS = ["engine", "price", "breakers", "latency", "models", "feeds", "risk", "ledger", "audit", "flow", "trap",
-  "signal", "calibration", "stores", "debug", "findings", ...LOGS];
+  "signal", "calibration", "paper", "stores", "debug", "findings", ...LOGS];
 const KEPT = 2000;
 // Without news for so long the page does not call itself live, ms.
 const PATIENCE = 2500;

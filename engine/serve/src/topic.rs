@@ -56,6 +56,8 @@ pub enum Topic {
     Stores,
     /// State: how good the confidence of signals was: counts, calibration, profits.
     Calibration,
+    /// State: the paper account, its open positions and those that ended last.
+    Paper,
     /// State: queues, clients, drops, errors.
     Debug,
     /// State: what is wrong with host or run, and what to do about it.

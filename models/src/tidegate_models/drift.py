@@ -32,6 +32,9 @@ _SAME = 1e-9
 # none, however narrowly the level was distributed before: bins of these columns are levels that lie so far apart.
 _GRAIN = {"psc_ratio": 0.1, "ratio_strength": 0.008}
 
+# How much of the horizon was observed grows with the time since the start, and says nothing of the market.
+_PROGRESS = frozenset({"volatility_covered"})
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -93,7 +96,7 @@ def population(trained: Outcomes, then: Outcomes, recent: Outcomes, champion: in
     force stated them, for another one states others.
     """
     found: list[Drift] = []
-    for name in (*COLUMNS, STATED):
+    for name in (*(column for column in COLUMNS if column not in _PROGRESS), STATED):
         parts = [
             (stated_by(rows, champion) if name == STATED else rows).values(name) for rows in (trained, then, recent)
         ]

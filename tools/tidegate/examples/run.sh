@@ -29,12 +29,12 @@ fi
 trap : INT
 if [ "$#" -gt 0 ]; then
     [ -t 1 ] || pace=()
-    run replay --input "$@" --serve "${pace[@]}" --check-bbo --features --models onnx || [ "$?" -eq 130 ]
+    run replay --input "$@" --serve "${pace[@]}" --check-bbo --features --models onnx --signals model || [ "$?" -eq 130 ]
     exit
 fi
 mkdir -p run
 run simulate --out run/market --seconds "${SECONDS_SIMULATED:-120}" --seed "${SEED:-1}" --compare
-run replay --input run/market/*.gz --serve "${pace[@]}" --check-bbo --features --models onnx \
+run replay --input run/market/*.gz --serve "${pace[@]}" --check-bbo --features --models onnx --signals model \
     --decisions run/decisions.jsonl --adjustments run/adjustments.jsonl --hlog run/latency.hlog --audit run/audit ||
     [ "$?" -eq 130 ]
 run audit verify run/audit

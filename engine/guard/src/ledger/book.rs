@@ -9,7 +9,7 @@ use super::hash::{account_hash, key_hash, reservation_hash};
 use super::{AMOUNT_MAX, Account, Balances, Command, Limits, Outcome, Refusal, Reservation, State, Unreadable, WINDOW};
 
 /// Most places an account may be given.
-const PLACES_MAX: u32 = 1 << 16;
+pub const PLACES_MAX: u32 = 1 << 16;
 
 /// Where money lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

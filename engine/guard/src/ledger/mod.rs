@@ -52,7 +52,7 @@ mod hash;
 mod money;
 mod refusal;
 
-pub use book::{Ledger, ReplayError};
+pub use book::{Ledger, PLACES_MAX, ReplayError};
 pub use command::{Command, Unreadable};
 pub use drift::{Drift, DriftError, STEPS};
 pub use money::{Shown, credit, shown};

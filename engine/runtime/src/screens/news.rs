@@ -50,6 +50,8 @@ pub(super) enum News {
     Signal(Box<(i64, String, &'static str, Value)>),
     /// How good signals have been: event time, report, and what came of models beside the formula.
     Calibration(Box<(i64, SignalReport, Option<LearningReport>)>),
+    /// The paper account: event time and what is shown of it.
+    Paper(Box<(i64, Value)>),
     /// An interval of histograms has ended: each stage's whole histogram, and what screens show.
     Latency(Box<(Vec<(String, Buckets)>, Value)>),
     /// Nobody tells any more.
@@ -65,6 +67,7 @@ enum State {
     Book(InstrumentId),
     Latency,
     Calibration,
+    Paper,
 }
 
 impl News {
@@ -75,6 +78,7 @@ impl News {
             Self::Quality(told) => Some(State::Book(told.0.instrument)),
             Self::Latency(_) => Some(State::Latency),
             Self::Calibration(_) => Some(State::Calibration),
+            Self::Paper(_) => Some(State::Paper),
             _ => None,
         }
     }

@@ -115,6 +115,11 @@ impl Teller {
         self.told.tell(News::Calibration(Box::new(told)));
     }
 
+    /// The paper account has changed.
+    pub(crate) fn paper(&self, event_ns: i64, account: Value) {
+        self.told.tell(News::Paper(Box::new((event_ns, account))));
+    }
+
     /// An interval of histograms has ended. They are the caller's, so they are summed up here, once a second.
     pub(crate) fn latency(&self, stages: &[&str], total: &[Histogram<u64>], interval: &[Histogram<u64>]) {
         let (mut shown, mut buckets) = (Vec::new(), Vec::new());
@@ -234,6 +239,7 @@ impl Desk {
                 let shown = Calibrated { report: &report, learning: learning.as_ref() };
                 self.screens.hub.put(Topic::Calibration, "", Some(event_ns), &shown);
             }
+            News::Paper(told) => self.screens.hub.put(Topic::Paper, "", Some(told.0), &told.1),
             News::Latency(told) => {
                 let (buckets, data) = *told;
                 buckets.into_iter().for_each(|(stage, buckets)| self.screens.metrics.latency(&stage, buckets));

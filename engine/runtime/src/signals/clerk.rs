@@ -167,7 +167,14 @@ impl Work {
     /// There is nothing on the ring.
     fn idle(&mut self) {
         self.book.flush();
-        self.paper.iter_mut().for_each(PaperDesk::flush);
+        if let Some(paper) = &mut self.paper {
+            paper.flush();
+            if let Some(teller) = &self.teller
+                && let Some((event_ns, account)) = paper.shown()
+            {
+                teller.paper(event_ns, account);
+            }
+        }
         if self.live {
             let told = self.trainer.as_mut().map(Trainer::poll).unwrap_or_default();
             let now = tidegate_wire::clock::realtime_ns();

@@ -1,6 +1,7 @@
 //! Settings of the trade desk, as operators write them.
 
 use serde::{Deserialize, Serialize};
+use tidegate_guard::ledger::PLACES_MAX;
 use tidegate_guard::risk::{AccountLimits, Decimal, Duplicates, Rate, RiskLimits, ScopeLimits};
 
 use super::RESERVED_NS;
@@ -23,6 +24,8 @@ pub struct Trading {
     pub margin: u64,
     /// Largest value of one order, quote units, whatever its leverage; a larger one is made smaller.
     pub max_order_value: u64,
+    /// Most positions at a time: the balance ledger's limit.
+    pub max_positions: u32,
     /// How long a close that did not fill waits before it is sent again, ms.
     pub retry_ms: u64,
     /// The paper exchange: latency, fees, queue.
@@ -39,6 +42,7 @@ impl Default for Trading {
             balance: 10_000,
             margin: 100,
             max_order_value: 250_000,
+            max_positions: 10,
             retry_ms: 1_000,
             paper: PaperConfig::default(),
             limits: None,
@@ -59,6 +63,7 @@ impl Trading {
         within("balance", self.balance, 1, 1_000_000_000)?;
         within("margin", self.margin, 1, self.balance)?;
         within("max_order_value", self.max_order_value, 1, 100_000_000)?;
+        within("max_positions", self.max_positions.into(), 1, PLACES_MAX.into())?;
         within("retry_ms", self.retry_ms, 1, 600_000)?;
         let latency = &self.paper.latency;
         let way_us = latency.entry_us.saturating_add(latency.response_us).saturating_add(latency.jitter_us * 2);
@@ -67,7 +72,7 @@ impl Trading {
         self.paper.check().map_err(|error| ("trading.paper".into(), error.to_string()))
     }
 
-    /// The limits that hold where no file names others: orders of the largest value, ten positions of it, a rate.
+    /// The limits that hold where no file names others: orders of the largest value, so many positions of it, a rate.
     pub fn own_limits(&self) -> RiskLimits {
         let whole = |value: u64| Some(Decimal::whole(i64::try_from(value).unwrap_or(i64::MAX / 4)));
         // Entries are held to the largest value where they are sized. What they have become when they are closed is not
@@ -75,7 +80,7 @@ impl Trading {
         let order = self.max_order_value.saturating_mul(10);
         let firm = ScopeLimits {
             max_order_value: whole(order),
-            max_gross_exposure: whole(order.saturating_mul(22)),
+            max_gross_exposure: whole(order.saturating_mul(2 * u64::from(self.max_positions) + 2)),
             messages: Some(Rate { count: 1_000, window_ms: 1_000 }),
             ..ScopeLimits::default()
         };

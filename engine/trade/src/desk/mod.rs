@@ -17,7 +17,7 @@ mod position;
 mod steps;
 
 use bytemuck::Zeroable;
-use tidegate_guard::ledger::{Account, Balances, Command, Ledger};
+use tidegate_guard::ledger::{Account, Balances, Command, Ledger, Limits};
 use tidegate_guard::risk::{
     MarketView, Permits, Reference, ReferenceKind, RiskError, RiskGate, RiskLimits, Rounding, Valuer,
 };
@@ -199,7 +199,10 @@ impl TradeDesk {
         let mut ledger = Ledger::default();
         let amount = u128::from(settings.balance) * MONEY as u128;
         let deposit = Command::Deposit { account, amount };
-        ledger.apply(0, &deposit, 0).map_err(|refusal| TradeDeskError::Balance(format!("{refusal:?}")))?;
+        let limits = Limits { max_locked: settings.max_positions, ..Limits::default() };
+        for command in [deposit, Command::Configure(limits)] {
+            ledger.apply(0, &command, 0).map_err(|refusal| TradeDeskError::Balance(format!("{refusal:?}")))?;
+        }
         Ok(Self {
             settings: settings.clone(),
             listed,

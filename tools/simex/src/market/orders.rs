@@ -38,6 +38,10 @@ impl Flow {
                 // Geometric gaps of the right mean, on the grid of ticks.
                 distance += libm::ceil(self.draw.exponential() * (1.0 / density - 0.5).max(0.05));
                 let tick = start - side.sign() * distance as i64;
+                if tick <= 0 {
+                    // A thin book has gaps of its own price.
+                    break;
+                }
                 let lots = self.level_lots();
                 self.book.side_mut(side).set(tick, lots);
             }

@@ -15,8 +15,11 @@ use tidegate_runtime::replay::{self, Outputs, ReplayPlan, RunError, Speed};
 use tidegate_runtime::risk::RiskDeskError;
 use tidegate_runtime::signals::SignalsError;
 use tidegate_runtime::stores::StorePlan;
+use tidegate_runtime::trading::TradingPlan;
 use tidegate_runtime::wait::WaitStrategy;
 use tidegate_sidecar::serve::Settings;
+use tidegate_trade::desk::Trading;
+use tidegate_trade::signals::{ConfidenceSource, SignalConfig, SimulatedReference};
 
 use crate::exit::{Exit, failed};
 use crate::output::{Format, print_json};
@@ -82,6 +85,10 @@ pub(crate) struct Args {
     /// Ed25519 public key that models must be signed with, 32 bytes in base64
     #[arg(long, value_name = "KEY", requires = "models")]
     public_key: Option<String>,
+    /// Tell microstructure signals and trade them on paper, with a made-up reference price, at the confidence of the
+    /// formula or of the model `confidence` of --models
+    #[arg(long, value_name = "formula|model", value_parser = confidence)]
+    signals: Option<ConfidenceSource>,
     /// Re-enact the adjustments that a run recorded, instead of running models
     #[arg(long, value_name = "LOG", conflicts_with = "models")]
     reenact: Option<PathBuf>,
@@ -122,6 +129,14 @@ pub(crate) fn topology(text: &str) -> Result<Topology, String> {
     }
 }
 
+fn confidence(text: &str) -> Result<ConfidenceSource, String> {
+    match text {
+        "formula" => Ok(ConfidenceSource::Formula),
+        "model" => Ok(ConfidenceSource::Model),
+        _ => Err("expected `formula` or `model`".into()),
+    }
+}
+
 fn wait(text: &str) -> Result<WaitStrategy, String> {
     match text {
         "auto" => Ok(WaitStrategy::Auto),
@@ -158,6 +173,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         read_ahead: args.read_ahead.saturating_mul(1 << 20),
         ..ReplayPlan::new(sources)
     };
+    signalled(args, &mut plan)?;
     let stop = signals::stop_flag()?;
     plan.screens = args.serve.as_ref().map(|serving| serving.open(&plan)).transpose()?;
     let mut report = replay::run(&plan, &stop).map_err(exit_code)?;
@@ -179,6 +195,20 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
         }
     }
     conclude(&summary, &report)
+}
+
+/// Signals and their trading with the settings of a configuration that has none.
+fn signalled(args: &Args, plan: &mut ReplayPlan) -> Result<()> {
+    let Some(confidence) = args.signals else { return Ok(()) };
+    if confidence == ConfidenceSource::Model && args.models.is_none() {
+        return Err(failed(Exit::Config, "--signals model: expected --models, a repository that has it"));
+    }
+    let mut config = SignalConfig::default();
+    (config.ml.enabled, config.ml.confidence) = (true, confidence);
+    config.psc.simulated_reference = Some(SimulatedReference::default());
+    plan.signals = Some(config);
+    plan.trading = Some(TradingPlan { settings: Trading { enabled: true, ..Trading::default() }, limits: None });
+    Ok(())
 }
 
 fn store(args: &Args) -> Result<Option<StorePlan>> {
