@@ -111,7 +111,7 @@ def explain(log: list[Entry]) -> None:
         gain += Decimal(position["borne_by_product"]) - Decimal(position["fees"]) - Decimal(position["funding"])
         assert gain == Decimal(position["profit"])
     settled = [position for position in by_kind["position"] if position["ending"] != "open"]
-    balance = max(settled, key=lambda position: position["event_ns"])["balance"]["total"]
+    balance = settled[-1]["balance"]["total"]
     assert balance == pytest.approx(float(1_000_000 + total), abs=1e-6), "money is conserved"
 
 
