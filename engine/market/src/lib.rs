@@ -15,7 +15,9 @@
 //!
 //! [`traps`] looks for moves that are there to mislead, in those looks and never on the hot path.
 //!
-//! [`signals`] says what a model of microstructure signals reads of one. [`graph`] joins exchanges, assets and books into the graph that models look at. [`crosscheck`] compares the rebuilt
+//! [`signals`] says what a model of microstructure signals reads of one.
+//!
+//! [`graph`] joins exchanges, assets and books into the graph that models look at. [`crosscheck`] compares the rebuilt
 //! book with the venue's own best bid and ask; [`bars`] cuts the tape into bars and computes features of those of one
 //! minute, whichever way they came about.
 

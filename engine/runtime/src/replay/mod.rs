@@ -292,7 +292,8 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let told = (plan.outputs.models.as_deref(), trail.clone(), teller.clone());
     let (models, outlet) = Models::start(&plan.models, scopes, told, stop)?;
     let vectors = outlet.observers.clone();
-    let Opened { hot, clerk } = signals::open(plan, &registry, models.desk(), (trail.clone(), teller.clone()))?;
+    let Opened { hot, clerk } =
+        signals::open(plan, &registry, models.desk(), (trail.clone(), teller.clone(), stop.clone()))?;
     let inbox = Arc::new(Inbox::default());
     let board = Arc::new(Board::new(registry.len(), strategies.len()));
     let (observers, screens) = (outlet.observers.clone(), teller.clone());

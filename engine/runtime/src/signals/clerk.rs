@@ -62,7 +62,7 @@ impl Clerk {
         registry: &Registry,
         coins: Vec<InstrumentId>,
         models: Option<Desk>,
-        (trail, teller): (Option<Trail>, Option<Teller>),
+        (trail, teller, stop): (Option<Trail>, Option<Teller>, Arc<AtomicBool>),
     ) -> Result<(Self, RecordWriter), SignalsError> {
         let (directory, live) = (plan.outputs.signals.as_deref(), plan.live.is_some());
         let open =
@@ -82,7 +82,7 @@ impl Clerk {
             live,
             error: None,
         };
-        work.prepare(plan, config)?;
+        work.prepare(plan, config, stop)?;
         let region = Arc::new(Region::anonymous(RegionKind::Lossless, RING)?);
         let ring = lossless::Writer::resume(region.clone());
         let writer = if live { RecordWriter::hasty(ring) } else { RecordWriter::new(ring) };
@@ -144,7 +144,7 @@ const ROWS: &str = "outcomes";
 
 impl Work {
     /// Makes ready for outcomes and training, where the plan asks for them.
-    fn prepare(&mut self, plan: &ReplayPlan, config: &SignalConfig) -> Result<(), SignalsError> {
+    fn prepare(&mut self, plan: &ReplayPlan, config: &SignalConfig, stop: Arc<AtomicBool>) -> Result<(), SignalsError> {
         let Some(directory) = &plan.outputs.outcomes else { return Ok(()) };
         let failed = |source| OutputError::lines(directory, source, 0, ROWS);
         let table = OutcomeTable::open(directory).map_err(failed)?;
@@ -158,7 +158,7 @@ impl Work {
             let output = plan.outputs.signals.as_deref().unwrap_or(directory);
             let paths = (table.directory(), models.loader.repository.as_path());
             let of = (learning, config.ml.timer_limit_minutes);
-            self.trainer = Some(Trainer::new(of, paths, output, free, self.live).map_err(failed)?);
+            self.trainer = Some(Trainer::new(of, paths, output, free, (self.live, stop)).map_err(failed)?);
         }
         self.outcomes = Some(table);
         Ok(())
@@ -254,13 +254,19 @@ impl Work {
         }
         let decided =
             self.rater.as_mut().zip(rating).and_then(|(rater, rating)| rater.outcome(rating, signal, outcome));
-        let Some(decided) = decided else { return };
+        if let Some(decided) = decided {
+            self.decided(outcome.event_ns, &decided);
+        }
+    }
+
+    /// A trial has ended.
+    fn decided(&self, event_ns: i64, decided: &Value) {
         tracing::info!(%decided, "signals: a trial has ended");
         if let Some(trail) = &self.trail {
-            trail.training(outcome.event_ns, &decided);
+            trail.training(event_ns, decided);
         }
         if let Some(trainer) = &self.trainer {
-            trainer.note(outcome.event_ns, &decided);
+            trainer.note(event_ns, decided);
         }
     }
 
@@ -293,6 +299,9 @@ impl SignalSink for Work {
         };
         if let (Some(trail), Some(rating)) = (&self.trail, &rating) {
             trail.rating(signal.event_ns, &json!(rating));
+        }
+        if let Some(ended) = self.rater.as_mut().and_then(Rater::ended) {
+            self.decided(signal.event_ns, &ended);
         }
         let line = self.book.line(&acting).rated(rating.as_ref());
         journal::signal(&line);

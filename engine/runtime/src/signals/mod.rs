@@ -19,6 +19,8 @@ mod rater;
 mod trainer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 use tidegate_trade::desk::TradeDeskError;
@@ -109,7 +111,7 @@ pub(crate) fn open(
     plan: &ReplayPlan,
     registry: &Registry,
     models: Option<Desk>,
-    told: (Option<Trail>, Option<Teller>),
+    told: (Option<Trail>, Option<Teller>, Arc<AtomicBool>),
 ) -> Result<Opened, SignalsError> {
     let Some(config) = &plan.signals else { return Ok(Opened::default()) };
     let desk = SignalDesk::new(registry, config)?;

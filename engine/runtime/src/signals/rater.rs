@@ -17,6 +17,9 @@ use crate::models::Desk;
 /// How long a replay waits for an answer: as long as it takes, unless the sidecar is gone.
 const REPLAY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Answers without the challenger after which its trial is over.
+const SILENT: u32 = 20;
+
 /// What came of a model beside the formula.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LearningReport {
@@ -58,6 +61,8 @@ pub(super) struct Rater {
     venues: Vec<&'static str>,
     patience: Duration,
     trial: Option<Trial>,
+    /// Answers in a row without the challenger of the trial.
+    silent: u32,
     pub(super) report: LearningReport,
     /// Reasons to fall back on the formula that were logged: each once in a row.
     warned: Option<String>,
@@ -78,6 +83,7 @@ impl Rater {
             venues: registry.iter().map(venue).collect(),
             patience,
             trial: None,
+            silent: 0,
             report: LearningReport { model: learning.model.clone(), ..LearningReport::default() },
             warned: None,
         })
@@ -149,9 +155,27 @@ impl Rater {
         match (pair, &self.trial) {
             (Some((challenger, champion)), Some(trial)) if trial.is_of(challenger, champion) => {}
             (Some((challenger, champion)), _) => self.trial = Some(Trial::new(challenger, champion)),
-            // One answer that is missing ends no trial.
             (None, _) => {}
         }
+        // One answer that is missing ends no trial; a sidecar that was started anew has no shadow any more.
+        self.silent = if challenger.is_none() && champion.is_some() { self.silent + 1 } else { 0 };
+    }
+
+    /// The trial whose challenger says nothing any more, as it is to be recorded: it is over, and another may begin.
+    pub(super) fn ended(&mut self) -> Option<Value> {
+        if self.silent < SILENT {
+            return None;
+        }
+        self.silent = 0;
+        let trial = self.trial.take()?;
+        self.report.trial = None;
+        Some(json!({
+            "event": "broken-off",
+            "by": "trial",
+            "model": self.config.ml.learning.model,
+            "text": "the version on trial is not loaded any more",
+            "standing": trial.standing(),
+        }))
     }
 
     /// What became of a signal; gives what is to be recorded when that decides a trial.

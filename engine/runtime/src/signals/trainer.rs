@@ -8,6 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
@@ -23,6 +25,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 const START: Duration = Duration::from_secs(120);
 /// How long it may take to end when its input ends.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How often a replay that waits looks whether it is to stop.
+const LISTEN: Duration = Duration::from_millis(100);
 /// Longest line that is taken from it, bytes.
 const LINE_MAX: usize = 1 << 20;
 const MINUTE_NS: i64 = 60_000_000_000;
@@ -46,6 +50,8 @@ pub(super) struct Trainer {
     log: PathBuf,
     core: Option<usize>,
     live: bool,
+    /// The run is to end before its time.
+    stop: Arc<AtomicBool>,
     running: Option<Running>,
     /// When it may be started again.
     again: Option<Instant>,
@@ -63,7 +69,7 @@ impl Trainer {
         (outcomes, repository): (&Path, &Path),
         output: &Path,
         core: Option<usize>,
-        live: bool,
+        (live, stop): (bool, Arc<AtomicBool>),
     ) -> std::io::Result<Self> {
         let log = output.join(TRAINING_LOG);
         log.parent().map_or(Ok(()), std::fs::create_dir_all)?;
@@ -77,6 +83,7 @@ impl Trainer {
             log: std::path::absolute(log)?,
             core: settings.core.or(core),
             live,
+            stop,
             running: None,
             again: None,
             pause: RESTART.0,
@@ -125,8 +132,11 @@ impl Trainer {
     fn wait(&mut self, told: &mut Told) {
         while let Some(running) = &mut self.running {
             let Some(until) = running.until else { return };
-            match running.lines.recv_deadline(until) {
+            match running.lines.recv_deadline(until.min(Instant::now() + LISTEN)) {
                 Ok(event) => hear(running, event, told),
+                // Whoever stops the replay does not wait for a training.
+                Err(RecvTimeoutError::Timeout) if self.stop.load(Ordering::Relaxed) => return,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
                 Err(RecvTimeoutError::Timeout) => told.push(self.lost("it did not answer in time")),
                 Err(RecvTimeoutError::Disconnected) => told.push(self.lost("it ended")),
             }
