@@ -21,7 +21,17 @@ LEAST_POSITIONS = 2_000
 
 def simulate(engine: Path, folder: Path, seconds: int, seed: int) -> list[Path]:
     """Captures of a thin market."""
-    command = [engine, "simulate", "--thin", "--out", folder, "--seconds", str(seconds), "--seed", str(seed)]
+    command: list[str | Path] = [
+        engine,
+        "simulate",
+        "--thin",
+        "--out",
+        folder,
+        "--seconds",
+        str(seconds),
+        "--seed",
+        str(seed),
+    ]
     subprocess.run(command, capture_output=True, check=True)
     return sorted(folder.glob("*.gz"))
 
@@ -53,8 +63,8 @@ balance = 1000000
 max_positions = 24
 """
     )
-    inputs = [part for path in captures for part in ("--input", path)]
-    command = [engine, "signals", *inputs, "--config", configuration, "--trade", "--out", folder]
+    inputs: list[str | Path] = [part for path in captures for part in ("--input", path)]
+    command: list[str | Path] = [engine, "signals", *inputs, "--config", configuration, "--trade", "--out", folder]
     command += ["--audit", folder / "audit", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
@@ -65,7 +75,7 @@ max_positions = 24
 def entries(engine: Path, folder: Path) -> list[Entry]:
     """Everything in the audit log, which must verify."""
     subprocess.run([engine, "audit", "verify", folder / "audit"], capture_output=True, check=True)
-    command = [engine, "audit", "export", folder / "audit", "--as", "jsonl"]
+    command: list[str | Path] = [engine, "audit", "export", folder / "audit", "--as", "jsonl"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
