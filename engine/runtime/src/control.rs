@@ -467,7 +467,7 @@ fn carry_out(ask: Ask, operator: &Operator, who: &str) -> Reply {
         Ask::ModelHistory => return Reply { ok: true, history: desk.history(), ..Reply::default() },
         Ask::ModelList => Box::new(|id| Request::List { id }),
         Ask::ModelLoad { name, version } => Box::new(move |id| Request::Load { id, name, version }),
-        Ask::ModelPromote { name } => Box::new(move |id| Request::Promote { id, name }),
+        Ask::ModelPromote { name } => Box::new(move |id| Request::Promote { id, name, version: None }),
         Ask::ModelRollback { name } => Box::new(move |id| Request::Rollback { id, name }),
     };
     match desk.ask(request) {

@@ -153,8 +153,15 @@ impl Sidecar {
     ///
     /// # Errors
     /// There is none.
-    pub(crate) fn promote(&mut self, name: &str) -> Result<(), String> {
+    pub(crate) fn promote(&mut self, name: &str, version: Option<u32>) -> Result<(), String> {
         let event_ns = self.time_of(name);
+        let in_shadow = self.slots.iter().find(|slot| slot.name == name).and_then(|slot| slot.shadow.as_ref());
+        let found = in_shadow.map(|shadow| shadow.model.version);
+        if let (Some(version), Some(found)) = (version, found)
+            && version != found
+        {
+            return Err(format!("{name} {version} is not in shadow, {found} is"));
+        }
         let promoted = self.slots.iter_mut().find(|slot| slot.name == name).and_then(|slot| slot.promote(event_ns));
         let (event, retired) = promoted.ok_or_else(|| format!("{name} has no version in shadow"))?;
         self.retire(retired);
@@ -238,7 +245,7 @@ impl Sidecar {
             Some(Ok(())) => {
                 let name = self.slots[index].name.clone();
                 // It was there a line ago.
-                let _ = self.promote(&name);
+                let _ = self.promote(&name, None);
             }
             Some(Err(refusal)) => self.refuse_shadow(index, &refusal),
             None => {}

@@ -169,7 +169,10 @@ impl Loader {
             }
             for version in versions.into_iter().rev().filter(|version| !resume.deadly.contains(version)) {
                 if let Ok(model) = self.load(&name, version) {
-                    let _ = self.handovers.send(Handover::InForce(Box::new(model)));
+                    // A model of signals comes into force by what it showed, and a pointer says that it did.
+                    if pointed.is_some() || !model.looks_at_signals() {
+                        let _ = self.handovers.send(Handover::InForce(Box::new(model)));
+                    }
                     break;
                 }
             }

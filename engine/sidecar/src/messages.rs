@@ -30,6 +30,9 @@ pub enum Request {
         id: u64,
         /// Name of the model.
         name: String,
+        /// The version that is meant; whichever is in shadow without.
+        #[serde(default)]
+        version: Option<u32>,
     },
     /// Put the version before this one in force again.
     Rollback {

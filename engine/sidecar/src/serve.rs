@@ -141,7 +141,7 @@ impl Service {
     fn answer(&mut self, request: Request) {
         let (id, result) = match request {
             Request::List { id } => (id, Ok(())),
-            Request::Promote { id, name } => (id, self.sidecar.promote(&name)),
+            Request::Promote { id, name, version } => (id, self.sidecar.promote(&name, version)),
             Request::Rollback { id, name } => (id, self.sidecar.roll_back(&name)),
             Request::Dismiss { id, name, version, text } => (id, self.sidecar.dismiss(&name, version, text)),
             Request::Rate { id, name, event_ns, row } => {
@@ -324,9 +324,10 @@ pub fn run_lockstep(
         let last = pace.done.load(Ordering::Acquire);
         if features.poll_features(&mut stepper) {
             stepper.service.vigil.busy();
-        } else if last {
+        } else if last && stepper.service.stopped {
             break;
         } else {
+            // Whoever asks about signals may do so after the last vector: it is told when to end.
             // The replay may be paced: its next vector can be long in coming.
             stepper.service.idle();
         }

@@ -24,7 +24,7 @@ const NAME: &str = "breaker-tuner";
 /// Loads a version, puts it in force and lets it advise.
 fn swap(engine: &mut Engine, version: u32) {
     engine.ask(|id| Request::Load { id, name: NAME.into(), version });
-    let models = engine.ask(|id| Request::Promote { id, name: NAME.into() });
+    let models = engine.ask(|id| Request::Promote { id, name: NAME.into(), version: None });
     let active = models.iter().find(|model| model.state == State::Active).map(|model| model.version);
     assert_eq!((active, models.len()), (Some(version), 2), "in force, with the one before it");
     engine.adjust();

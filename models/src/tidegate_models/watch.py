@@ -123,11 +123,9 @@ def _settings() -> Settings | None:
 
 
 def restrain(core: int | None) -> None:
-    """One thread; with a core, on it alone and behind everything else that wants it."""
+    """One thread, behind everything else that wants its core; where one is named, on that core alone."""
     os.environ |= dict.fromkeys(_THREADS, "1")
-    if core is None:
-        return
-    if hasattr(os, "sched_setaffinity"):
+    if core is not None and hasattr(os, "sched_setaffinity"):
         try:
             os.sched_setaffinity(0, {core})
         except OSError as error:

@@ -113,6 +113,8 @@ impl Desk {
         for event in events {
             // Others may still hold an end of the channel: a loader in the gate, say.
             if event == Event::Ended {
+                // Nobody answers any more.
+                self.state().waiting.clear();
                 return;
             }
             log(&event);
@@ -158,7 +160,12 @@ impl Desk {
     /// # Errors
     /// Why it was not done.
     pub fn ask(&self, make: impl FnOnce(u64) -> Request) -> Result<Vec<Listed>, String> {
-        match self.answer(make, PATIENCE)? {
+        self.ask_for(PATIENCE, make)
+    }
+
+    /// The same with another patience.
+    pub(crate) fn ask_for(&self, patience: Duration, make: impl FnOnce(u64) -> Request) -> Result<Vec<Listed>, String> {
+        match self.answer(make, patience)? {
             Event::Answer { error: None, models, .. } => Ok(models),
             Event::Answer { error: Some(error), .. } => Err(error),
             other => Err(format!("the sidecar answers with {other:?}")),
@@ -218,6 +225,8 @@ impl State {
             Event::Fault { .. } => report.faults += 1,
             Event::Lost { .. } => {
                 report.restarts += 1;
+                // What it was asked is not answered by the next one.
+                self.waiting.clear();
                 report.in_force.clear();
             }
             Event::Prediction { .. } => {

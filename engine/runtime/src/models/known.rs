@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_sidecar::Resume;
 use tidegate_sidecar::messages::Event;
+use tidegate_sidecar::refusal::Reason;
 
 /// What is known of a child: when anything was heard of it last, and where the next one would have to go on.
 #[derive(Debug)]
@@ -35,7 +36,15 @@ impl Known {
         match event {
             Event::Judging { name, version } => self.judging = Some((name.clone(), *version)),
             // A shadow is refused too, while another version is in the gate.
-            Event::Refused { name, version, .. } | Event::Admitted { name, version, .. } => {
+            Event::Refused { name, version, reason, .. } => {
+                self.judging.take_if(|judging| (&judging.0, &judging.1) == (name, version));
+                if *reason == Reason::Shadow {
+                    // It had its time in shadow, and has no second one.
+                    let resume = self.resume.entry(name.clone()).or_default();
+                    resume.known = resume.known.max(*version);
+                }
+            }
+            Event::Admitted { name, version, .. } => {
                 self.judging.take_if(|judging| (&judging.0, &judging.1) == (name, version));
             }
             Event::Promoted { name, from, to, .. } => {
@@ -74,8 +83,6 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_sidecar::refusal::Reason;
-
     use super::*;
 
     const YOUNG: Duration = Duration::from_secs(1);

@@ -218,7 +218,8 @@ impl Session {
                 self.sources = serde_json::from_value(body["sources"].clone()).unwrap_or_default();
             }
             Kind::Names if body["strategies"].is_array() => self.strategies = list(&body["strategies"]),
-            Kind::Names => {
+            // Other names, such as those of coins, are nothing to a post-mortem.
+            Kind::Names if body["instruments"].is_array() => {
                 self.instruments.truncate(body["first"].as_u64().unwrap_or(0) as usize);
                 self.instruments.extend(list(&body["instruments"]));
             }
@@ -226,6 +227,7 @@ impl Session {
                 self.configuration.push_str(body["text"].as_str().unwrap_or_default());
                 self.configuration_sha256 = text(&body["sha256"]);
             }
+            Kind::Names => {}
             // The end of something else than a run says nothing of decisions.
             Kind::End => self.end = serde_json::from_value(body.clone()).unwrap_or_default(),
             _ => self.told.push(told),

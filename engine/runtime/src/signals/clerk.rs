@@ -80,6 +80,7 @@ impl Clerk {
             trail,
             teller,
             live,
+            found: live && plan.models.settings().is_some_and(|models| models.loader.watch),
             error: None,
         };
         work.prepare(plan, config, stop)?;
@@ -136,9 +137,13 @@ struct Work {
     trail: Option<Trail>,
     teller: Option<Teller>,
     live: bool,
+    /// The sidecar finds new versions by itself.
+    found: bool,
     error: Option<OutputError>,
 }
 
+/// Outcomes that are written at once where no trainer looks for them.
+const ROWS_A_FILE: u64 = 1_000;
 /// What lines are called in errors.
 const ROWS: &str = "outcomes";
 
@@ -155,6 +160,9 @@ impl Work {
             let hot = plan.hot_cores();
             let cores = core_affinity::get_core_ids().unwrap_or_default();
             let free = cores.iter().map(|core| core.id).filter(|core| !hot.contains(core)).max();
+            if learning.core.or(free).is_none() {
+                tracing::warn!("signals: every core belongs to a hot loop, so the trainer is only put behind others");
+            }
             let output = plan.outputs.signals.as_deref().unwrap_or(directory);
             let paths = (table.directory(), models.loader.repository.as_path());
             let of = (learning, config.ml.timer_limit_minutes);
@@ -184,7 +192,12 @@ impl Work {
 
     /// Whether there may be something for the trainer to look at, at this event time.
     fn look(&mut self, now_ns: i64) {
-        let Some(trainer) = &mut self.trainer else { return };
+        let Some(trainer) = &mut self.trainer else {
+            if self.outcomes.as_ref().is_some_and(|table| table.waiting() >= ROWS_A_FILE) {
+                self.write_outcomes();
+            }
+            return;
+        };
         if !trainer.is_due(now_ns) {
             return;
         }
@@ -223,7 +236,9 @@ impl Work {
                 "failed" | "lost" | "unavailable" => rater.report.failures += 1,
                 _ => {}
             }
-            if let Some(version) = offered.and_then(|version| u32::try_from(version).ok())
+            // Where the sidecar watches its repository it finds the version by itself, and nobody waits for the gate.
+            if !self.found
+                && let Some(version) = offered.and_then(|version| u32::try_from(version).ok())
                 && let Err(error) = rater.load(version)
             {
                 tracing::warn!(version, error, "signals: a version that was trained is not on trial");
@@ -273,11 +288,12 @@ impl Work {
     fn finish(mut self) -> Kept {
         self.write_outcomes();
         let lost = self.outcomes.as_ref().map_or(0, OutcomeTable::lost);
-        if let Some(table) = &mut self.outcomes
-            && let Err(error) = table.write()
-        {
-            let source = std::io::Error::other(error);
-            self.error = Some(OutputError::lines(table.directory(), source, lost + table.waiting(), ROWS));
+        if let Some(table) = &mut self.outcomes {
+            let written = table.write();
+            if lost > 0 || written.is_err() {
+                let source = written.map_or_else(std::io::Error::other, |()| std::io::ErrorKind::StorageFull.into());
+                self.error = Some(OutputError::lines(table.directory(), source, lost + table.waiting(), ROWS));
+            }
         }
         drop(self.trainer);
         let (tally, error) = self.book.finish();

@@ -17,6 +17,8 @@ use crate::models::Desk;
 /// How long a replay waits for an answer: as long as it takes, unless the sidecar is gone.
 const REPLAY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a live engine waits until an order is carried out: signals and prices wait meanwhile.
+const LIVE_ORDERS: Duration = Duration::from_secs(1);
 /// Answers without the challenger after which its trial is over.
 const SILENT: u32 = 20;
 
@@ -60,6 +62,8 @@ pub(super) struct Rater {
     /// Name of the venue by instrument.
     venues: Vec<&'static str>,
     patience: Duration,
+    /// How long an order to the sidecar may take.
+    orders: Duration,
     trial: Option<Trial>,
     /// Answers in a row without the challenger of the trial.
     silent: u32,
@@ -76,12 +80,14 @@ impl Rater {
             return None;
         }
         let patience = if live { Duration::from_millis(learning.patience_ms) } else { REPLAY_PATIENCE };
+        let orders = if live { LIVE_ORDERS } else { REPLAY_PATIENCE };
         let venue = |(_, instrument): (_, &Instrument)| instrument.venue.name();
         Some(Self {
             config: config.clone(),
             models,
             venues: registry.iter().map(venue).collect(),
             patience,
+            orders,
             trial: None,
             silent: 0,
             report: LearningReport { model: learning.model.clone(), ..LearningReport::default() },
@@ -96,8 +102,12 @@ impl Rater {
 
     /// The signal as it acts, and all that was said of it.
     pub(super) fn rate(&mut self, signal: &SignalBody) -> (SignalBody, Rating) {
-        let (champion, challenger, fallback) = match self.ask(signal) {
-            Ok((None, challenger)) => (None, challenger, Some("no version is in force".to_owned())),
+        let asked = self.ask(signal);
+        if let Ok((champion, challenger)) = &asked {
+            self.attend(champion.as_ref().map(|said| said.version), challenger.as_ref().map(|said| said.version));
+        }
+        let (champion, challenger, fallback) = match asked {
+            Ok((None, challenger)) => (None, challenger, Some("no version in force gives an answer".to_owned())),
             Ok((champion, challenger)) => (champion, challenger, None),
             Err(reason) => (None, None, Some(reason)),
         };
@@ -151,14 +161,21 @@ impl Rater {
             }
             None => self.warned = None,
         }
-        let pair = challenger.as_ref().map(|said| (said.version, champion.as_ref().map(|said| said.version)));
-        match (pair, &self.trial) {
-            (Some((challenger, champion)), Some(trial)) if trial.is_of(challenger, champion) => {}
-            (Some((challenger, champion)), _) => self.trial = Some(Trial::new(challenger, champion)),
-            (None, _) => {}
+    }
+
+    /// The sidecar answered: who is on trial beside whom.
+    fn attend(&mut self, champion: Option<u32>, challenger: Option<u32>) {
+        let Some(challenger) = challenger else {
+            // One answer that is missing ends no trial; a sidecar that was started anew has no shadow any more.
+            self.silent += u32::from(self.trial.is_some());
+            return;
+        };
+        self.silent = 0;
+        match &self.trial {
+            // A version in force that fails now and then is still the one to beat.
+            Some(trial) if trial.is_of(challenger, champion.or(trial.champion())) => {}
+            _ => self.trial = Some(Trial::new(challenger, champion)),
         }
-        // One answer that is missing ends no trial; a sidecar that was started anew has no shadow any more.
-        self.silent = if challenger.is_none() && champion.is_some() { self.silent + 1 } else { 0 };
     }
 
     /// The trial whose challenger says nothing any more, as it is to be recorded: it is over, and another may begin.
@@ -196,8 +213,8 @@ impl Rater {
     fn decide(&mut self, verdict: Verdict, standing: &Standing) -> Option<Value> {
         let learning = &self.config.ml.learning;
         let (name, version, margin) = (learning.model.clone(), standing.challenger, learning.margin);
-        let asked = self.models.as_ref()?.ask(|id| match verdict {
-            Verdict::Promote => Request::Promote { id, name },
+        let asked = self.models.as_ref()?.ask_for(self.orders, |id| match verdict {
+            Verdict::Promote => Request::Promote { id, name, version: Some(version) },
             Verdict::Refuse => {
                 let (gain, outcomes) = (standing.gain, standing.outcomes);
                 let text = format!("log loss better by {gain:.4} on {outcomes} outcomes, {margin} is asked for");
@@ -231,7 +248,7 @@ impl Rater {
     pub(super) fn load(&self, version: u32) -> Result<(), String> {
         let models = self.models.as_ref().ok_or("this run has no models")?;
         let name = self.config.ml.learning.model.clone();
-        models.ask(|id| Request::Load { id, name, version }).map(|_| ())
+        models.ask_for(self.orders, |id| Request::Load { id, name, version }).map(|_| ())
     }
 
     /// What it comes to.

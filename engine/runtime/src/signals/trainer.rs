@@ -105,6 +105,10 @@ impl Trainer {
     /// says that a challenger is on trial. In a replay this waits for all that it says to it.
     pub(super) fn look(&mut self, event_ns: i64, champion: Option<u32>, busy: bool) -> Told {
         let mut told = self.poll();
+        if !self.live && self.again.is_some() {
+            // It failed once. A replay that tried again would stand still at every look.
+            return told;
+        }
         if let Err(text) = self.ensure() {
             told.push(json!({ "event": "unavailable", "text": text }));
             return told;
@@ -167,7 +171,6 @@ impl Trainer {
         }
         if let Some(again) = self.again
             && Instant::now() < again
-            && self.live
         {
             return Err("it is started again in a while".into());
         }

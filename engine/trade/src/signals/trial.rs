@@ -69,6 +69,11 @@ impl Trial {
         Self { challenger, champion, ..Self::default() }
     }
 
+    /// The version in force when it began; the formula without one.
+    pub const fn champion(&self) -> Option<u32> {
+        self.champion
+    }
+
     /// Whether it is about these two.
     pub fn is_of(&self, challenger: u32, champion: Option<u32>) -> bool {
         (self.challenger, self.champion) == (challenger, champion)
