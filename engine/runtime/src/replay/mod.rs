@@ -331,7 +331,6 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     drop(control);
     let risk = risk.map(Risk::finish);
     drop(ledger);
-    // It asks models until it has seen everything.
     let kept = clerk.and_then(Clerk::finish);
     let models = models.finish();
     done.store(true, Ordering::Release);
