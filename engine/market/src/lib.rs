@@ -23,6 +23,7 @@
 
 pub mod bars;
 pub mod book;
+mod columns;
 pub mod crosscheck;
 pub mod features;
 pub mod graph;

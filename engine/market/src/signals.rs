@@ -3,8 +3,9 @@
 //!
 //! Everything comes out of the signal's own record, so that a signal that was logged can be rated again.
 
-use sha2::{Digest, Sha256};
 use tidegate_wire::signal::{Action, FLAG_VOLATILITY, SCORE_PARTS, SignalBody};
+
+use crate::columns::columns_hash;
 
 /// What one column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -95,11 +96,7 @@ pub fn signal_row(signal: &SignalBody) -> [Option<f64>; SIGNAL_COLUMN_COUNT] {
 
 /// SHA-256 over `index:name:unit:version` lines, in hexadecimal: models name the schema they were trained on by it.
 pub fn signals_schema_hash_hex() -> String {
-    let mut hasher = Sha256::new();
-    for (index, column) in SIGNAL_COLUMNS.iter().enumerate() {
-        hasher.update(format!("{index}:{}:{}:{}\n", column.name, column.unit, column.version));
-    }
-    hex::encode(hasher.finalize())
+    hex::encode(columns_hash(SIGNAL_COLUMNS.iter().map(|column| (column.name, column.unit, column.version))))
 }
 
 #[cfg(test)]

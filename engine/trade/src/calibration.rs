@@ -13,6 +13,27 @@ const CLIP: f64 = 1e-6;
 /// Standard deviations of a 95 % interval.
 const Z95: f64 = 1.959_963_984_540_054;
 
+/// What one stated probability costs, given what happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Loss {
+    /// Minus the logarithm of the probability stated of what happened, nats; finite whatever was stated.
+    pub(crate) log: f64,
+    /// Squared difference of stated and happened.
+    pub(crate) brier: f64,
+}
+
+/// A stated probability as it is scored: held to `[0, 1]`; what is no number counts as 0.5.
+fn held(stated: f64) -> f64 {
+    if stated.is_nan() { 0.5 } else { stated.clamp(0.0, 1.0) }
+}
+
+/// What a stated probability costs.
+pub(crate) fn loss(stated: f64, happened: bool) -> Loss {
+    let of_what_happened = if happened { held(stated) } else { 1.0 - held(stated) };
+    let missed = 1.0 - of_what_happened;
+    Loss { log: -libm::log(of_what_happened.clamp(CLIP, 1.0 - CLIP)), brier: missed * missed }
+}
+
 /// Stated probabilities and what happened, as they come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
@@ -75,15 +96,14 @@ pub struct CalibrationReport {
 impl Calibration {
     /// Adds a case. A stated probability outside `[0, 1]` is held to its ends; what is no number counts as 0.5.
     pub fn add(&mut self, stated: f64, happened: bool) {
-        let stated = if stated.is_nan() { 0.5 } else { stated.clamp(0.0, 1.0) };
+        let (stated, loss) = (held(stated), loss(stated, happened));
         let place = ((stated * BINS as f64) as usize).min(BINS - 1);
         let bin = &mut self.bins[place];
         bin.count += 1;
         bin.happened += u64::from(happened);
         bin.stated += stated;
-        let of_what_happened = if happened { stated } else { 1.0 - stated };
-        self.brier += (1.0 - of_what_happened) * (1.0 - of_what_happened);
-        self.log_loss -= libm::log(of_what_happened.clamp(CLIP, 1.0 - CLIP));
+        self.brier += loss.brier;
+        self.log_loss += loss.log;
     }
 
     /// Cases so far.

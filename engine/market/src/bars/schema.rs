@@ -4,7 +4,7 @@
 //! one at the last close without volume; after more than 60 of them in a row everything begins anew. Volatilities are
 //! annualised with 525,600 minutes. Every feature is null until its window is full.
 
-use sha2::{Digest, Sha256};
+use crate::columns::columns_hash;
 
 /// What one feature of bars is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -67,11 +67,7 @@ features! {
 
 /// SHA-256 over `index:name:unit:version` lines: models name the schema they were trained on by it.
 pub fn bars_schema_hash() -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for (index, feature) in BAR_FEATURES.iter().enumerate() {
-        hasher.update(format!("{index}:{}:{}:{}\n", feature.name, feature.unit, feature.version));
-    }
-    hasher.finalize().into()
+    columns_hash(BAR_FEATURES.iter().map(|feature| (feature.name, feature.unit, feature.version)))
 }
 
 /// [`bars_schema_hash`] in hexadecimal.

@@ -5,7 +5,7 @@
 //! the instrument's own units (`qty` is contracts where contracts are traded); volatilities are annualised over 365
 //! days.
 
-use sha2::{Digest, Sha256};
+use crate::columns::columns_hash;
 use tidegate_wire::feature::FEATURE_SLOTS;
 
 /// What one feature is.
@@ -117,11 +117,7 @@ pub const NEEDS_BOOK: u64 = {
 
 /// SHA-256 over `index:name:unit:version` lines: models name the schema they were trained on by it.
 pub fn schema_hash() -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for (index, feature) in FEATURES.iter().enumerate() {
-        hasher.update(format!("{index}:{}:{}:{}\n", feature.name, feature.unit, feature.version));
-    }
-    hasher.finalize().into()
+    columns_hash(FEATURES.iter().map(|feature| (feature.name, feature.unit, feature.version)))
 }
 
 /// [`schema_hash`] in hexadecimal.

@@ -5,14 +5,14 @@ use tidegate_wire::event::Header;
 use tidegate_wire::feature::FeatureBody;
 use tidegate_wire::signal::{
     Action, FLAG_BELOW_CONFIDENCE, FLAG_REARMED, FLAG_REFERENCE_SIMULATED, FLAG_STOPPED, FLAG_SUPERP, FLAG_VOLATILITY,
-    LeverageBound, OutcomeBody, SignalBody, SignalSink, TimerWindow,
+    OutcomeBody, SignalBody, SignalSink, TimerWindow,
 };
 use tidegate_wire::{Instrument, InstrumentId, Registry};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::confidence::{Inputs, confidence, market_boost};
 use super::config::{SignalConfig, SignalConfigError};
-use super::leverage::{Caps, leverage};
+use super::leverage::{Caps, of_action};
 use super::outcomes::{Follower, Terms};
 use super::ratio::{Thresholds, psc_ratio, ratio_strength};
 use super::reference::Reference;
@@ -49,7 +49,7 @@ struct Coin {
     instrument: InstrumentId,
     /// Coins in one unit of the instrument's price: 1000 for `1000SHIBUSDT`.
     per_price: f64,
-    venue_cap: Option<f64>,
+    caps: Caps,
     volatility: Realised,
     follower: Follower,
     /// The window of its last signal or candidate, by its timer's begin, and what it was.
@@ -110,7 +110,7 @@ impl SignalDesk {
                 number,
                 instrument: id,
                 per_price,
-                venue_cap: ml.venue_leverage.get(venue).copied(),
+                caps: Caps::of(config, venue),
                 volatility: Realised::new(ml.volatility_hours),
                 follower: Follower::new(terms),
                 spent: None,
@@ -262,11 +262,7 @@ impl SignalDesk {
             timer_efficiency: efficiency(seen.moment.window),
         };
         let stated = confidence(&inputs);
-        let product = if superp.enabled { superp.max_leverage } else { ml.max_leverage };
-        let (times, bound) = match seen.action {
-            Action::Neutral => (0.0, LeverageBound::None),
-            _ => leverage(stated, volatility, Caps { product, venue: coin.venue_cap, risk: ml.risk_leverage }),
-        };
+        let (times, bound) = of_action(seen.action, stated, volatility, coin.caps);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         self.sequence += 1;
         let signal = SignalBody {

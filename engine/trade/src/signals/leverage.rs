@@ -1,6 +1,8 @@
 //! Leverage of a signal: the formula under every cap there is.
 
-use tidegate_wire::signal::LeverageBound;
+use tidegate_wire::signal::{Action, LeverageBound};
+
+use super::config::SignalConfig;
 
 /// Most that any product of ours offers.
 pub const FORMULA_SCALE: f64 = 10_000.0;
@@ -14,6 +16,26 @@ pub struct Caps {
     pub venue: Option<f64>,
     /// The risk engine's, where it has one.
     pub risk: Option<f64>,
+}
+
+impl Caps {
+    /// Those of a configuration, at a venue of this name.
+    pub fn of(config: &SignalConfig, venue: &str) -> Self {
+        let (ml, superp) = (&config.ml, &config.superp);
+        Self {
+            product: if superp.enabled { superp.max_leverage } else { ml.max_leverage },
+            venue: ml.venue_leverage.get(venue).copied(),
+            risk: ml.risk_leverage,
+        }
+    }
+}
+
+/// Leverage of a signal: [`leverage`] of what is to be traded, nothing of a neutral one.
+pub fn of_action(action: Action, confidence: f64, volatility: Option<f64>, caps: Caps) -> (f64, LeverageBound) {
+    match action {
+        Action::Neutral => (0.0, LeverageBound::None),
+        Action::Long | Action::Short => leverage(confidence, volatility, caps),
+    }
 }
 
 /// `min(confidence * 10,000, product cap) * max(0.1, 1 - volatility)`, under the venue's and the risk engine's caps;

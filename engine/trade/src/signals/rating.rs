@@ -4,11 +4,11 @@
 //! on is one of them, and the [`Rating`] that is recorded with it says which, beside all that was said.
 
 use serde::Serialize;
-use tidegate_wire::signal::{Action, FLAG_BELOW_CONFIDENCE, FLAG_VOLATILITY, LeverageBound, SignalBody};
+use tidegate_wire::signal::{FLAG_BELOW_CONFIDENCE, FLAG_VOLATILITY, SignalBody};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::config::SignalConfig;
-use super::leverage::{Caps, leverage};
+use super::leverage::{Caps, of_action};
 
 /// Whose probability a signal acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema, strum::IntoStaticStr)]
@@ -77,17 +77,9 @@ pub fn is_challengers(sequence: u64, share: f64) -> bool {
 /// Puts another confidence into a signal, with the leverage and the flag that follow from it. `venue` names the venue
 /// of its instrument.
 pub fn restate(signal: &SignalBody, config: &SignalConfig, venue: &str, confidence: f64) -> SignalBody {
-    let (ml, superp) = (&config.ml, &config.superp);
     let volatility = signal.has(FLAG_VOLATILITY).then_some(signal.volatility);
-    let (times, bound) = match signal.action() {
-        Action::Neutral => (0.0, LeverageBound::None),
-        _ => {
-            let product = if superp.enabled { superp.max_leverage } else { ml.max_leverage };
-            let caps = Caps { product, venue: ml.venue_leverage.get(venue).copied(), risk: ml.risk_leverage };
-            leverage(confidence, volatility, caps)
-        }
-    };
-    let below = if confidence < ml.min_confidence { FLAG_BELOW_CONFIDENCE } else { 0 };
+    let (times, bound) = of_action(signal.action(), confidence, volatility, Caps::of(config, venue));
+    let below = if confidence < config.ml.min_confidence { FLAG_BELOW_CONFIDENCE } else { 0 };
     let flags = signal.flags & !FLAG_BELOW_CONFIDENCE | below;
     SignalBody { confidence, leverage: times, bound: bound as u8, flags, ..*signal }
 }
@@ -95,6 +87,7 @@ pub fn restate(signal: &SignalBody, config: &SignalConfig, venue: &str, confiden
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable;
+    use tidegate_wire::signal::{Action, LeverageBound};
 
     use super::*;
 

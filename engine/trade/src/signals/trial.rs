@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::loss;
+
 /// What a challenger has to show.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialTerms {
@@ -13,9 +15,6 @@ pub struct TrialTerms {
     /// Log loss that it must be better by, nats a case.
     pub margin: f64,
 }
-
-/// Probabilities are held this far from 0 and 1 in the log loss.
-const CLIP: f64 = 1e-6;
 
 /// A trial that is under way.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,21 +80,17 @@ impl Trial {
 
     /// A signal's timer, which ended at `timer_end_ns`, has shown whether the profit was reached.
     pub fn add(&mut self, timer_end_ns: i64, champion: f64, challenger: f64, reached: bool) {
-        let of_reached = |p: f64| if reached { p } else { 1.0 - p };
-        let said = [champion, challenger].map(|p| of_reached(if p.is_nan() { 0.5 } else { p.clamp(0.0, 1.0) }));
-        let losses = said.map(|p| -libm::log(p.clamp(CLIP, 1.0 - CLIP)));
-        for (sum, loss) in self.loss.iter_mut().zip(losses) {
-            *sum += loss;
-        }
-        for (sum, p) in self.brier.iter_mut().zip(said) {
-            *sum += (1.0 - p) * (1.0 - p);
+        let losses = [champion, challenger].map(|stated| loss(stated, reached));
+        for ((sum, brier), loss) in self.loss.iter_mut().zip(&mut self.brier).zip(losses) {
+            *sum += loss.log;
+            *brier += loss.brier;
         }
         self.count += 1;
         if self.timer.2 > 0 && self.timer.0 != timer_end_ns {
             self.timers.push((self.timer.1, self.timer.2));
             self.timer = (timer_end_ns, 0.0, 0);
         }
-        self.timer = (timer_end_ns, self.timer.1 + losses[0] - losses[1], self.timer.2 + 1);
+        self.timer = (timer_end_ns, self.timer.1 + losses[0].log - losses[1].log, self.timer.2 + 1);
     }
 
     /// How it stands.
