@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tidegate_models import outcomes, schema
-from tidegate_models.datasets import cached, file_sha256, find_engine, recorded_files, run_engine, simulate
+from tidegate_models.datasets import Source, cached, file_sha256, find_engine, recorded_files, run_engine, simulate
 from tidegate_models.outcomes import Outcomes
 from tidegate_models.registry import DataOptions
 
@@ -24,27 +24,10 @@ SIDES = ("long", "short")
 
 
 @dataclass(frozen=True)
-class SignalSource:
-    """Recorded captures, or a simulated market; around one of `references` lies the made-up price of each side."""
+class SignalSource(Source):
+    """A market of ten-minute timers; around one of `references` lies the made-up price of each side."""
 
-    name: str
-    patterns: tuple[str, ...] = ()
-    seed: int = 0
-    seconds: int = 0
-    calm: bool = False
     references: tuple[float, float] = (5.0, 1e7)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether it comes from a real venue."""
-        return bool(self.patterns)
-
-    @property
-    def label(self) -> str:
-        """For reports."""
-        if self.recorded:
-            return f"recorded {self.name}"
-        return f"simulated seed {self.seed}, {self.seconds} s, {'calm' if self.calm else 'with regimes'}"
 
 
 BITSTAMP = SignalSource("bitstamp-2015-05-01", ("ob_analytics/2015-05-01.log.xz",))

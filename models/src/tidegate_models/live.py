@@ -5,9 +5,11 @@ Everything follows event time and the rows: equal files and equal looks give equ
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -47,12 +49,7 @@ class Folder:
 
     def new(self) -> Iterator[Outcomes | OutcomesError]:
         """What has come since the last time. A file that is another under its old name is a new one."""
-        for path in sorted(self.path.glob(outcomes.PATTERN)):
-            try:
-                found = path.stat()
-            except FileNotFoundError:
-                # Tidied away since it was listed.
-                continue
+        for found, path in sorted(self._listed(), key=lambda one: (one[0].st_mtime_ns, one[1])):
             state = (path.name, found.st_size, found.st_mtime_ns)
             if state in self._seen:
                 continue
@@ -60,7 +57,16 @@ class Folder:
             try:
                 yield outcomes.read(path)
             except OutcomesError as error:
+                if isinstance(error.__cause__, OSError):
+                    # Not the file's fault: it may well be read the next time.
+                    self._seen.discard(state)
                 yield error
+
+    def _listed(self) -> Iterator[tuple[os.stat_result, Path]]:
+        for path in self.path.glob(outcomes.PATTERN):
+            # One may be tidied away since it was listed.
+            with contextlib.suppress(FileNotFoundError):
+                yield path.stat(), path
 
 
 @dataclass(frozen=True)
@@ -203,8 +209,17 @@ class Watcher:
             return _event("skipped", text=str(error))
         except ModelsError as error:
             return _event("failed", text=str(error))
-        # From here on it counts as a training, whatever comes of it: the same rows are not trained on again.
-        self.trained = Trained(look.event_ns, rows, newest(rows, self.settings.drift_rows))
+        # From here on it counts as a training, whatever it shows: the same rows are not trained on again. One that
+        # breaks off counts as none, and is tried again at the next look.
+        before, self.trained = self.trained, Trained(look.event_ns, rows, newest(rows, self.settings.drift_rows))
+        try:
+            return self._compare(due, rows, look, fold, champion, began)
+        except Exception:
+            self.trained = before
+            raise
+
+    def _compare(self, due: Due, rows: Outcomes, look: Look, fold: Fold, champion: Score, began: float) -> Event:
+        """Trains the challenger and sets it beside the version in force."""
         artifact, challenger = self._fit(rows, fold, look)
         figures = _figures(rows, fold, champion, challenger, self.settings.margin)
         told = {

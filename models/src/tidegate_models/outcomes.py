@@ -176,12 +176,12 @@ def _check_values(path: Path, frame: pd.DataFrame) -> None:
 
 
 def merge(parts: Iterable[Outcomes]) -> Outcomes:
-    """All rows by time, each once."""
+    """All rows by time, each once: of two accounts of a signal the later one holds, as in a run that was begun anew."""
     frames = [part.frame for part in parts if len(part)]
     if not frames:
         return empty()
     whole = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    whole = whole.drop_duplicates(_IDENTITY, keep="first")
+    whole = whole.drop_duplicates(_IDENTITY, keep="last")
     return Outcomes(whole.sort_values([*_IDENTITY, "sequence"], kind="stable", ignore_index=True))
 
 

@@ -400,6 +400,10 @@ impl Config {
             let reason = "true: expected ml_microstructure.confidence = \"model\", or what is trained is never asked";
             return Err(wrong("ml_microstructure.learning.training", reason.into()));
         }
+        if config.ml.enabled && learning.training && self.models.require_signature && learning.key.is_none() {
+            let reason = "absent while models.require_signature is true: expected a key, or what is trained is refused";
+            return Err(wrong("ml_microstructure.learning.key", reason.into()));
+        }
         Ok(config.ml.enabled.then_some(config))
     }
 

@@ -262,3 +262,137 @@ fn said(rated: Rated) -> ModelSaid {
     let probability = f64::from(rated.value).clamp(0.0, 1.0);
     ModelSaid { version: rated.version, hash: rated.hash, input_digest, probability }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+    use crossbeam::channel::unbounded;
+    use tidegate_sidecar::messages::Event;
+    use tidegate_trade::signals::Learning;
+    use tidegate_wire::signal::Action;
+
+    use super::*;
+
+    /// What a made-up sidecar says of a signal: in force, in shadow; `None` when it says nothing in time.
+    type Says = fn(u64) -> Option<(Option<(u32, f32)>, Option<(u32, f32)>)>;
+
+    /// A rater with a made-up sidecar behind it, and what was ordered of that.
+    fn rater(says: Says) -> (Rater, crossbeam::channel::Receiver<Request>) {
+        let ((requests, requested), (told, events)) = (unbounded(), unbounded());
+        let (ordered, orders) = unbounded();
+        std::thread::spawn(move || {
+            for request in requested {
+                let said = |said: Option<(u32, f32)>| {
+                    said.map(|(version, value)| Rated { version, hash: String::new(), input_digest: 7, value })
+                };
+                let event = match &request {
+                    // The number of the signal is its event time.
+                    Request::Rate { id, event_ns, .. } => match says(*event_ns as u64) {
+                        Some((active, shadow)) => {
+                            Event::Rated { id: *id, in_force: said(active), shadow: said(shadow) }
+                        }
+                        None => continue,
+                    },
+                    Request::Stop => return,
+                    order => Event::Answer { id: order.id().unwrap_or(0), error: None, models: Vec::new() },
+                };
+                if !matches!(request, Request::Rate { .. }) {
+                    let _ = ordered.send(request);
+                }
+                let _ = told.send(event);
+            }
+        });
+        let (desk, _) = Desk::open(requests, events, None, (None, None)).expect("a thread");
+        let mut config = SignalConfig::default();
+        config.ml.confidence = ConfidenceSource::Model;
+        config.ml.learning =
+            Learning { trial_outcomes: 20, challenger_share: 0.5, patience_ms: 30, ..Learning::default() };
+        let mut registry = Registry::new();
+        let _ = registry.add(Instrument::linear(tidegate_wire::Venue::BinanceUsdm, "BTCUSDT", 1, 3));
+        (Rater::new(&config, &registry, Some(desk), true).expect("a model is to be asked"), orders)
+    }
+
+    fn signal(sequence: u64) -> SignalBody {
+        SignalBody {
+            sequence,
+            event_ns: sequence as i64,
+            timer_end_ns: 1_000 + sequence as i64 / 3,
+            action: Action::Long as u8,
+            confidence: 0.6,
+            ..SignalBody::zeroed()
+        }
+    }
+
+    /// One signal in five reaches its profit.
+    fn live(rater: &mut Rater, sequence: u64) -> (Rating, Option<Value>) {
+        let (acting, rating) = rater.rate(&signal(sequence));
+        let mut outcome = OutcomeBody { sequence, complete: 1, ..OutcomeBody::default() };
+        outcome.long.reached_ns = i64::from(sequence % 5 == 0);
+        let decided = rater.outcome(&rating, &acting, &outcome);
+        (rating, decided)
+    }
+
+    #[test]
+    fn the_formula_asks_nobody() {
+        assert!(Rater::new(&SignalConfig::default(), &Registry::new(), None, true).is_none());
+    }
+
+    #[test]
+    fn a_better_challenger_is_promoted_by_its_number_and_acted_on_for_its_share_until_then() {
+        let (mut rater, orders) = rater(|_| Some((Some((1, 0.6)), Some((2, 0.2)))));
+        let mut by = std::collections::BTreeMap::new();
+        let decided = (1..=20).find_map(|sequence| {
+            let (rating, decided) = live(&mut rater, sequence);
+            *by.entry(rating.stated_by).or_insert(0) += 1;
+            let expected =
+                if rating.stated_by == StatedBy::Challenger { f64::from(0.2_f32) } else { f64::from(0.6_f32) };
+            assert!((rating.confidence - expected).abs() < 1e-12 && rating.fallback.is_none());
+            assert!(decided.is_some() || rater.is_busy());
+            decided
+        });
+        assert_eq!(decided.expect("twenty outcomes decide")["event"], "promoted");
+        let order = orders.recv().expect("an order");
+        assert!(matches!(order, Request::Promote { version: Some(2), .. }), "{order:?}");
+        assert!(by[&StatedBy::Champion] > 4 && by[&StatedBy::Challenger] > 4, "{by:?}");
+        assert_eq!((rater.report.promoted, rater.report.in_force, rater.is_busy()), (1, Some(2), false));
+    }
+
+    #[test]
+    fn one_that_is_no_better_is_refused_against_the_formula_too() {
+        let (mut rater, orders) = rater(|_| Some((None, Some((1, 0.95)))));
+        let decided = (1..=20).find_map(|sequence| live(&mut rater, sequence).1).expect("a verdict");
+        assert_eq!((decided["event"].as_str(), &decided["standing"]["champion"]), (Some("refused"), &Value::Null));
+        assert!(matches!(orders.recv().expect("an order"), Request::Dismiss { version: 1, .. }));
+    }
+
+    #[test]
+    fn a_champion_that_fails_now_and_then_begins_no_trial_anew() {
+        let (mut rater, _) = rater(|sequence| Some(((sequence % 4 != 0).then_some((1, 0.6)), Some((2, 0.2)))));
+        let decided = (1..=40).find_map(|sequence| live(&mut rater, sequence).1);
+        assert!(decided.is_some(), "{:?}", rater.report);
+    }
+
+    #[test]
+    fn a_challenger_that_is_gone_keeps_nobody_from_being_trained() {
+        // It answers three times; then the sidecar has neither, as after the first one of all was refused.
+        let (mut rater, _) = rater(|sequence| Some((None, (sequence <= 3).then_some((1, 0.2)))));
+        let mut ended = None;
+        for sequence in 1..=3 + u64::from(SILENT) {
+            assert!(ended.is_none());
+            live(&mut rater, sequence);
+            assert!(rater.is_busy());
+            ended = rater.ended();
+        }
+        assert_eq!(ended.expect("it is over")["event"], "broken-off");
+        assert!(!rater.is_busy());
+    }
+
+    #[test]
+    fn where_nobody_answers_in_time_the_formula_holds_and_says_so() {
+        let (mut rater, _) = rater(|_| None);
+        let (acting, rating) = rater.rate(&signal(1));
+        assert_eq!((rating.stated_by, acting.confidence), (StatedBy::Formula, 0.6));
+        assert_eq!(rating.fallback.as_deref(), Some("the sidecar does not answer"));
+        assert_eq!((rater.report.fallbacks, rater.report.rated), (1, 0));
+    }
+}

@@ -4,6 +4,7 @@
 //! them, and ends what it says with `looked`. A replay waits for that, so that the same input gives the same models; a
 //! live engine never does. A trainer that is missing, dies or hangs costs nothing but new models, and is said.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -206,6 +207,7 @@ impl Trainer {
             .arg("--log")
             .arg(&self.log)
             .args(["--name", &self.settings.model])
+            .args(self.settings.key.iter().flat_map(|key| [OsStr::new("--key"), key.as_os_str()]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -308,5 +310,108 @@ impl Drop for Trainer {
             std::thread::sleep(Duration::from_millis(10));
         }
         end(&mut child);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_NS: i64 = 3_600_000_000_000;
+
+    /// A trainer that is a shell script; `live` as in a live engine.
+    fn trainer(directory: &Path, script: &str, live: bool) -> (Trainer, Arc<AtomicBool>) {
+        let file = directory.join("trainer.sh");
+        std::fs::write(&file, script).expect("written");
+        let settings = Learning {
+            program: vec!["/bin/sh".into(), file.display().to_string()],
+            training_patience_s: 20,
+            ..Learning::default()
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let paths = (directory, directory);
+        let made = Trainer::new((&settings, 10), paths, directory, None, (live, stop.clone())).expect("a folder");
+        (made, stop)
+    }
+
+    fn kinds(told: &[Value]) -> Vec<&str> {
+        told.iter().filter_map(|event| event["event"].as_str()).collect()
+    }
+
+    /// Reads its settings, then answers each look with a refusal.
+    const WILLING: &str = r#"
+read settings
+case "$settings" in *'"embargo_ns":600000000000'*) ;; *) exit 4 ;; esac
+echo '{"event":"ready"}'
+while read look; do
+    echo 'what is no event'
+    echo '{"event":"refused","text":"no better"}'
+    echo '{"event":"looked","event_ns":1}'
+done
+"#;
+
+    #[test]
+    fn looks_lie_on_a_grid_of_event_time() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut trainer, _) = trainer(directory.path(), WILLING, false);
+        assert!(!trainer.is_due(HOUR_NS + 5), "the first moment begins the grid");
+        assert!(!trainer.is_due(2 * HOUR_NS - 1));
+        assert!(trainer.is_due(2 * HOUR_NS));
+        assert!(!trainer.is_due(2 * HOUR_NS + 1));
+        assert!(trainer.is_due(7 * HOUR_NS), "hours without a signal are one look");
+    }
+
+    #[test]
+    fn a_replay_hears_each_look_out() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut trainer, _) = trainer(directory.path(), WILLING, false);
+        assert_eq!(kinds(&trainer.look(1, None, false)), ["ready", "refused"]);
+        assert_eq!(kinds(&trainer.look(2, Some(1), false)), ["refused"]);
+    }
+
+    #[test]
+    fn a_live_engine_waits_for_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let slow = WILLING.replace("while read", "sleep 1\nwhile read");
+        let (mut trainer, _) = trainer(directory.path(), &slow, true);
+        let start = Instant::now();
+        trainer.look(1, None, false);
+        assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+        let mut told = Told::new();
+        while !kinds(&told).contains(&"refused") {
+            assert!(start.elapsed() < Duration::from_secs(20), "{told:?}");
+            told.extend(trainer.poll());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn one_that_is_missing_or_dies_is_said_once_in_a_replay() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut dying, _) = trainer(directory.path(), "exit 3", false);
+        let told = dying.look(1, None, false);
+        assert_eq!(kinds(&told), ["lost"]);
+        assert!(told[0]["text"].as_str().expect("words").contains("the engine goes on"), "{told:?}");
+        assert!(dying.look(2, None, false).is_empty(), "it is not tried again");
+        let (mut missing, _) = trainer(directory.path(), "", false);
+        missing.settings.program = vec!["/no/such/program".into()];
+        assert_eq!(kinds(&missing.look(1, None, false)), ["unavailable"]);
+    }
+
+    #[test]
+    fn one_that_hangs_keeps_nobody_who_stops() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut trainer, stop) = trainer(directory.path(), "exec sleep 600", false);
+        let start = Instant::now();
+        let stopper = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(trainer.look(1, None, false).is_empty());
+        stopper.join().expect("no panic");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        // It does not end when its input does: it is ended.
+        drop(trainer);
+        assert!(start.elapsed() < FAREWELL + Duration::from_secs(5), "{:?}", start.elapsed());
     }
 }

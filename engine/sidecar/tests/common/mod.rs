@@ -62,7 +62,7 @@ impl Forge {
     }
 
     /// Copies a committed model into a repository.
-    fn copy(root: &Path, name: &str, version: u32) -> PathBuf {
+    pub(crate) fn copy(root: &Path, name: &str, version: u32) -> PathBuf {
         let folder = root.join(name).join(version.to_string());
         std::fs::create_dir_all(&folder).expect("made");
         for file in ["model.onnx", "contract.json", "golden.json"] {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use tidegate_market::features::schema as f;
-use tidegate_sidecar::messages::{Event, Listed, Request};
+use tidegate_sidecar::messages::{Event, Listed, Rated, Request};
 use tidegate_sidecar::serve::{AdviceCells, Settings, run_free};
 use tidegate_wire::event::{BookQuality, Header};
 use tidegate_wire::feature::{FeatureBody, FeatureRecord};
@@ -101,6 +101,12 @@ impl Engine {
         }
     }
 
+    /// Asks and waits for nothing.
+    pub(crate) fn send(&mut self, request: impl FnOnce(u64) -> Request) {
+        self.asked += 1;
+        self.requests.send(request(self.asked)).expect("it runs");
+    }
+
     /// Asks and waits for the reason why not.
     pub(crate) fn ask_in_vain(&mut self, request: impl FnOnce(u64) -> Request) -> String {
         self.asked += 1;
@@ -108,6 +114,19 @@ impl Engine {
         loop {
             match self.events.recv_timeout(Duration::from_secs(30)).expect("an answer") {
                 Event::Answer { id, error, .. } if id == self.asked => return error.expect("a reason"),
+                _ => {}
+            }
+        }
+    }
+
+    /// What the versions in force and in shadow say of a row.
+    pub(crate) fn rate(&mut self, name: &str, row: &[Option<f64>]) -> (Option<Rated>, Option<Rated>) {
+        self.asked += 1;
+        let (id, name, row) = (self.asked, name.to_owned(), row.to_vec());
+        self.requests.send(Request::Rate { id, name, event_ns: self.moment, row }).expect("it runs");
+        loop {
+            match self.events.recv_timeout(Duration::from_secs(30)).expect("an answer") {
+                Event::Rated { id, in_force, shadow } if id == self.asked => return (in_force, shadow),
                 _ => {}
             }
         }

@@ -1,5 +1,7 @@
 //! Settings of models that state a confidence: who states it, how a challenger is tried, how models are trained anew.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::config::SignalConfigError;
@@ -35,6 +37,9 @@ pub struct Learning {
     pub training: bool,
     /// The program that trains, and arguments before its own.
     pub program: Vec<String>,
+    /// Ed25519 private key that the trainer signs versions with; needed where unsigned models are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
     /// Event time between two looks at new outcomes, minutes.
     pub look_minutes: u32,
     /// Event time between two trainings without drift, hours.
@@ -68,6 +73,7 @@ impl Default for Learning {
             margin: 0.005,
             training: false,
             program: vec!["tidegate-models".into()],
+            key: None,
             look_minutes: 60,
             every_hours: 24,
             window_days: 30,
