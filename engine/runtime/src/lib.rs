@@ -16,6 +16,7 @@
 
 pub mod alloc;
 pub mod audit;
+mod children;
 pub mod config;
 pub mod control;
 pub mod extract;

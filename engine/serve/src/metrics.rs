@@ -80,7 +80,7 @@ families! {
     EXPOSURE Gauge "tidegate_exposure" ["scope"] "Exposure of a scope, reporting currency";
     ALERTS Counter "tidegate_alerts" ["kind"] "Alerts that were told";
     SIGNALS Counter "tidegate_signals" ["coin", "action"] "Microstructure signals";
-    SIGNAL_BRIER Gauge "tidegate_signal_brier_score" ["of"] "Brier score of the stated confidence, and of the base rate on the same signals";
+    SIGNAL_BRIER Gauge "tidegate_signal_brier_score" ["of"] "Brier score of the formula's confidence, of the base rate on the same signals, and of what champion and challenger stated where signals acted on it";
     TRAP Gauge "tidegate_trap_probability" ["instrument", "pattern"] "Probability of the newest trap signal";
     STREAM_CONNECTIONS Gauge "tidegate_serve_connections" [] "Connections to the stream server";
     STREAM_CLIENTS Gauge "tidegate_serve_streams" [] "Clients of the stream";

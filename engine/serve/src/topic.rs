@@ -54,7 +54,7 @@ pub enum Topic {
     Trap,
     /// State: Redis and stores.
     Stores,
-    /// State: how good the confidence of signals was: counts, calibration, profits.
+    /// State: how good the confidence of signals was: counts, calibration, profits, models beside the formula, trials.
     Calibration,
     /// State: the paper account, its open positions and those that ended last.
     Paper,

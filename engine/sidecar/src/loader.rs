@@ -143,7 +143,8 @@ fn give_way() {
 
 impl Loader {
     /// Loads what was in force before: as the sidecar before this one left it, else as the repository points. Where
-    /// nothing points, the newest version that passes.
+    /// nothing points, the newest version that passes; a model of signals only in shadow, for it comes into force by its
+    /// trial. Versions above the one in force are not taken up by a start: an operator may have chosen that one.
     fn load_current(&mut self) {
         let names = self.repository.names();
         if names.iter().all(|name| self.repository.versions(name).is_empty()) {
@@ -170,8 +171,11 @@ impl Loader {
             for version in versions.into_iter().rev().filter(|version| !resume.deadly.contains(version)) {
                 if let Ok(model) = self.load(&name, version) {
                     // A model of signals comes into force by what it showed, and a pointer says that it did.
-                    if pointed.is_some() || !model.looks_at_signals() {
-                        let _ = self.handovers.send(Handover::InForce(Box::new(model)));
+                    let tried = pointed.is_some() || !model.looks_at_signals();
+                    let over = if tried { Handover::InForce } else { Handover::Shadow };
+                    // What was refused in shadow before the sidecar was lost has had its time.
+                    if tried || version > resume.known {
+                        let _ = self.handovers.send(over(Box::new(model)));
                     }
                     break;
                 }

@@ -238,3 +238,12 @@ fn latencies_that_outlive_a_reservation_are_refused() {
     let error = Rig::with(&settings, None).err().expect("an error").to_string();
     assert!(error.contains("trading.paper.latency"), "{error}");
 }
+
+#[test]
+fn there_are_no_more_positions_than_the_ledger_may_lock() {
+    let mut rig = Rig::with(&Trading { max_positions: 2, ..Trading::default() }, None).expect("a desk");
+    rig.book(0, 60_000, 0.0);
+    (0..3).for_each(|_| rig.signal(SECOND, Action::Long, 2.0, 600));
+    let endings: Vec<Ending> = rig.log.ended.iter().map(|(position, _)| position.ending).collect();
+    assert_eq!((endings, rig.desk.positions().len()), (vec![Ending::Unlocked], 2));
+}

@@ -32,7 +32,7 @@ Doubles = npt.NDArray[np.float64]
 OPSET = 18
 ML_OPSET = 3
 IR_VERSION = 10
-_LEAST_P = 1e-5
+LEAST_P = 1e-5
 # The logistic curve is never fitted steeper than this: with few positives it would tend to a step.
 _STEEPEST = 3.0
 
@@ -46,11 +46,17 @@ class Calibration:
 
     def __call__(self, p: Doubles) -> Doubles:
         """Calibrated probabilities."""
-        return np.asarray(1.0 / (1.0 + np.exp(-(self.slope * _logit(p) + self.offset))))
+        return sigmoid(self.slope * logit(p) + self.offset)
 
 
-def _logit(p: Doubles) -> Doubles:
-    clipped = np.clip(p, _LEAST_P, 1.0 - _LEAST_P)
+def sigmoid(x: Doubles) -> Doubles:
+    """Of log odds, the probability."""
+    return np.asarray(1.0 / (1.0 + np.exp(-x)))
+
+
+def logit(p: Doubles) -> Doubles:
+    """Of probabilities, held a little off 0 and 1, the log odds."""
+    clipped = np.clip(p, LEAST_P, 1.0 - LEAST_P)
     return np.asarray(np.log(clipped / (1.0 - clipped)))
 
 
@@ -58,7 +64,7 @@ def calibrate(p: Doubles, outcome: Doubles) -> Calibration:
     """Fits the curve; leaves probabilities as they are where one outcome is missing."""
     if not 0.0 < outcome.mean() < 1.0:
         return Calibration()
-    fitted = LogisticRegression(C=10.0).fit(_logit(p)[:, None], outcome)
+    fitted = LogisticRegression(C=10.0).fit(logit(p)[:, None], outcome)
     slope = float(np.clip(fitted.coef_[0, 0], 0.0, _STEEPEST))
     return Calibration(slope, float(fitted.intercept_[0]))
 
@@ -147,7 +153,7 @@ def fit_forest(
         model.set_params(n_estimators=count)
         model.fit(*train)
         for name, (features, outcome) in (("train", train), ("check", check)):
-            p = np.clip(model.predict_proba(features)[:, 1], _LEAST_P, 1.0 - _LEAST_P)
+            p = np.clip(model.predict_proba(features)[:, 1], LEAST_P, 1.0 - LEAST_P)
             curve[name].append(float(-(outcome * np.log(p) + (1.0 - outcome) * np.log1p(-p)).mean()))
     fitted = Fitted(model, Calibration(), curve, train[0].shape[1])
     fitted.calibration = calibrate(fitted.raw(check[0]), check[1])
@@ -236,8 +242,8 @@ def _single(fitted: Fitted, prefix: str, trees_input: str) -> ModelProto:
     calibration = fitted.calibration
     constants = {
         "index": np.array([1], np.int64),
-        "low": np.array(_LEAST_P, np.float32),
-        "high": np.array(1.0 - _LEAST_P, np.float32),
+        "low": np.array(LEAST_P, np.float32),
+        "high": np.array(1.0 - LEAST_P, np.float32),
         "one": np.array(1.0, np.float32),
         "slope": np.array(calibration.slope, np.float32),
         "offset": np.array(calibration.offset, np.float32),

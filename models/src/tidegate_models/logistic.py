@@ -14,7 +14,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tidegate_models import stats
-from tidegate_models.binary import IR_VERSION, OPSET, Calibration
+from tidegate_models.binary import IR_VERSION, OPSET, Calibration, logit, sigmoid
 from tidegate_models.onnx_tools import strip
 
 Floats = npt.NDArray[np.float32]
@@ -30,17 +30,7 @@ _LEAST_LOGGED = 1e-4
 _COEFFICIENT_DEVIATION = 0.25
 # How far calibration leads from what the model says before many rows speak for it.
 _SLOPE_DEVIATION, _OFFSET_DEVIATION = 0.5, 1.0
-_LEAST_P = 1e-5
 _STEPS, _HALVINGS = 50, 30
-
-
-def _sigmoid(x: Doubles) -> Doubles:
-    return np.asarray(1.0 / (1.0 + np.exp(-x)))
-
-
-def _logit(p: Doubles) -> Doubles:
-    clipped = np.clip(p, _LEAST_P, 1.0 - _LEAST_P)
-    return np.asarray(np.log(clipped / (1.0 - clipped)))
 
 
 def solve(inputs: Doubles, outcome: Doubles, start: Doubles, precision: Doubles, free: Bools) -> list[Doubles]:
@@ -58,7 +48,7 @@ def solve(inputs: Doubles, outcome: Doubles, start: Doubles, precision: Doubles,
     steps = [start]
     for _ in range(_STEPS):
         at = steps[-1]
-        p = _sigmoid(inputs @ at)
+        p = sigmoid(inputs @ at)
         gradient = inputs.T @ (outcome - p) - precision * (at - start)
         hessian = (inputs * (p * (1.0 - p))[:, None]).T @ inputs + np.diag(precision)
         step = np.zeros_like(at)
@@ -79,7 +69,7 @@ def calibrate(p: Doubles, outcome: Doubles) -> Calibration:
 
     A curve never falls. Where it would, what the model says is worth nothing and the rate alone is stated.
     """
-    inputs = np.stack([_logit(p), np.ones_like(p)], axis=1)
+    inputs = np.stack([logit(p), np.ones_like(p)], axis=1)
     precision = np.array([_SLOPE_DEVIATION**-2, _OFFSET_DEVIATION**-2])
     slope, offset = solve(inputs, outcome, np.array([1.0, 0.0]), precision, np.array([True, True]))[-1]
     if slope < 0.0:
@@ -102,7 +92,7 @@ class Logistic:
     def raw(self, features: Floats) -> Doubles:
         """Probabilities before calibration."""
         z = _scaled(transformed(features, self.logged), self.centre, self.spread)
-        return _sigmoid(z @ self.weights + self.bias)
+        return sigmoid(z @ self.weights + self.bias)
 
     def predict(self, features: Floats) -> Doubles:
         """Calibrated probabilities."""
@@ -126,14 +116,14 @@ def fit(train: Pair, check: Pair, logged: Bools) -> Logistic:
     still = spread < 1e-6 * np.maximum(1.0, np.abs(centre))
     spread = np.where(still, 1.0, spread)
     columns = values.shape[1]
-    start = np.append(np.zeros(columns), _logit(np.array(outcome.mean())))
+    start = np.append(np.zeros(columns), logit(np.array(outcome.mean())))
     # Of the base rate nothing is known before: its prior is as good as none.
     precision = np.append(np.full(columns, _COEFFICIENT_DEVIATION**-2), 1e-6)
     inputs = [_scaled(v, centre, spread) for v in (values, transformed(check[0], logged))]
     whole = [np.append(z, np.ones((len(z), 1)), axis=1) for z in inputs]
     steps = solve(whole[0], outcome, start, precision, np.append(~still, True))
     curve = {
-        name: [float(stats.log_loss(_sigmoid(z @ at), labels).mean()) for at in steps]
+        name: [float(stats.log_loss(sigmoid(z @ at), labels).mean()) for at in steps]
         for name, z, labels in (("train", whole[0], outcome), ("check", whole[1], check[1]))
     }
     return Logistic(logged, centre, spread, steps[-1][:-1], float(steps[-1][-1]), curve=curve)
@@ -141,7 +131,7 @@ def fit(train: Pair, check: Pair, logged: Bools) -> Logistic:
 
 def to_onnx(fitted: Logistic, output: str) -> ModelProto:
     """One graph `features [1,n] -> output [1,1]`: logarithms, standardisation, regression, calibration."""
-    logged, edge = fitted.logged.astype(np.float32), float(_logit(np.array(1.0)))
+    logged, edge = fitted.logged.astype(np.float32), float(logit(np.array(1.0)))
     constants: dict[str, object] = {
         "logged": logged,
         "plain": 1.0 - logged,

@@ -200,18 +200,18 @@ def set_current(root: Path, name: str, version: int) -> None:
 
 
 def in_force(root: Path, name: str) -> int | None:
-    """The version that an engine would begin with: as `CURRENT` says, else the newest that passes the checks."""
-    from tidegate_models.verify import verify
+    """The version of a model of signals that an engine would begin with: as `CURRENT` says.
 
+    Without it there is none: such a model comes into force by its trial.
+    """
     pointer = root / name / CURRENT_FILE
-    if pointer.exists():
-        stated = pointer.read_text(encoding="ascii", errors="replace").strip()
-        version = limits.version_of(stated)
-        if version is None:
-            raise RepositoryError(f"{pointer} is {stated!r}, expected a version")
-        return version
-    good = (version for version in reversed(versions(root, name)) if verify(root / name / str(version)).good)
-    return next(good, None)
+    if not pointer.exists():
+        return None
+    stated = pointer.read_text(encoding="ascii", errors="replace").strip()
+    version = limits.version_of(stated)
+    if version is None:
+        raise RepositoryError(f"{pointer} is {stated!r}, expected a version")
+    return version
 
 
 def versions(root: Path, name: str) -> list[int]:

@@ -149,3 +149,32 @@ fn kinds_of_alerts_that_there_are_not_are_errors_that_name_those_there_are() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn a_models_confidence_needs_models_and_training_needs_somebody_who_asks_it() {
+    let plan = |text: &str| {
+        let (config, layers) = load(&format!("{FILE}{text}\n"), &[], &[]).expect("a good file");
+        config.plan(|key| layers.origin(key))
+    };
+    let on = "[ml_microstructure]\nenabled = true\n";
+    let by_model = format!("{on}confidence = \"model\"\n");
+    let training = "[ml_microstructure.learning]\ntraining = true\n";
+    let plain = plan(&format!("{by_model}{training}")).expect("a good plan");
+    assert_eq!(plain.outputs.outcomes, Some("run/data/outcomes".into()));
+    assert!(plan(&by_model).expect("a good plan").outputs.outcomes.is_none(), "nothing is trained");
+    let signed = "[models]\nrequire_signature = true\npublic_key = \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"";
+    for (text, key, reason) in [
+        (format!("{by_model}[models]\nmode = \"off\""), "ml_microstructure.confidence", "expected models"),
+        (format!("{on}{training}"), "ml_microstructure.learning.training", "never asked"),
+        (format!("{by_model}{training}{signed}"), "ml_microstructure.learning.key", "expected a key"),
+        (format!("{on}confidence = \"guess\""), "ml_microstructure.confidence", "guess"),
+        (format!("{on}[trading]\nmax_positions = 0"), "trading.max_positions", "expected 1 to 65536"),
+    ] {
+        let loaded = load(&format!("{FILE}{text}\n"), &[], &[]);
+        let error = match loaded {
+            Ok((config, layers)) => config.plan(|key| layers.origin(key)).expect_err(&text).to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(key) && error.contains(reason), "{error}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Who runs the sidecar: a thread, or a process that is started, watched and started again.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +21,7 @@ use tidegate_wire::{Instrument, Registry, Venue};
 use super::known::{Known, LONG_LIFE};
 use super::record::{RecordError, read_record};
 use super::{Advisor, Lockstep, Mailbox, ModelsPlan};
+use crate::children::{end, farewell, hear};
 
 /// Lines of the observers' ring: about 6,000 vectors.
 const OBSERVER_LINES: u64 = 1 << 16;
@@ -33,8 +34,6 @@ const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const PING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// Number of a request that only asks for a sign of life.
 const PING_ID: u64 = 0;
-/// How long a sidecar may take to end when it is told to.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Why a sidecar cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -255,9 +254,6 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Longest line that is taken from a child, bytes.
-const LINE_MAX: u64 = 1 << 20;
-
 /// Starts a child, with a thread that hears it and one that writes to it: a child that hangs must hold neither the
 /// supervisor nor the end of the engine.
 fn spawn(
@@ -287,16 +283,12 @@ fn spawn(
     let (events, known) = (events.clone(), known.clone());
     lock(&known).heard = Instant::now();
     let hear = move || {
-        let mut stdout = BufReader::new(stdout);
-        let mut line = Vec::new();
-        while (&mut stdout).take(LINE_MAX).read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            // What is no event of ours is of no use to anybody.
-            if let Ok(event) = serde_json::from_slice(&line) {
-                lock(&known).hear(&event);
-                let _ = events.send(event);
-            }
-            line.clear();
-        }
+        hear(stdout, |event| {
+            lock(&known).hear(&event);
+            // Whoever listened may have gone; the supervisor looks at what is known all the same.
+            let _ = events.send(event);
+            true
+        });
     };
     let threads = std::thread::Builder::new()
         .name("tide-tells".into())
@@ -348,22 +340,6 @@ fn accompany(
             return Some(format!("the sidecar ended: {status}"));
         }
     }
-}
-
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-fn farewell(child: &mut Child) {
-    let until = Instant::now() + FAREWELL;
-    while Instant::now() < until {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    end(child);
 }
 
 /// The sidecar's process: greeted on standard input, requests there afterwards, events on standard output.

@@ -112,6 +112,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_in_shadow_has_no_second_time_there() {
+        let mut known = Known::new();
+        [promoted(None, 1), refused(3)].iter().for_each(|event| known.hear(event));
+        assert_eq!(known.resume["tuner"], Resume { in_force: Some(1), known: 3, deadly: vec![] });
+        // One that was refused in the gate may be mended.
+        let (name, text) = ("tuner".to_owned(), String::new());
+        known.hear(&Event::Refused { name, version: 4, reason: Reason::WrongHash, text });
+        assert_eq!(known.resume["tuner"].known, 3);
+    }
+
+    #[test]
     fn a_version_that_kills_one_child_after_another_gives_way_to_the_one_before() {
         let mut known = Known::new();
         [promoted(None, 1), promoted(Some(1), 2)].iter().for_each(|event| known.hear(event));

@@ -290,3 +290,24 @@ impl Session {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_of_coins_are_no_instruments() {
+        let mut session = Session::default();
+        let names = |body: Value| Told { index: 0, time_ns: 0, kind: "names", actor: None, body };
+        for body in [
+            json!({ "first": 0, "instruments": ["BTCUSDT.binance-spot"] }),
+            json!({ "strategies": ["grid"] }),
+            json!({ "coins": ["BTC", "ETH"] }),
+        ] {
+            session.tell(Kind::Names, names(body)).expect("names");
+        }
+        assert_eq!((session.instruments.len(), session.strategies.len()), (1, 1));
+    }
+}

@@ -12,6 +12,7 @@ use tidegate_serve::metrics::{Buckets, family};
 use tidegate_sidecar::messages::Event;
 use tidegate_trade::lines::SignalLine;
 use tidegate_trade::report::{SignalReport, Tally};
+use tidegate_trade::signals::rating::StatedBy;
 use tidegate_wire::advice::{Adjustment, Operated, Origin};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{Header, Status};
@@ -233,8 +234,9 @@ impl Desk {
                     self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", "formula")], calibration.brier);
                     self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", "base-rate")], calibration.brier_base);
                 }
-                for (model, report) in &report.models {
-                    self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", model)], report.calibration.brier);
+                // By role and not by version: versions come and go, and a series would stay for each.
+                for (by, arm) in report.arms.iter().filter(|(by, _)| **by != StatedBy::Formula.name()) {
+                    self.screens.metrics.set(family::SIGNAL_BRIER, &[("of", by)], arm.calibration.brier);
                 }
                 let shown = Calibrated { report: &report, learning: learning.as_ref() };
                 self.screens.hub.put(Topic::Calibration, "", Some(event_ns), &shown);

@@ -96,10 +96,15 @@ impl SignalBook {
         })
     }
 
+    /// Coin and instrument of a signal.
+    pub fn names(&self, signal: &SignalBody) -> (&str, &str) {
+        let coin = self.coins.get(usize::from(signal.coin)).map_or("unknown", String::as_str);
+        (coin, self.instruments.get(signal.instrument.index()).map_or("unknown", String::as_str))
+    }
+
     /// A signal as people read it.
     pub fn line(&self, signal: &SignalBody) -> SignalLine<'_> {
-        let coin = self.coins.get(usize::from(signal.coin)).map_or("unknown", String::as_str);
-        let instrument = self.instruments.get(signal.instrument.index()).map_or("unknown", String::as_str);
+        let (coin, instrument) = self.names(signal);
         SignalLine::new(signal, coin, instrument, self.tally.edge_bp(signal.confidence))
     }
 
@@ -120,9 +125,8 @@ impl SignalBook {
     pub fn outcome(&mut self, outcome: &OutcomeBody) -> Option<(SignalBody, Option<Rating>)> {
         self.tally.outcome(outcome);
         let (signal, rating) = self.open.remove(&outcome.sequence)?;
-        let coin = self.coins.get(usize::from(signal.coin)).map_or("unknown", String::as_str);
+        let rows = prediction_rows(&signal, rating.as_ref(), self.names(&signal).0, outcome);
         if let Some(files) = &mut self.files {
-            let rows = prediction_rows(&signal, rating.as_ref(), coin, outcome);
             rows.into_iter().for_each(|row| files.predictions.file.line(row));
         }
         Some((signal, rating))

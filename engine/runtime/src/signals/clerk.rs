@@ -31,6 +31,7 @@ use crate::replay::ReplayPlan;
 use crate::screens::Teller;
 use crate::scribe::OutputError;
 use crate::trading::{PaperDesk, TradingReport};
+use crate::wait::core_ids;
 
 /// Lines of the ring: about 2,500 tops, some seconds of a busy market.
 const RING: u64 = 1 << 15;
@@ -75,8 +76,6 @@ impl Clerk {
             outcomes: None,
             trainer: None,
             paper,
-            coins: config.ml.trading_coins.clone(),
-            instruments: registry.iter().map(|(_, instrument)| instrument.name()).collect(),
             trail,
             teller,
             live,
@@ -132,8 +131,6 @@ struct Work {
     outcomes: Option<OutcomeTable>,
     trainer: Option<Trainer>,
     paper: Option<PaperDesk>,
-    coins: Vec<String>,
-    instruments: Vec<String>,
     trail: Option<Trail>,
     teller: Option<Teller>,
     live: bool,
@@ -158,8 +155,7 @@ impl Work {
             && let Some(models) = plan.models.settings()
         {
             let hot = plan.hot_cores();
-            let cores = core_affinity::get_core_ids().unwrap_or_default();
-            let free = cores.iter().map(|core| core.id).filter(|core| !hot.contains(core)).max();
+            let free = core_ids().into_iter().filter(|core| !hot.contains(core)).max();
             if learning.core.or(free).is_none() {
                 tracing::warn!("signals: every core belongs to a hot loop, so the trainer is only put behind others");
             }
@@ -256,16 +252,10 @@ impl Work {
         }
     }
 
-    fn names(&self, signal: &SignalBody) -> (&str, &str) {
-        let coin = self.coins.get(usize::from(signal.coin)).map_or("unknown", String::as_str);
-        (coin, self.instruments.get(signal.instrument.index()).map_or("unknown", String::as_str))
-    }
-
     /// What became of a signal decides trials and is trained on.
     fn learn(&mut self, signal: &SignalBody, rating: Option<&Rating>, outcome: &OutcomeBody) {
-        if let Some(mut table) = self.outcomes.take() {
-            table.add(signal, rating, self.names(signal), outcome);
-            self.outcomes = Some(table);
+        if let Some(table) = &mut self.outcomes {
+            table.add(signal, rating, self.book.names(signal), outcome);
         }
         let decided =
             self.rater.as_mut().zip(rating).and_then(|(rater, rating)| rater.outcome(rating, signal, outcome));
@@ -286,7 +276,6 @@ impl Work {
     }
 
     fn finish(mut self) -> Kept {
-        self.write_outcomes();
         let lost = self.outcomes.as_ref().map_or(0, OutcomeTable::lost);
         if let Some(table) = &mut self.outcomes {
             let written = table.write();

@@ -68,7 +68,7 @@ pub(super) struct Rater {
     /// Answers in a row without the challenger of the trial.
     silent: u32,
     pub(super) report: LearningReport,
-    /// Reasons to fall back on the formula that were logged: each once in a row.
+    /// The reason to fall back on the formula that was logged last: each once in a row.
     warned: Option<String>,
 }
 
@@ -233,8 +233,13 @@ impl Rater {
                 Verdict::Refuse => self.report.refused += 1,
             }
         }
+        let event = match (&error, verdict) {
+            (Some(_), _) => "undecided",
+            (None, Verdict::Promote) => "promoted",
+            (None, Verdict::Refuse) => "refused",
+        };
         Some(json!({
-            "event": match verdict { Verdict::Promote => "promoted", Verdict::Refuse => "refused" },
+            "event": event,
             "by": "trial",
             "model": self.config.ml.learning.model,
             "version": version,
@@ -327,7 +332,7 @@ mod tests {
     fn live(rater: &mut Rater, sequence: u64) -> (Rating, Option<Value>) {
         let (acting, rating) = rater.rate(&signal(sequence));
         let mut outcome = OutcomeBody { sequence, complete: 1, ..OutcomeBody::default() };
-        outcome.long.reached_ns = i64::from(sequence % 5 == 0);
+        outcome.long.reached_ns = i64::from(sequence.is_multiple_of(5));
         let decided = rater.outcome(&rating, &acting, &outcome);
         (rating, decided)
     }
@@ -367,7 +372,8 @@ mod tests {
 
     #[test]
     fn a_champion_that_fails_now_and_then_begins_no_trial_anew() {
-        let (mut rater, _) = rater(|sequence| Some(((sequence % 4 != 0).then_some((1, 0.6)), Some((2, 0.2)))));
+        let (mut rater, _) =
+            rater(|sequence| Some(((!sequence.is_multiple_of(4)).then_some((1, 0.6)), Some((2, 0.2)))));
         let decided = (1..=40).find_map(|sequence| live(&mut rater, sequence).1);
         assert!(decided.is_some(), "{:?}", rater.report);
     }

@@ -2,11 +2,12 @@
 //!
 //! They speak JSON lines over pipes. The engine says when there may be new outcomes; the trainer says what it made of
 //! them, and ends what it says with `looked`. A replay waits for that, so that the same input gives the same models; a
-//! live engine never does. A trainer that is missing, dies or hangs costs nothing but new models, and is said.
+//! live engine never does. A trainer that is missing, dies or hangs costs nothing but new models, and is said; a live
+//! engine starts it again at its next look, a replay does not.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
@@ -14,22 +15,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tidegate_trade::signals::Learning;
+
+use crate::children;
 
 /// The log of trainings, below the output directory.
 pub const TRAINING_LOG: &str = "logs/microstructure_training.log";
 
-/// Pauses before a trainer is started again: the first, and the longest.
-const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long a trainer may take to say that it runs: Python reads a lot of files at first.
 const START: Duration = Duration::from_secs(120);
-/// How long it may take to end when its input ends.
-const FAREWELL: Duration = Duration::from_secs(5);
 /// How often a replay that waits looks whether it is to stop.
 const LISTEN: Duration = Duration::from_millis(100);
-/// Longest line that is taken from it, bytes.
-const LINE_MAX: usize = 1 << 20;
 const MINUTE_NS: i64 = 60_000_000_000;
 
 struct Running {
@@ -39,6 +36,8 @@ struct Running {
     /// Until when it must say that it has looked, or that it runs.
     until: Option<Instant>,
     ready: bool,
+    /// How long a look may take.
+    patience: Duration,
 }
 
 /// Starts, asks and watches the trainer.
@@ -54,9 +53,8 @@ pub(super) struct Trainer {
     /// The run is to end before its time.
     stop: Arc<AtomicBool>,
     running: Option<Running>,
-    /// When it may be started again.
-    again: Option<Instant>,
-    pause: Duration,
+    /// It was missing, or was lost once.
+    failed: bool,
     next_look_ns: i64,
 }
 
@@ -86,8 +84,7 @@ impl Trainer {
             live,
             stop,
             running: None,
-            again: None,
-            pause: RESTART.0,
+            failed: false,
             next_look_ns: i64::MIN,
         })
     }
@@ -106,7 +103,7 @@ impl Trainer {
     /// says that a challenger is on trial. In a replay this waits for all that it says to it.
     pub(super) fn look(&mut self, event_ns: i64, champion: Option<u32>, busy: bool) -> Told {
         let mut told = self.poll();
-        if !self.live && self.again.is_some() {
+        if !self.live && self.failed {
             // It failed once. A replay that tried again would stand still at every look.
             return told;
         }
@@ -125,8 +122,8 @@ impl Trainer {
             told.push(self.lost(&format!("it takes no more: {error}")));
             return told;
         }
-        let patience = Duration::from_secs(self.settings.training_patience_s);
-        running.until = Some(Instant::now() + if running.ready { patience } else { START + patience });
+        // One that does not run yet has its patience from its first word on.
+        running.until = Some(Instant::now() + if running.ready { running.patience } else { START });
         if !self.live {
             self.wait(&mut told);
         }
@@ -165,15 +162,10 @@ impl Trainer {
         told
     }
 
-    /// Starts it where it does not run and may be started.
+    /// Starts it where it does not run.
     fn ensure(&mut self) -> Result<(), String> {
         if self.running.is_some() {
             return Ok(());
-        }
-        if let Some(again) = self.again
-            && Instant::now() < again
-        {
-            return Err("it is started again in a while".into());
         }
         match self.start() {
             Ok(running) => {
@@ -181,16 +173,11 @@ impl Trainer {
                 Ok(())
             }
             Err(error) => {
-                self.put_off();
+                self.failed = true;
                 let program = self.settings.program.join(" ");
                 Err(format!("{program}: {error}; the engine goes on with the models that it has"))
             }
         }
-    }
-
-    fn put_off(&mut self) {
-        self.again = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(RESTART.1);
     }
 
     fn start(&self) -> std::io::Result<Running> {
@@ -216,24 +203,15 @@ impl Trainer {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         };
         let (told, lines) = unbounded();
-        let hear = move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // What is no event is of no use to anybody.
-                if line.len() <= LINE_MAX
-                    && let Ok(event @ Value::Object(_)) = serde_json::from_str(&line)
-                    && told.send(event).is_err()
-                {
-                    return;
-                }
-            }
-        };
-        let begun = std::thread::Builder::new().name("tide-trainer".into()).spawn(hear);
+        let listen = move || children::hear(stdout, |event: Map<String, Value>| told.send(event.into()).is_ok());
+        let begun = std::thread::Builder::new().name("tide-trainer".into()).spawn(listen);
         let greeted = begun.and_then(|_| writeln!(stdin, "{}", self.greeting()).and_then(|()| stdin.flush()));
         if let Err(error) = greeted {
-            end(&mut child);
+            children::end(&mut child);
             return Err(error);
         }
-        Ok(Running { child, stdin, lines, until: Some(Instant::now() + START), ready: false })
+        let patience = Duration::from_secs(self.settings.training_patience_s);
+        Ok(Running { child, stdin, lines, until: None, ready: false, patience })
     }
 
     /// Its first line.
@@ -261,12 +239,9 @@ impl Trainer {
             if let Ok(Some(status)) = running.child.try_wait() {
                 how = format!("{why}: {status}");
             }
-            end(&mut running.child);
-            if running.ready {
-                self.pause = RESTART.0;
-            }
+            children::end(&mut running.child);
         }
-        self.put_off();
+        self.failed = true;
         let text = format!("the trainer is lost, {how}; the engine goes on with the models that it has");
         json!({ "event": "lost", "text": text })
     }
@@ -282,7 +257,10 @@ impl Trainer {
 
 fn hear(running: &mut Running, event: Value, told: &mut Told) {
     match event["event"].as_str() {
-        Some("ready") => running.ready = true,
+        Some("ready") => {
+            running.ready = true;
+            running.until = running.until.map(|_| Instant::now() + running.patience);
+        }
         Some("looked") => {
             running.until = None;
             return;
@@ -292,24 +270,13 @@ fn hear(running: &mut Running, event: Value, told: &mut Told) {
     told.push(event);
 }
 
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
 impl Drop for Trainer {
     /// The end of its input tells it to end.
     fn drop(&mut self) {
-        let Some(Running { mut child, stdin, .. }) = self.running.take() else { return };
-        drop(stdin);
-        let until = Instant::now() + FAREWELL;
-        while Instant::now() < until {
-            if !matches!(child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if let Some(Running { mut child, stdin, .. }) = self.running.take() {
+            drop(stdin);
+            children::farewell(&mut child);
         }
-        end(&mut child);
     }
 }
 
@@ -412,6 +379,6 @@ done
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         // It does not end when its input does: it is ended.
         drop(trainer);
-        assert!(start.elapsed() < FAREWELL + Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     }
 }

@@ -59,7 +59,7 @@ pub struct Learning {
     /// The trainer's core; where it is not named, the highest that is not a hot loop's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub core: Option<usize>,
-    /// How long a replay waits for a training, s.
+    /// How long a training may take, s: a replay waits for it so long, a live engine ends the trainer after it.
     pub training_patience_s: u64,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Which made-up path
     #[arg(long, default_value_t = 1, value_name = "SEED", requires = "simulated_reference")]
     seed: u64,
-    /// Write the signals' files below DIR
+    /// Write the signals' files below DIR; where models are trained their outcomes and the trainings' log too
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Have the model of this repository state the confidence; the formula is reported beside it
