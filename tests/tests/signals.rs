@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tidegate_tests::{data, json, market, tidegate};
+use tidegate_tests::{data, json, market, root, runtime, tidegate};
 
 /// Ends of a JSON document's lines.
 fn lines(path: &Path) -> Vec<Value> {
@@ -96,6 +96,51 @@ fn signals_are_the_same_on_any_topology_and_in_every_record() {
         assert_eq!((&entry["body"]["symbol"], &entry["body"]["psc_ratio"]), (&line["symbol"], &line["psc_ratio"]));
         assert_eq!(entry["body"]["inputs"], line["inputs"]);
     }
+}
+
+#[test]
+fn a_models_confidence_is_recorded_beside_the_formulas_and_is_the_same_on_any_topology() {
+    if !runtime() {
+        return;
+    }
+    let (dir, files) = market(17, 1_300);
+    let models = root().join("onnx").display().to_string();
+    let run = |name: &str, more: &[&str]| {
+        let (out, log) = (dir.path().join(name), dir.path().join(format!("{name}.audit")));
+        let (out_name, log_name) = (out.display().to_string(), log.display().to_string());
+        let mut args = vec!["signals", "--format", "json", "--simulated-reference", "--models", &models];
+        args.extend(["--out", &out_name, "--audit", &log_name, "--input"]);
+        args.extend(files.iter().map(String::as_str));
+        args.extend(more);
+        let report = json(&args);
+        let exported = dir.path().join(format!("{name}.jsonl")).display().to_string();
+        let export = tidegate(&["audit", "export", &log_name, "--as", "jsonl", "--out", &exported]);
+        assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+        (report, lines(&out.join("data/live_microstructure_signals.json")), lines(Path::new(&exported)))
+    };
+    let (fused, live, entries) = run("fused", &[]);
+    let (staged, live_again, _) = run("staged", &["--topology", "staged"]);
+    for key in ["digest", "models", "arms", "learning"] {
+        assert_eq!(fused[key], staged[key], "{key}");
+    }
+    assert_eq!(live, live_again);
+    assert_eq!((&fused["learning"]["in_force"], &fused["learning"]["fallbacks"]), (&1.into(), &0.into()), "{fused}");
+    let ratings: Vec<_> = entries.iter().filter(|entry| entry["kind"] == "rating").map(|e| &e["body"]).collect();
+    assert_eq!(ratings.len(), live.len());
+    let close = |a: &Value, b: &Value| a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| (a - b).abs() < 1e-12);
+    for (rating, line) in ratings.iter().zip(&live) {
+        assert_eq!((&rating["sequence"], &rating["stated_by"]), (&line["sequence"], &"champion".into()));
+        assert_eq!(line["confidence_source"], "champion");
+        assert!(close(&rating["champion"]["probability"], &line["confidence"]), "{rating} {line}");
+        assert!(close(&line["rating"]["formula"], &rating["formula"]) && rating["formula"] != rating["confidence"]);
+    }
+    let schema = json(&["signals", "--schema"]);
+    let mut found = Vec::new();
+    live.iter().for_each(|line| complaints(&schema, &schema, line, "line", &mut found));
+    assert!(found.is_empty(), "{found:?}");
+    // What the desk decided is the formula's, and is as it was without a model.
+    let signal = entries.iter().find(|entry| entry["kind"] == "signal").expect("a signal");
+    assert!(close(&signal["body"]["confidence"], &ratings[0]["formula"]));
 }
 
 #[test]

@@ -143,8 +143,8 @@ fn give_way() {
 
 impl Loader {
     /// Loads what was in force before: as the sidecar before this one left it, else as the repository points. Where
-    /// nothing points, the newest version that passes; a model of signals only in shadow, for it comes into force by its
-    /// trial. Versions above the one in force are not taken up by a start: an operator may have chosen that one.
+    /// nothing points, the newest version that passes; a model of signals only in shadow, for it comes into force by
+    /// its trial. Versions above the one in force are not taken up by a start: an operator may have chosen that one.
     fn load_current(&mut self) {
         let names = self.repository.names();
         if names.iter().all(|name| self.repository.versions(name).is_empty()) {
