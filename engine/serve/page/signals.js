@@ -45,7 +45,7 @@ export function signals(host) {
     const good = report?.calibration;
     const made = report?.reference_simulated ? " The reference price is made up." : "";
     write(verdict, good
-      ? `Stated ${number(good.stated, 3)}, observed ${number(good.base_rate, 3)} in ${count(good.count)} cases. Brier score ${number(good.brier, 3)}, of the base rate ${number(good.brier_base, 3)}; log loss ${number(good.log_loss, 3)} and ${number(good.log_loss_base, 3)}.${made}`
+      ? `Formula: stated ${number(good.stated, 3)}, observed ${number(good.base_rate, 3)} in ${count(good.count)} cases. Brier score ${number(good.brier, 3)}, of the base rate ${number(good.brier_base, 3)}; log loss ${number(good.log_loss, 3)} and ${number(good.log_loss_base, 3)}.${made}`
       : `No timer has ended yet: nothing is known of how good signals are.${made}`);
     write(model, learnt(report?.learning));
     const stated = [["formula", good], ...Object.entries(report?.models ?? {}).map(([name, one]) => [name, one.calibration])];

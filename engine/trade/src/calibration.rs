@@ -150,7 +150,10 @@ fn wilson(observed: f64, cases: f64) -> (f64, f64) {
     let middle = observed + z2 / (2.0 * cases);
     let half = Z95 * libm::sqrt(observed * (1.0 - observed) / cases + z2 / (4.0 * cases * cases));
     let scale = 1.0 + z2 / cases;
-    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
+    // At the ends an end of the interval is exact, which roundings miss by a hair.
+    let low = if observed <= 0.0 { 0.0 } else { ((middle - half) / scale).max(0.0) };
+    let high = if observed >= 1.0 { 1.0 } else { ((middle + half) / scale).min(1.0) };
+    (low, high)
 }
 
 #[cfg(test)]
@@ -202,5 +205,13 @@ mod tests {
         (0..10).for_each(|_| calibration.add(0.9, true));
         let report = calibration.report().expect("a report");
         assert_eq!((report.skill, report.log_loss_base, report.brier_base), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn intervals_end_where_frequencies_do() {
+        for cases in 1..200 {
+            let (low, high) = (wilson(0.0, f64::from(cases)).0, wilson(1.0, f64::from(cases)).1);
+            assert!(low == 0.0 && high == 1.0, "{cases}: {low} {high}");
+        }
     }
 }
