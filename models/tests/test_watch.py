@@ -322,11 +322,16 @@ def test_a_file_of_another_schema_is_named(tmp_path: Path) -> None:
     assert "cd" * 32 in event["text"]
 
 
-def test_a_repository_that_cannot_be_written_is_an_error_of_one_look(tmp_path: Path) -> None:
+def test_a_repository_that_cannot_be_written_is_an_error_of_each_look_until_it_can(tmp_path: Path) -> None:
     watcher = watcher_of(tmp_path, market(60))
-    (tmp_path / "onnx").write_text("a file")
-    with pytest.raises(OSError, match="onnx"):
-        look(watcher, 60)
+    in_the_way = tmp_path / "onnx"
+    in_the_way.write_text("a file")
+    for _ in range(2):
+        with pytest.raises(OSError, match="onnx"):
+            look(watcher, 60)
+    in_the_way.unlink()
+    (event,) = look(watcher, 60)
+    assert (event["event"], event["version"]) == ("challenger", 1), "the rows are not lost"
     assert look(watcher, 60) == [], "the same rows are not trained on again"
 
 

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The desk in the last stage states the formula's confidence, which the audit log has as it was decided. Everything
-//! after it happens here, on one cold thread ([`clerk`]): a model's confidence where it is asked for ([`rater`]), the
-//! files ([`book`]), trading on paper, and the outcomes that models are trained on ([`outcomes`], [`trainer`]).
+//! after it happens here, on one cold thread (`clerk`): a model's confidence where it is asked for (`rater`), the
+//! files (`book`), trading on paper, and the outcomes that models are trained on (`outcomes`, `trainer`).
 
 pub mod book;
 mod clerk;
