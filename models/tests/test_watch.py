@@ -132,7 +132,8 @@ def test_a_champion_that_is_not_there_is_told_once_and_nothing_is_trained(tmp_pa
 
 def test_nothing_is_trained_before_it_is_due(tmp_path: Path) -> None:
     watcher = watcher_of(tmp_path, market(60))
-    assert look(watcher, 22) == [], "198 rows are known"
+    for timers, told in [(10, ["fewer than 200 outcomes are known yet"]), (22, [])]:
+        assert [event["text"] for event in look(watcher, timers)] == told, "198 rows are known"
     assert look(watcher, 60, busy=True) == [], "a challenger is on trial"
     (event,) = look(watcher, 60)
     assert event["why"] == "first"
@@ -304,9 +305,10 @@ def test_a_torn_file_is_told_once_and_read_when_it_is_whole(tmp_path: Path) -> N
     path.write_bytes(whole[: len(whole) // 2])
     write(tmp_path / "outcomes", market(30, first=30))
     watcher = watcher_of(tmp_path, least_rows=500)
-    (event,) = look(watcher, 60)
+    (event, fewer) = look(watcher, 60)
     assert event["event"] == "failed"
     assert event["text"].startswith(f"{path.name}: no Parquet file that can be read")
+    assert fewer["text"] == "fewer than 500 outcomes are known yet"
     assert look(watcher, 60) == []
     assert len(watcher.rows) == 270, "the other file was read"
     path.write_bytes(whole)
@@ -316,10 +318,33 @@ def test_a_torn_file_is_told_once_and_read_when_it_is_whole(tmp_path: Path) -> N
 
 def test_a_file_of_another_schema_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "outcomes", market(1), digest="cd" * 32)
-    (event,) = look(watcher_of(tmp_path), 1)
+    (event, _) = look(watcher_of(tmp_path), 1)
     assert event["event"] == "failed"
     assert path.name in event["text"]
     assert "cd" * 32 in event["text"]
+
+
+def test_outcomes_about_something_else_are_told_and_left_alone(tmp_path: Path) -> None:
+    rows = market(60)
+    strangers = [rows.assign(target_bp=25.0), rows.assign(fee_bp=1.0), rows.assign(timer_minutes=20.0)]
+    for number, stranger in enumerate(strangers):
+        write(tmp_path / "outcomes", stranger, name=f"outcomes-{number}.parquet")
+    watcher = watcher_of(tmp_path, rows)
+    *told, trained = look(watcher, 60)
+    expected = "10 bp after fees of 5 bp a side, in timers of 10 minutes"
+    assert sorted(event["text"] for event in told) == [
+        f"outcomes-0.parquet: rows about {expected.replace('10 bp', '25 bp')}, expected {expected}",
+        f"outcomes-1.parquet: rows about {expected.replace('5 bp', '1 bp')}, expected {expected}",
+        f"outcomes-2.parquet: rows about {expected.replace('10 minutes', '20 minutes')}, expected {expected}",
+    ]
+    assert (trained["version"], trained["rows"]) == (1, 540)
+    contract = json.loads((tmp_path / "onnx" / "confidence" / "1" / "contract.json").read_text())
+    assert contract["encoding"]["label"] == {"target_bp": 10.0, "fee_bp": 5.0, "timer_minutes": 10}
+    # Told which they are, an engine's watcher takes those.
+    (only,) = look(watcher_of(tmp_path / "other", rows.assign(target_bp=25.0), target_bp=25.0), 60)
+    assert only["version"] == 1
+    contract = json.loads((tmp_path / "other" / "onnx" / "confidence" / "1" / "contract.json").read_text())
+    assert contract["encoding"]["label"]["target_bp"] == 25.0
 
 
 def test_a_repository_that_cannot_be_written_is_an_error_of_each_look_until_it_can(tmp_path: Path) -> None:
@@ -450,6 +475,7 @@ def test_a_process_keeps_to_the_protocol(tmp_path: Path) -> None:
     process.say(ask(10, None))
     told = process.hear()
     assert (told["event"], told["text"][:19]) == ("failed", "outcomes-1.parquet:")
+    assert process.hear() == {"event": "skipped", "text": "fewer than 200 outcomes are known yet"}
     assert process.hear() == {"event": "looked", "event_ns": at(10)}
     process.say(ask(60, None))
     told = process.hear()
@@ -464,7 +490,7 @@ def test_a_process_keeps_to_the_protocol(tmp_path: Path) -> None:
     lines = process.log.read_text().splitlines()
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \w", line) for line in lines)
     words = [line.split(" ")[1].rstrip(":") for line in lines]
-    assert words == ["settings", "ready", "failed", "challenger", "failed", "ended"]
+    assert words == ["settings", "ready", "failed", "skipped", "challenger", "failed", "ended"]
     assert verify(tmp_path / "onnx" / "confidence" / "1").good
 
 
@@ -496,6 +522,12 @@ def test_without_an_engine_it_looks_by_itself(tmp_path: Path) -> None:
     assert process.hear() == {"event": "looked", "event_ns": at(61)}, "only when labels have come"
     process.running.terminate()
     assert process.end()[:2] == (0, [])
+
+
+def test_by_itself_it_wants_a_folder_that_is_there(tmp_path: Path) -> None:
+    code, out, said = Process(tmp_path, "--poll", "0.1").end()
+    assert (code, out) == (1, [])
+    assert said.endswith(f"--outcomes {tmp_path / 'outcomes'}: no such folder\n")
 
 
 def test_the_version_in_force_is_the_pointers(tmp_path: Path) -> None:

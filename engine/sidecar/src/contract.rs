@@ -126,6 +126,26 @@ pub struct Column {
     pub parameter: bool,
 }
 
+/// What a model of signals states the probability of: that a trade entered at the signal has earned so much, after
+/// fees, before its timer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Label {
+    /// What must be earned, bp.
+    pub target_bp: f64,
+    /// Fee of each side, bp of its value.
+    pub fee_bp: f64,
+    /// Length of the timer, minutes.
+    pub timer_minutes: u32,
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { target_bp, fee_bp, timer_minutes } = self;
+        write!(f, "{target_bp} bp after fees of {fee_bp} bp a side, in timers of {timer_minutes} minutes")
+    }
+}
+
 /// How a row or a sequence is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +163,9 @@ pub struct RowEncoding {
     /// Time between rows, ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_ms: Option<u64>,
+    /// What the outputs of a model of signals mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
 }
 
 /// How inputs are made and outputs are read, by kind.
@@ -310,6 +333,9 @@ impl Contract {
         }
         if sequence && (encoding.source != Source::Bars || encoding.step_ms.is_some_and(|ms| ms != 60_000)) {
             return Err(wrong("encoding.source: a sequence is one of bars, a minute apart"));
+        }
+        if (encoding.source == Source::Signals) != encoding.label.is_some() {
+            return Err(wrong("encoding.label: a model of signals needs one, no other has it"));
         }
         for column in &encoding.columns {
             if !(column.fill as f32).is_finite() {

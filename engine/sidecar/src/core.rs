@@ -367,7 +367,8 @@ impl Sidecar {
     fn failed(&mut self, index: usize, fault: &Refusal) {
         let slot = &mut self.slots[index];
         let Some(version) = slot.active.as_ref().map(|model| model.version) else { return };
-        let (name, event_ns) = (slot.name.clone(), self.newest_ns);
+        let name = slot.name.clone();
+        let event_ns = self.time_of(&name);
         self.tell(Event::Fault { name: name.clone(), version, text: fault.to_string() });
         if matches!(fault, Refusal::InputNotFinite(_)) {
             return;

@@ -18,7 +18,9 @@ use tidegate_market::features::schema as features;
 use tidegate_market::graph::schema as graph;
 use tidegate_market::signals::signals_schema_hash_hex;
 
-use crate::contract::{Contract, Dimension, Element, Encoding, Golden, GoldenCase, GoldenTensor, Kind, Port, Source};
+use crate::contract::{
+    Contract, Dimension, Element, Encoding, Golden, GoldenCase, GoldenTensor, Kind, Label, Port, Source,
+};
 use crate::cpu_time::CpuTime;
 use crate::onnx;
 use crate::refusal::Refusal;
@@ -38,6 +40,9 @@ pub struct GateSettings {
     pub runs: usize,
     /// Refuse slow models. A replay in lockstep waits for every answer, and must not depend on how busy its host is.
     pub enforce_latency: bool,
+    /// What the run's signals are about; models of signals that were trained on something else are refused. Nothing is
+    /// compared where it is not known.
+    pub label: Option<Label>,
 }
 
 impl Default for GateSettings {
@@ -48,6 +53,7 @@ impl Default for GateSettings {
             load_limit: Duration::from_secs(5),
             runs: 1_000,
             enforce_latency: true,
+            label: None,
         }
     }
 }
@@ -115,6 +121,7 @@ pub fn check_files(files: &VersionFiles, settings: &GateSettings) -> Result<Chec
     check_digest(&contract, "golden.json", &files.golden)?;
     let encoding = contract.encoding()?;
     check_schemas(&contract, &encoding)?;
+    check_label(&encoding, settings)?;
     let survey = onnx::survey(&files.model)?;
     for (domain, found) in survey.opsets {
         match contract.opset.get(&domain) {
@@ -186,6 +193,17 @@ fn check_schemas(contract: &Contract, encoding: &Encoding) -> Result<(), Refusal
         }
     }
     Ok(())
+}
+
+fn check_label(encoding: &Encoding, settings: &GateSettings) -> Result<(), Refusal> {
+    let stated = match encoding {
+        Encoding::Row(row) => row.label,
+        Encoding::Tuner(_) => None,
+    };
+    match (stated, settings.label) {
+        (Some(found), Some(expected)) if found != expected => Err(Refusal::WrongLabel { found, expected }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether inputs and outputs are those that the engine gives and reads for the kind.

@@ -163,9 +163,13 @@ impl Loader {
             if let Some(version) = pointed {
                 // What is newer was not in force: it has to show what it can, unless an operator chose the older one
                 // before this engine started.
+                let newest = versions.last().copied().unwrap_or(0);
                 versions = vec![version];
                 if resume.in_force.is_some() {
                     self.known.insert(name.clone(), resume.known.max(version));
+                } else if newest > version {
+                    let newer = Event::Newer { name: name.clone(), version: newest, pointed: version };
+                    let _ = self.events.send(newer);
                 }
             }
             for version in versions.into_iter().rev().filter(|version| !resume.deadly.contains(version)) {

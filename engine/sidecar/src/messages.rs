@@ -135,6 +135,16 @@ pub enum Event {
         /// Where it is.
         directory: String,
     },
+    /// The repository holds a version that is newer than the one that it points to. A start takes up none of those: an
+    /// operator may have chosen the older one.
+    Newer {
+        /// Name of the model.
+        name: String,
+        /// The newest version.
+        version: u32,
+        /// The one that is pointed to.
+        pointed: u32,
+    },
     /// Nothing can be loaded; static profiles hold.
     Unavailable {
         /// Why.

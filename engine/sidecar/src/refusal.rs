@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::contract::Label;
+
 /// A model that is refused. The version in force stays.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
@@ -61,6 +63,14 @@ pub enum Refusal {
         found: String,
         /// The engine's.
         expected: String,
+    },
+    /// States the probability of something else than the engine asks for.
+    #[error("states the probability of {found}; this engine's signals are about {expected}: train it anew")]
+    WrongLabel {
+        /// The model's.
+        found: Label,
+        /// The engine's.
+        expected: Label,
     },
     /// Not an ONNX model.
     #[error("model.onnx is no ONNX model: {0}")]
@@ -167,6 +177,8 @@ pub enum Reason {
     WrongHash,
     /// Wrong schema.
     WrongSchema,
+    /// Wrong label.
+    WrongLabel,
     /// No ONNX.
     NotOnnx,
     /// Forbidden operator.
@@ -213,6 +225,7 @@ impl Refusal {
             Self::Truncated { .. } => Reason::Truncated,
             Self::WrongHash { .. } => Reason::WrongHash,
             Self::WrongSchema { .. } => Reason::WrongSchema,
+            Self::WrongLabel { .. } => Reason::WrongLabel,
             Self::NotOnnx(_) => Reason::NotOnnx,
             Self::Operator(_) => Reason::Operator,
             Self::ExternalData(_) => Reason::ExternalData,

@@ -7,6 +7,7 @@ use std::path::Path;
 use common::service::Engine;
 use common::{Forge, environment};
 use tidegate_market::signals::SIGNAL_COLUMN_COUNT;
+use tidegate_sidecar::contract::Label;
 use tidegate_sidecar::messages::{Event, Request, State};
 use tidegate_sidecar::refusal::Reason;
 use tidegate_sidecar::serve::Settings;
@@ -86,5 +87,41 @@ fn champion_and_challenger_say_the_same_of_the_same_row_until_one_goes() {
     let (champion, challenger) = engine.rate(NAME, &row(1.0));
     assert!(champion.is_some() && challenger.is_none());
     assert_eq!(engine.rate("breaker-tuner", &row(1.0)), (None, None), "who is not there says nothing");
+    engine.stop();
+}
+
+#[test]
+fn a_version_that_states_something_else_is_refused_by_name() {
+    if environment().is_none() {
+        return;
+    }
+    let forge = Forge::of(NAME);
+    std::fs::write(forge.root.path().join(NAME).join("CURRENT"), "1\n").expect("written");
+    for (target_bp, refused) in [(10.0, false), (25.0, true)] {
+        let mut settings = settings(forge.root.path());
+        settings.loader.gate.label = Some(Label { target_bp, fee_bp: 5.0, timer_minutes: 10 });
+        let mut engine = Engine::start(settings);
+        assert_eq!(engine.rate(NAME, &row(0.5)).0.is_none(), refused);
+        if refused {
+            let told = engine.until(|event| matches!(event, Event::Refused { .. }));
+            let Event::Refused { reason: Reason::WrongLabel, text, .. } = told else { panic!("{told:?}") };
+            assert!(text.contains("10 bp") && text.contains("25 bp"), "{text}");
+        }
+        engine.stop();
+    }
+}
+
+#[test]
+fn a_start_says_which_newer_version_it_does_not_take_up() {
+    if environment().is_none() {
+        return;
+    }
+    let forge = Forge::of(NAME);
+    std::fs::write(forge.root.path().join(NAME).join("CURRENT"), "1\n").expect("written");
+    add(&forge, 2);
+    let mut engine = Engine::start(settings(forge.root.path()));
+    let told = engine.until(|event| matches!(event, Event::Newer { .. }));
+    assert_eq!(told, Event::Newer { name: NAME.into(), version: 2, pointed: 1 });
+    assert!(matches!(engine.rate(NAME, &row(0.5)), (Some(rated), None) if rated.version == 1));
     engine.stop();
 }

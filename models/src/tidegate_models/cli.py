@@ -24,7 +24,7 @@ examples:
   tidegate-models export breaker-tuner --untrained --seed 7 --version 2 --out onnx-trial
   tidegate-models verify onnx/breaker-tuner/1
   tidegate-models curves                                 training.json of versions that were exported without
-  tidegate-models watch --outcomes run/outcomes --out onnx --log run/training.log --poll 60
+  tidegate-models watch --outcomes run/data/outcomes --out onnx --log run/logs/training.log --poll 60
 """
 
 

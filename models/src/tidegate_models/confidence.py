@@ -25,6 +25,7 @@ from tidegate_models.confidence_data import (
     SignalSet,
 )
 from tidegate_models.errors import ModelsError
+from tidegate_models.label import Label
 from tidegate_models.liquidity import NO_TRAINING, random_rows
 from tidegate_models.logistic import Logistic, Pair
 from tidegate_models.onnx_tools import opsets, to_bytes
@@ -39,7 +40,9 @@ Doubles = npt.NDArray[np.float64]
 
 NAME = "confidence"
 OUTPUT = "probability"
-TIMER_S = 600
+# What the data sets are about: the engine's defaults.
+LABEL = Label()
+TIMER_S = 60 * LABEL.timer_minutes
 HORIZONS_S = [TIMER_S]
 TIMER_NS = TIMER_S * 1_000_000_000
 # Between training, check and test no label may be open, and the market has moved on by a whole timer.
@@ -111,13 +114,18 @@ def fit(train: Pair, check: Pair, seed: int) -> Chosen:
 
 
 def build(
-    name: str, chosen: Chosen, columns: list[contract.Column], training: contract.Training, golden: RowSet
+    name: str,
+    chosen: Chosen,
+    columns: list[contract.Column],
+    training: contract.Training,
+    golden: RowSet,
+    label: Label = LABEL,
 ) -> Artifact:
     """The model as something that can be published."""
     model = chosen.onnx()
     spec = contract.columns_spec(
-        "row", columns, OUTPUT, 1, "signals", schema.hashes()["signals"], HORIZONS_S, opsets(model), training,
-        chosen.metrics(),
+        "row", columns, OUTPUT, 1, "signals", schema.hashes()["signals"], [60 * label.timer_minutes], opsets(model),
+        training, chosen.metrics(), label=label,
     )  # fmt: skip
     told = replace(training, sources=[*training.sources, chosen.told()])
     fitted = chosen.fitted

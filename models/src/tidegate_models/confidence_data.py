@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tidegate_models import outcomes, schema
 from tidegate_models.datasets import Source, cached, file_sha256, find_engine, recorded_files, run_engine, simulate
+from tidegate_models.label import Label
 from tidegate_models.outcomes import Outcomes
 from tidegate_models.registry import DataOptions
 
@@ -81,6 +82,7 @@ def _make(source: SignalSource, engine: Path, cache: Path, recorded: Path) -> Si
         "simulated": None if source.recorded else [source.seed, source.seconds, source.calm],
         "references": list(source.references),
         "signals": schema.hashes()["signals"],
+        "label": Label().to_json(),
     }
 
     def write(folder: Path) -> None:
@@ -90,7 +92,9 @@ def _make(source: SignalSource, engine: Path, cache: Path, recorded: Path) -> Si
             _extract(engine, captures, folder, side, price, source.seed or 1)
 
     folder, digest = cached(cache, source.label, identity, write)
-    return SignalSet(source, digest, outcomes.read_all(sorted(folder.glob("*.parquet"))))
+    rows = outcomes.read_all(sorted(folder.glob("*.parquet")))
+    rows.check_label(Label(), source.label)
+    return SignalSet(source, digest, rows)
 
 
 def _spot(captures: list[Path]) -> list[Path]:

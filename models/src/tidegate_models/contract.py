@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate_models import gatv2, limits, schema
+from tidegate_models.label import Label
 
 FORMAT = "tidegate.model.v1"
 KINDS = ("tuner", "row", "sequence")
@@ -113,6 +114,7 @@ def columns_spec(
     metrics: dict[str, float],
     steps: int | None = None,
     step_ms: int | None = None,
+    label: Label | None = None,
 ) -> ModelSpec:
     """The contract of a model that takes named columns: one row of them, or `steps` rows, oldest first."""
     shape: list[int | str] = [1, len(columns)] if steps is None else [steps, 1, len(columns)]
@@ -123,6 +125,8 @@ def columns_spec(
     }
     if steps is not None:
         encoding |= {"steps": steps, "step_ms": step_ms}
+    if label is not None:
+        encoding["label"] = label.to_json()
     return ModelSpec(
         kind=kind,
         inputs=[tensor("features", "float32", shape)],
@@ -192,6 +196,8 @@ def _schema_refusals(stated: Mapping[str, Any]) -> list[str]:
     reasons = [] if needed in named else [f"schemas does not name {needed!r}, which this model depends on"]
     if stated["kind"] != "tuner" and needed not in SOURCES:
         reasons.append(f"encoding.source is {needed!r}, expected one of {', '.join(SOURCES)}")
+    if stated["kind"] != "tuner" and (needed == "signals") != ("label" in stated["encoding"]):
+        reasons.append("encoding.label: a model of signals needs one, no other has it")
     for name, digest in named.items():
         if name not in known:
             reasons.append(f"schemas.{name}: there is no such schema")

@@ -22,6 +22,7 @@ from tidegate_models import confidence, contract, curves, drift, outcomes, repos
 from tidegate_models.artifact import Artifact
 from tidegate_models.confidence import Doubles, TrainingError
 from tidegate_models.errors import ModelsError
+from tidegate_models.label import Label
 from tidegate_models.outcomes import COLUMNS, Outcomes, OutcomesError
 from tidegate_models.report import rounded
 from tidegate_models.rowsets import RowSet
@@ -43,8 +44,8 @@ class ChampionError(ModelsError):
 class Folder:
     """The engine's files; each is read once, and one that cannot be read is told of once."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, label: Label) -> None:
+        self.path, self.label = path, label
         self._seen: set[tuple[str, int, int]] = set()
 
     def new(self) -> Iterator[Outcomes | OutcomesError]:
@@ -55,7 +56,9 @@ class Folder:
                 continue
             self._seen.add(state)
             try:
-                yield outcomes.read(path)
+                rows = outcomes.read(path)
+                rows.check_label(self.label, path.name)
+                yield rows
             except OutcomesError as error:
                 if isinstance(error.__cause__, OSError):
                     # Not the file's fault: it may well be read the next time.
@@ -137,7 +140,7 @@ class Watcher:
 
     def __init__(self, settings: Settings, folder: Path, root: Path, name: str, key_file: Path | None = None) -> None:
         self.settings, self.root, self.name, self.key_file = settings, root, name, key_file
-        self.folder = Folder(folder)
+        self.folder = Folder(folder, settings.label)
         self.rows = outcomes.empty()
         self.trained: Trained | None = None
         self._told: tuple[str, str] | None = None
@@ -161,8 +164,13 @@ class Watcher:
         self.rows = self.rows.take(self.rows.event_ns >= oldest)
         # A label is used from the time on at which it was known, whenever its file was written.
         known = self.rows.take(self.rows.known_ns <= look.event_ns)
-        due = None if look.busy else self._due(known, look)
-        if due is not None:
+        if look.busy:
+            return
+        if self.trained is None and len(known) < self.settings.least_rows:
+            # Without a number: it is told once, not at each look.
+            text = f"fewer than {self.settings.least_rows} outcomes are known yet"
+            yield from self._told_once(_event("skipped", text=text))
+        elif (due := self._due(known, look)) is not None:
             yield from self._told_once(self._train(due, known, look))
 
     def _told_once(self, event: Event) -> list[Event]:
@@ -177,7 +185,7 @@ class Watcher:
     def _due(self, rows: Outcomes, look: Look) -> Due | None:
         settings, trained = self.settings, self.trained
         if trained is None:
-            return Due("first") if len(rows) >= settings.least_rows else None
+            return Due("first")
         later = rows.take(rows.known_ns > trained.at_ns)
         if not len(later):
             return None
@@ -272,7 +280,7 @@ class Watcher:
             labels={"rest of the timer": len(rows), "of them with a reference price that is made up": made_up},
             seed=_SEED,
         )
-        artifact = confidence.build(self.name, chosen, columns, training, check.filled(columns))
+        artifact = confidence.build(self.name, chosen, columns, training, check.filled(columns), self.settings.label)
         features = test.filled(columns).features
         return artifact, Score(predict_rows(artifact.model, features)[:, 0], test.labels[:, 0])
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from tidegate_models import schema
 from tidegate_models.errors import ModelsError
+from tidegate_models.label import Label
 from tidegate_models.rowsets import RowSet
 
 Doubles = npt.NDArray[np.float64]
@@ -40,6 +41,9 @@ _OTHERS: dict[str, tuple[str, bool]] = {
     "action": ("string", False),
     "window": ("string", False),
     "reference_simulated": ("bool", False),
+    "target_bp": ("double", False),
+    "fee_bp": ("double", False),
+    "timer_minutes": ("double", False),
     "reached": ("bool", False),
     "final_bp": ("double", True),
     "long_bp": ("double", True),
@@ -88,6 +92,13 @@ class Outcomes:
     def values(self, column: str) -> Doubles:
         """A column of numbers; NaN where it is absent."""
         return self.frame[column].to_numpy(np.float64)
+
+    def check_label(self, expected: Label, file: str) -> None:
+        """Refuses rows that are about something else: their labels cannot be learnt beside others."""
+        columns = ["target_bp", "fee_bp", "timer_minutes"]
+        for target, fee, timer in self.frame[columns].drop_duplicates().itertuples(index=False):
+            if (target, fee, timer) != (expected.target_bp, expected.fee_bp, expected.timer_minutes):
+                raise OutcomesError(f"{file}: rows about {Label(target, fee, int(timer))}, expected {expected}")
 
     def versions(self) -> Doubles:
         """The version that was in force at each signal; NaN for the formula."""

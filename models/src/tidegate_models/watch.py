@@ -70,6 +70,9 @@ def run(places: Places, poll: float | None) -> int:
     """Watches until standard input ends, or with `poll` until it is told to stop; gives the exit code."""
     if poll is not None and not 0.0 < poll < float("inf"):
         raise ValueError(f"--poll is {poll}, expected seconds above 0")
+    if poll is not None and not places.outcomes.is_dir():
+        # An engine makes its folder before it starts this.
+        raise ValueError(f"--outcomes {places.outcomes}: no such folder")
     places.log.parent.mkdir(parents=True, exist_ok=True)
     with _protocol() as protocol, places.log.open("a", encoding="utf-8") as log:
         channel = Channel(protocol, log)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tidegate_models.errors import ModelsError
+from tidegate_models.label import Label
 
 _HOUR_NS = 3_600_000_000_000
 _SECOND_NS = 1_000_000_000
@@ -44,6 +45,15 @@ class Settings:
     core: int | None = None
     # Share of rows, the newest, that versions are compared on.
     test_share: float = 0.25
+    # What outcomes are about: rows that are about something else are not used.
+    target_bp: float = 10.0
+    fee_bp: float = 5.0
+    timer_minutes: int = 10
+
+    @property
+    def label(self) -> Label:
+        """What outcomes are about."""
+        return Label(self.target_bp, self.fee_bp, self.timer_minutes)
 
 
 # Lowest and highest of each; a `float` may be whole, an `int` has no fraction.
@@ -58,6 +68,9 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "drift_rows": (int, 10, 10**9),
     "core": (int, 0, 4095),
     "test_share": (float, 0.05, 0.9),
+    "target_bp": (float, 0.0, 1e4),
+    "fee_bp": (float, -1e3, 1e4),
+    "timer_minutes": (int, 1, 10_080),
 }
 _OPTIONAL = ("core",)
 

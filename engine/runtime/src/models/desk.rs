@@ -210,7 +210,7 @@ impl State {
             Event::Ready { kernel, .. } => report.kernel = Some(kernel.clone()),
             Event::Unavailable { reason } => report.unavailable = Some(reason.clone()),
             Event::Judging { .. } | Event::Ended => return,
-            Event::Admitted { .. } | Event::Empty { .. } => {}
+            Event::Admitted { .. } | Event::Empty { .. } | Event::Newer { .. } => {}
             Event::Refused { reason, .. } => {
                 *report.refusals.entry(word(*reason).to_owned()).or_default() += 1;
             }
@@ -264,6 +264,10 @@ fn log(event: &Event) {
         Event::Unavailable { reason } => warn!(reason, "models: none can be loaded, static profiles hold"),
         Event::Empty { directory } => {
             warn!(directory, "models: none there (no NAME/VERSION/contract.json), static profiles hold");
+        }
+        Event::Newer { name, version, pointed } => {
+            let way = "tidegate model load NAME VERSION --engine DIR takes it up";
+            info!(name, version, pointed, way, "model: a newer version is there and is not taken up");
         }
         Event::Admitted { name, version, report, .. } => {
             info!(name, version, p99_us = report.p99_us, "model: passed the load gate");

@@ -11,7 +11,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tidegate_guard::Strategy;
+use tidegate_sidecar::contract::Label;
 use tidegate_sidecar::serve::Settings;
+use tidegate_trade::signals::SignalConfig;
 use tidegate_wire::Registry;
 
 use crate::audit::Trail;
@@ -62,6 +64,19 @@ impl ModelsPlan {
         }
     }
 
+    /// The same, with models of signals held to what the signals of a run are about.
+    pub(crate) fn labelled(&self, signals: Option<&SignalConfig>) -> Self {
+        let mut plan = self.clone();
+        if let (
+            Self::Lockstep { settings, .. } | Self::Inline(settings) | Self::Process { settings, .. },
+            Some(config),
+        ) = (&mut plan, signals)
+        {
+            settings.loader.gate.label = Some(label_of(config));
+        }
+        plan
+    }
+
     /// Name of the way for reports.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -72,6 +87,12 @@ impl ModelsPlan {
             Self::Reenact(_) => "re-enacted",
         }
     }
+}
+
+/// What signals of these settings are about.
+pub(crate) fn label_of(config: &SignalConfig) -> Label {
+    let ml = &config.ml;
+    Label { target_bp: ml.target_bp, fee_bp: ml.fee_bp, timer_minutes: ml.timer_limit_minutes }
 }
 
 /// A sidecar with the desk that hears it; or why there is none although one was wanted.

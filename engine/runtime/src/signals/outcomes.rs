@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use tidegate_market::signals::{SIGNAL_COLUMNS, signal_row, signals_schema_hash_hex};
+use tidegate_sidecar::contract::Label;
 use tidegate_trade::signals::rating::{ModelSaid, Rating};
 use tidegate_wire::signal::{FLAG_REFERENCE_SIMULATED, OutcomeBody, SideOutcome, SignalBody};
 
@@ -72,13 +73,15 @@ pub(super) struct OutcomeTable {
     /// Rows that were given up.
     lost: u64,
     newest_ns: i64,
+    /// What `reached` means.
+    label: Label,
 }
 
 impl OutcomeTable {
     /// A table below this folder, which is made.
-    pub(super) fn open(directory: &Path) -> std::io::Result<Self> {
+    pub(super) fn open(directory: &Path, label: Label) -> std::io::Result<Self> {
         std::fs::create_dir_all(directory)?;
-        Ok(Self { directory: directory.to_owned(), pending: Vec::new(), lost: 0, newest_ns: 0 })
+        Ok(Self { directory: directory.to_owned(), pending: Vec::new(), lost: 0, newest_ns: 0, label })
     }
 
     /// Where the files are.
@@ -134,7 +137,7 @@ impl OutcomeTable {
         });
         let Some(name) = name.into_iter().find(|name| !self.directory.join(name).exists()) else { return Ok(()) };
         let hidden = self.directory.join(format!(".{name}.tmp"));
-        let written = write_file(&hidden, &self.pending).and_then(|()| {
+        let written = write_file(&hidden, &self.pending, &self.label).and_then(|()| {
             std::fs::rename(&hidden, self.directory.join(name))?;
             Ok(File::open(&self.directory)?.sync_all()?)
         });
@@ -147,8 +150,8 @@ impl OutcomeTable {
     }
 }
 
-fn write_file(path: &Path, rows: &[Row]) -> Result<(), OutcomesError> {
-    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns(rows).into_iter().unzip();
+fn write_file(path: &Path, rows: &[Row], label: &Label) -> Result<(), OutcomesError> {
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns(rows, label).into_iter().unzip();
     let schema = Arc::new(Schema::new(fields));
     let batch = RecordBatch::try_new(schema.clone(), columns)?;
     let metadata = KeyValue::new(SCHEMA_KEY.into(), signals_schema_hash_hex());
@@ -162,7 +165,7 @@ fn write_file(path: &Path, rows: &[Row]) -> Result<(), OutcomesError> {
     Ok(())
 }
 
-fn columns(rows: &[Row]) -> Vec<(Field, ArrayRef)> {
+fn columns(rows: &[Row], label: &Label) -> Vec<(Field, ArrayRef)> {
     let field = |name: &str, kind: DataType, nullable: bool| Field::new(name, kind, nullable);
     let whole = |name: &str, value: fn(&Row) -> i64| {
         let array = Int64Array::from_iter_values(rows.iter().map(value));
@@ -205,7 +208,14 @@ fn columns(rows: &[Row]) -> Vec<(Field, ArrayRef)> {
         let array: Float64Array = known.iter().map(|row| row[place]).collect();
         columns.push((field(column.name, DataType::Float64, true), Arc::new(array)));
     }
+    let same = |name: &str, value: f64| {
+        let array = Float64Array::from_iter_values(rows.iter().map(|_| value));
+        (field(name, DataType::Float64, false), Arc::new(array) as ArrayRef)
+    };
     columns.extend([
+        same("target_bp", label.target_bp),
+        same("fee_bp", label.fee_bp),
+        same("timer_minutes", f64::from(label.timer_minutes)),
         flag("reached", |row| row.side.reached_ns != 0),
         float("final_bp", |row| row.side.final_bp),
         float("long_bp", |row| row.long_bp),
@@ -227,6 +237,8 @@ mod tests {
 
     use super::*;
 
+    const LABEL: Label = Label { target_bp: 10.0, fee_bp: 5.0, timer_minutes: 10 };
+
     fn add(table: &mut OutcomeTable, sequence: u64, complete: u64) {
         let signal = SignalBody {
             sequence,
@@ -241,7 +253,7 @@ mod tests {
     #[test]
     fn files_are_whole_and_hold_what_was_seen_to_its_end() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut table = OutcomeTable::open(&directory.path().join("out")).expect("made");
+        let mut table = OutcomeTable::open(&directory.path().join("out"), LABEL).expect("made");
         table.write().expect("nothing to write");
         (1..=5).for_each(|sequence| add(&mut table, sequence, sequence % 2));
         table.write().expect("written");
@@ -253,7 +265,7 @@ mod tests {
         let path = table.directory().join("outcomes-605.parquet");
         let reader = SerializedFileReader::new(File::open(path).expect("open")).expect("Parquet");
         let file = reader.metadata().file_metadata();
-        assert_eq!((file.num_rows(), file.schema_descr().num_columns()), (3, 8 + SIGNAL_COLUMNS.len() + 9));
+        assert_eq!((file.num_rows(), file.schema_descr().num_columns()), (3, 8 + SIGNAL_COLUMNS.len() + 12));
         let bound = file.key_value_metadata().into_iter().flatten().find(|pair| pair.key == SCHEMA_KEY);
         assert_eq!(bound.and_then(|pair| pair.value.clone()), Some(signals_schema_hash_hex()));
     }
@@ -261,7 +273,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_waits() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut table = OutcomeTable::open(directory.path()).expect("there");
+        let mut table = OutcomeTable::open(directory.path(), LABEL).expect("there");
         add(&mut table, 1, 1);
         table.directory = directory.path().join("gone");
         assert!(table.write().is_err());

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, unbounded};
 use serde_json::{Map, Value, json};
+use tidegate_sidecar::contract::Label;
 use tidegate_trade::signals::Learning;
 
 use crate::children;
@@ -43,8 +44,8 @@ struct Running {
 /// Starts, asks and watches the trainer.
 pub(super) struct Trainer {
     settings: Learning,
-    /// Time between what is trained on and what decides, ns: a timer, or labels would overlap.
-    embargo_ns: i64,
+    /// What outcomes are about.
+    label: Label,
     outcomes: PathBuf,
     repository: PathBuf,
     log: PathBuf,
@@ -64,7 +65,7 @@ pub(super) type Told = Vec<Value>;
 impl Trainer {
     /// A trainer that is not started yet. `core` is the one that it is kept to.
     pub(super) fn new(
-        (settings, timer_minutes): (&Learning, u32),
+        (settings, label): (&Learning, Label),
         (outcomes, repository): (&Path, &Path),
         output: &Path,
         core: Option<usize>,
@@ -76,7 +77,7 @@ impl Trainer {
         let (outcomes, repository) = (std::path::absolute(outcomes)?, std::path::absolute(repository)?);
         Ok(Self {
             settings: settings.clone(),
-            embargo_ns: i64::from(timer_minutes) * MINUTE_NS,
+            label,
             outcomes,
             repository,
             log: std::path::absolute(log)?,
@@ -87,6 +88,19 @@ impl Trainer {
             failed: false,
             next_look_ns: i64::MIN,
         })
+    }
+
+    /// The program, where there is none of that name: better said at the start than at the first look.
+    pub(super) fn missing(&self) -> Option<&str> {
+        let program = self.settings.program.first()?;
+        let path = Path::new(program);
+        let found = if path.components().count() > 1 {
+            path.is_file()
+        } else {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders).any(|folder| folder.join(path).is_file())
+        };
+        (!found).then_some(program.as_str())
     }
 
     /// Whether it is time to look, at this event time.
@@ -112,8 +126,9 @@ impl Trainer {
             return told;
         }
         let Some(running) = &mut self.running else { return told };
-        if running.until.is_some() && running.ready {
-            // It still looks: what is new now is seen the next time.
+        if running.until.is_some() {
+            // It still looks, or does not run yet: what is new now is seen the next time, and a pipe that nobody reads
+            // is not filled.
             return told;
         }
         let line = json!({ "look": { "event_ns": event_ns, "champion": champion, "busy": busy } });
@@ -174,16 +189,20 @@ impl Trainer {
             }
             Err(error) => {
                 self.failed = true;
-                let program = self.settings.program.join(" ");
-                Err(format!("{program}: {error}; the engine goes on with the models that it has"))
+                Err(format!("{error}; the engine goes on with the models that it has"))
             }
         }
     }
 
-    fn start(&self) -> std::io::Result<Running> {
-        let (program, before) = self.settings.program.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    fn start(&self) -> Result<Running, String> {
         // What it says beside the protocol, such as why it died, is kept where its log is.
-        let stderr = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let log = OpenOptions::new().create(true).append(true).open(&self.log);
+        let log = log.map_err(|error| format!("{}: {error}", self.log.display()))?;
+        self.spawn(log).map_err(|error| format!("{}: {error}", self.settings.program.join(" ")))
+    }
+
+    fn spawn(&self, stderr: File) -> std::io::Result<Running> {
+        let (program, before) = self.settings.program.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
         let mut child = Command::new(program)
             .args(before)
             .arg("watch")
@@ -219,7 +238,8 @@ impl Trainer {
         let s = &self.settings;
         json!({
             "every_ns": i64::from(s.every_hours) * 60 * MINUTE_NS,
-            "embargo_ns": self.embargo_ns,
+            // A timer lies between what is trained on and what decides, or labels would overlap.
+            "embargo_ns": i64::from(self.label.timer_minutes) * MINUTE_NS,
             "window_ns": i64::from(s.window_days) * 1_440 * MINUTE_NS,
             "least_rows": s.least_outcomes,
             "margin": s.margin,
@@ -228,6 +248,9 @@ impl Trainer {
             "drift_rows": s.drift_outcomes,
             "core": self.core,
             "test_share": s.test_share,
+            "target_bp": self.label.target_bp,
+            "fee_bp": self.label.fee_bp,
+            "timer_minutes": self.label.timer_minutes,
         })
     }
 
@@ -246,9 +269,34 @@ impl Trainer {
         json!({ "event": "lost", "text": text })
     }
 
+    /// Ends it: the end of its input tells it to. Gives what it still had to say, such as a version that was published
+    /// meanwhile.
+    pub(super) fn end(&mut self) -> Told {
+        let mut told = Told::new();
+        let Some(Running { mut child, stdin, lines, .. }) = self.running.take() else { return told };
+        drop(stdin);
+        children::farewell(&mut child);
+        // The thread that listens ends with the output, unless somebody else has inherited that.
+        while let Ok(event) = lines.recv_timeout(LISTEN) {
+            if !matches!(event["event"].as_str(), Some("ready" | "looked")) {
+                told.push(event);
+            }
+        }
+        told
+    }
+
     /// A line of the engine's own in the trainings' log.
     pub(super) fn note(&self, event_ns: i64, event: &Value) {
-        let line = format!("event_ns={event_ns} engine {event}\n");
+        // As the trainer writes its own: when, what, and all that is known of it.
+        let now = humantime::format_rfc3339_millis(std::time::SystemTime::now());
+        let words = |(key, value): (&String, &Value)| match value {
+            Value::String(text) => format!(", {key} {text}"),
+            Value::Null => format!(", {key} none"),
+            other => format!(", {key} {other}"),
+        };
+        let told: String =
+            event.as_object().into_iter().flatten().filter(|(key, _)| *key != "event").map(words).collect();
+        let line = format!("{now} {}: event_ns {event_ns}{told}\n", event["event"].as_str().unwrap_or("engine"));
         let file: std::io::Result<File> = OpenOptions::new().create(true).append(true).open(&self.log);
         // The audit log has it too; a log that cannot be written is no reason to stop.
         let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
@@ -271,12 +319,8 @@ fn hear(running: &mut Running, event: Value, told: &mut Told) {
 }
 
 impl Drop for Trainer {
-    /// The end of its input tells it to end.
     fn drop(&mut self) {
-        if let Some(Running { mut child, stdin, .. }) = self.running.take() {
-            drop(stdin);
-            children::farewell(&mut child);
-        }
+        self.end();
     }
 }
 
@@ -296,8 +340,9 @@ mod tests {
             ..Learning::default()
         };
         let stop = Arc::new(AtomicBool::new(false));
+        let label = Label { target_bp: 10.0, fee_bp: 5.0, timer_minutes: 10 };
         let paths = (directory, directory);
-        let made = Trainer::new((&settings, 10), paths, directory, None, (live, stop.clone())).expect("a folder");
+        let made = Trainer::new((&settings, label), paths, directory, None, (live, stop.clone())).expect("a folder");
         (made, stop)
     }
 
@@ -361,8 +406,21 @@ done
         assert!(told[0]["text"].as_str().expect("words").contains("the engine goes on"), "{told:?}");
         assert!(dying.look(2, None, false).is_empty(), "it is not tried again");
         let (mut missing, _) = trainer(directory.path(), "", false);
+        assert_eq!(missing.missing(), None);
         missing.settings.program = vec!["/no/such/program".into()];
+        assert_eq!(missing.missing(), Some("/no/such/program"));
         assert_eq!(kinds(&missing.look(1, None, false)), ["unavailable"]);
+        missing.settings.program = vec!["no-such-program".into()];
+        assert_eq!(missing.missing(), Some("no-such-program"));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut trainer, _) = trainer(directory.path(), WILLING, false);
+        std::fs::create_dir_all(directory.path().join(TRAINING_LOG)).expect("a folder in its place");
+        let told = trainer.look(1, None, false);
+        assert!(told[0]["text"].as_str().expect("words").contains(TRAINING_LOG), "{told:?}");
     }
 
     #[test]
