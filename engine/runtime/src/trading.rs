@@ -78,6 +78,8 @@ struct Records {
     instruments: Vec<Instrument>,
     coins: Vec<String>,
     buckets: BTreeMap<String, PositionBucket>,
+    /// Client ids of orders by the signal whose position they are for, while that has not ended.
+    orders: BTreeMap<u64, Vec<u64>>,
     /// The positions that ended last.
     ended: VecDeque<Value>,
 }
@@ -102,6 +104,8 @@ impl Records {
         let exact = |millionths: i64| Fixed::new(millionths, Scale::saturating(MONEY_DECIMALS)).to_string();
         let qty = |raw: i64| instrument.map(|instrument| Fixed::new(raw, instrument.qty_scale).to_string());
         let opened = position.entry.qty > 0;
+        let orders = self.orders.get(&position.signal).map_or(&[] as &[u64], Vec::as_slice);
+        let closes: Vec<u64> = orders.iter().copied().filter(|id| *id != position.entry_id).collect();
         json!({
             "event_ns": now_ns,
             "signal": position.signal,
@@ -111,8 +115,10 @@ impl Records {
             "instrument": instrument.map(Instrument::name),
             "side": position.side.name(),
             "ending": position.ending.name(),
+            "refusal": (!position.refusal.is_empty()).then_some(position.refusal),
             "confidence": position.confidence,
             "leverage": position.leverage,
+            "size_bound": position.bound.name(),
             "margin": exact(position.margin),
             "asked": qty(position.asked),
             "filled": qty(position.entry.qty),
@@ -122,8 +128,10 @@ impl Records {
             "funding": exact(position.funding),
             "profit": exact(settled.0),
             "borne_by_product": exact(settled.1),
+            "entry_ns": opened.then_some(position.entry.times_ns.0),
+            "exit_ns": (position.exit.qty > 0).then_some(position.exit.times_ns.1),
             "entry_order": (position.entry_id != 0).then_some(position.entry_id),
-            "close_order": (position.close_id != 0).then_some(position.close_id),
+            "close_orders": closes,
             "reservation": (position.reservation != 0).then_some(position.reservation),
             "balance": { "total": pot(balances.total()), "locked": pot(balances.locked()) },
         })
@@ -131,7 +139,8 @@ impl Records {
 }
 
 impl TradeLog for Records {
-    fn order(&mut self, order: &OrderRequest) {
+    fn order(&mut self, signal: u64, order: &OrderRequest) {
+        self.orders.entry(signal).or_default().push(order.client_id);
         if let Some(trail) = &self.trail {
             trail.paper_order(&OrderRequest { account: PAPER, strategy: PAPER, ..*order });
         }
@@ -151,6 +160,7 @@ impl TradeLog for Records {
 
     fn position(&mut self, now_ns: i64, position: &Position, settled: (i64, i64), balances: &Balances) {
         let line = self.line(now_ns, position, settled, balances);
+        self.orders.remove(&position.signal);
         if let Some(trail) = &self.trail {
             trail.paper_position(now_ns, &line);
         }
@@ -201,6 +211,7 @@ impl PaperDesk {
             instruments: registry.iter().map(|(_, instrument)| instrument.clone()).collect(),
             coins: coins.to_vec(),
             buckets: BTreeMap::new(),
+            orders: BTreeMap::new(),
             ended: VecDeque::with_capacity(ENDED_SHOWN),
         };
         Ok(Self { desk, records, balance: plan.settings.balance as f64, now_ns: 0, shown: (0, 0, 0) })

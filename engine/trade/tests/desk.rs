@@ -155,6 +155,42 @@ fn contracts_on_a_thousand_coins_are_priced_by_the_coin() {
 }
 
 #[test]
+fn coins_and_reference_are_priced_in_dollars() {
+    // Whatever comes first: a pair in bitcoin or euros, or an option, is not what its base costs.
+    let strangers = ["ETHBTC", "ETH-BTC", "ETHEUR", "ETH-EUR-SWAP", "ETH-27DEC26-4000-C", "ETH-USD-261227-4000-P"];
+    let dollars =
+        ["ETHUSDT", "ETH-USDC", "ETH_USDC-PERPETUAL", "ETH-PERPETUAL", "ETHUSD_PERP", "ETH-USDT-SWAP", "ETHPERP"];
+    for coin in dollars {
+        let rig = Rig::new(&[&strangers, &[coin, "TONUSDT"] as &[&str]].concat(), |_| ());
+        let chosen: Vec<_> = rig.desk.coins().collect();
+        assert_eq!(chosen, [("ETH", InstrumentId(strangers.len() as u16))], "{coin}");
+    }
+    let none = Rig::new(&[&strangers, &["TONUSDT"] as &[&str]].concat(), |_| ());
+    assert_eq!(none.desk.coins().count(), 0);
+    // A reference of a thousand coins counts by the coin, as coins do.
+    let mut rig = Rig::new(&["BTCUSDT", "1000PEPEUSDT"], |config| config.psc.reference = "PEPE".into());
+    rig.see(1, 0, 0.01, &[]);
+    rig.see(0, 1, 50_000.0, &[]);
+    assert_eq!((rig.log.signals.len(), rig.log.signals[0].reference), (1, 0.000_01));
+}
+
+#[test]
+fn a_signal_that_finds_no_room_is_held_back_once() {
+    let mut rig = with_reference();
+    // Across the threshold and back, again and again within a window: more than a coin may have open.
+    for step in 0..200 {
+        rig.see(1, step * SECOND / 2, 5.0, &[]);
+        rig.see(0, step * SECOND / 2, if step % 2 == 0 { 50.01 } else { 40.0 }, &[]);
+    }
+    let (told, counters) = (rig.log.signals.len() as u64, *rig.desk.counters());
+    assert!(told > 1 && counters.crowded > 0, "{counters:?}");
+    assert_eq!(told + counters.crowded, 100, "each crossing is one signal, told or held back");
+    // What stays there is none anew.
+    (0..50).for_each(|step| rig.see(0, 101 * SECOND + step, 50.01, &[]));
+    assert_eq!(rig.desk.counters().crowded, counters.crowded + 1);
+}
+
+#[test]
 fn flags_and_caps_travel_with_the_signal() {
     let mut rig = Rig::new(&["BTCUSDT"], |config| {
         config.psc.simulated_reference = Some(SimulatedReference { seed: 3, price: 5.0 });

@@ -3,7 +3,7 @@
 use bytemuck::Zeroable;
 use tidegate_guard::ledger::Balances;
 use tidegate_guard::risk::RiskLimits;
-use tidegate_trade::desk::{Ending, Position, TradeDesk, TradeDeskError, TradeLog, Trading};
+use tidegate_trade::desk::{Ending, Position, SizeBound, TradeDesk, TradeDeskError, TradeLog, Trading};
 use tidegate_wire::event::BookQuality;
 use tidegate_wire::order::{Execution, OrderRequest, Verdict};
 use tidegate_wire::signal::{Action, SignalBody};
@@ -17,14 +17,17 @@ const BTC: InstrumentId = InstrumentId(0);
 #[derive(Default)]
 struct Log {
     orders: Vec<OrderRequest>,
+    /// The signal of each.
+    signals: Vec<u64>,
     verdicts: Vec<Verdict>,
     executions: Vec<Execution>,
     ended: Vec<(Position, (i64, i64))>,
 }
 
 impl TradeLog for Log {
-    fn order(&mut self, order: &OrderRequest) {
+    fn order(&mut self, signal: u64, order: &OrderRequest) {
         self.orders.push(*order);
+        self.signals.push(signal);
     }
 
     fn verdict(&mut self, verdict: &Verdict) {
@@ -111,6 +114,10 @@ fn a_position_lives_until_its_timer_ends_and_pays_for_it() {
     rig.quiet(599, 605, 50_500);
     assert_eq!(rig.endings(), [Ending::Timer]);
     let (position, (settled, borne)) = rig.log.ended[0];
+    assert_eq!((position.bound, position.refusal), (SizeBound::Signal, ""));
+    assert_eq!(rig.log.signals, [position.signal; 2], "an entry and a close");
+    let (entered, left) = (position.entry.times_ns.0 - BASE, position.exit.times_ns.1 - BASE);
+    assert!((2 * SECOND..3 * SECOND).contains(&entered) && (600 * SECOND..601 * SECOND).contains(&left));
     assert_eq!((position.entry.qty, position.exit.qty, borne), (39, 39, 0), "2,000 at 50,000.01");
     // 0.039 x (50,499.99 - 50,000.01), less 5 bp of both values; a millionth or two for rounding.
     let exact = 19_499_220 - 975_000 - 984_750;
@@ -171,6 +178,45 @@ fn a_close_is_not_refused_for_what_its_value_has_become() {
     assert!(matches!(rig.endings()[..], [Ending::Timer]), "{:?}", rig.endings());
     assert!(rig.log.ended[0].1.0 < 0);
     rig.balanced();
+}
+
+#[test]
+fn a_close_that_waits_for_a_price_is_sent_whole_when_there_is_one() {
+    let mut rig = Rig::new();
+    rig.quiet(0, 2, 50_000);
+    rig.signal(2 * SECOND, Action::Long, 20.0, 60);
+    rig.book(3 * SECOND, 50_000, 0.0);
+    // The gate takes no market order at a price that is older than two seconds.
+    rig.book(61 * SECOND, 50_000, 0.0);
+    assert_eq!((rig.desk.positions()[0].refusal, rig.desk.counters().retried), ("reference", 1));
+    rig.quiet(62, 66, 50_000);
+    assert_eq!(rig.endings(), [Ending::Timer]);
+    let sells: Vec<i64> = rig.log.orders[1..].iter().map(|order| order.qty.raw()).collect();
+    assert_eq!(sells, [39, 39], "not in parts");
+    rig.balanced();
+}
+
+#[test]
+fn an_entry_is_made_as_small_as_limits_ask_for_and_says_so() {
+    for (order, limit, bound, value) in [
+        (1_500, "9000", SizeBound::MaxOrderValue, 1_500.0),
+        (250_000, "1000", SizeBound::Limits, 1_000.0),
+        (250_000, "250000", SizeBound::Signal, 2_000.0),
+    ] {
+        let settings = Trading { max_order_value: order, ..Trading::default() };
+        let mut limits = settings.own_limits();
+        limits.strategies.entry("signals".into()).or_default().max_order_value =
+            Some(tidegate_guard::risk::Decimal::parse(limit).expect("a number"));
+        let mut rig = Rig::with(&settings, Some(&limits)).expect("a desk");
+        rig.quiet(0, 2, 50_000);
+        rig.signal(2 * SECOND, Action::Long, 20.0, 60);
+        rig.quiet(3, 65, 50_000);
+        assert_eq!(rig.endings(), [Ending::Timer], "{bound:?} {:?}", rig.log.ended);
+        let position = rig.log.ended[0].0;
+        let got = position.entry.value as f64 / 1e6;
+        assert_eq!(position.bound, bound);
+        assert!(got <= value && got > value - 60.0, "{got} of {value}");
+    }
 }
 
 #[test]
@@ -246,4 +292,5 @@ fn there_are_no_more_positions_than_the_ledger_may_lock() {
     (0..3).for_each(|_| rig.signal(SECOND, Action::Long, 2.0, 600));
     let endings: Vec<Ending> = rig.log.ended.iter().map(|(position, _)| position.ending).collect();
     assert_eq!((endings, rig.desk.positions().len()), (vec![Ending::Unlocked], 2));
+    assert_eq!(rig.log.ended[0].0.refusal, "max-locked-positions");
 }

@@ -35,7 +35,7 @@ use crate::gateway::Gateway;
 use crate::paper::{BookTop, PaperCounters, PaperError, PaperExchange};
 
 pub use config::{ACCOUNT, STRATEGY, Trading};
-pub use position::{Ending, Fills, Position, Stage};
+pub use position::{Ending, Fills, Position, SizeBound, Stage};
 
 /// Millionths in a unit of money.
 const MONEY: i64 = 1_000_000;
@@ -71,8 +71,8 @@ pub struct TradeCounters {
 
 /// Whoever keeps what the desk does, in order.
 pub trait TradeLog {
-    /// An order is to be sent.
-    fn order(&mut self, order: &OrderRequest);
+    /// An order is to be sent, for the position of a signal.
+    fn order(&mut self, signal: u64, order: &OrderRequest);
     /// What the risk gate said to it.
     fn verdict(&mut self, verdict: &Verdict);
     /// It executed, wholly or in part.
@@ -110,6 +110,8 @@ struct Listed {
     valuer: Option<Valuer>,
     /// Which exchange; `None` where it is not traded.
     exchange: Option<usize>,
+    /// Largest value of an entry, millionths, and whose word that is.
+    most: (i64, SizeBound),
     best_bid: i64,
     best_ask: i64,
     quality: tidegate_wire::event::BookQuality,
@@ -187,6 +189,7 @@ impl TradeDesk {
                 instrument: instrument.clone(),
                 valuer,
                 exchange,
+                most: most(settings, limits, instrument),
                 best_bid,
                 best_ask,
                 quality,
@@ -309,6 +312,29 @@ impl TradeDesk {
             *self.counters.endings.entry(Ending::Open).or_default() += 1;
             log.position(self.now_ns, position, (0, 0), &balances);
         }
+    }
+}
+
+/// Largest value of an entry, millionths, and whose word that is. An order that the gate would refuse for its value
+/// alone is made smaller instead.
+fn most(settings: &Trading, limits: &RiskLimits, instrument: &Instrument) -> (i64, SizeBound) {
+    let own = i64::try_from(settings.max_order_value).unwrap_or(i64::MAX / MONEY).saturating_mul(MONEY);
+    let account = limits.accounts.get(ACCOUNT).map(|account| &account.limits);
+    let named = limits.instruments.get(&instrument.name()).unwrap_or(&limits.instrument_defaults);
+    let scopes = [
+        Some(&limits.firm),
+        account,
+        limits.strategies.get(STRATEGY),
+        limits.venues.get(instrument.venue.name()),
+        Some(&named.limits),
+    ];
+    let theirs = scopes.into_iter().flatten().filter_map(|scope| scope.max_order_value?.money().ok()).min();
+    // The gate values a market order at the worst price of its collar, hundredths of a basis point.
+    let collar = i128::from(named.collar_bp.at_scale(2).unwrap_or(1_000_000));
+    let within = |limit: i64| (i128::from(limit) * 1_000_000 / (1_000_000 + collar)) as i64;
+    match theirs.map(within) {
+        Some(limit) if limit < own => (limit, SizeBound::Limits),
+        _ => (own, SizeBound::MaxOrderValue),
     }
 }
 

@@ -56,6 +56,26 @@ pub(super) fn quantity(valuer: &Valuer, money: i64, price: i64, lot: i64) -> i64
     one.map_or(0, |one| (money.max(0) / one).saturating_mul(lot))
 }
 
+/// What a position's size came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum SizeBound {
+    /// The signal's leverage, under its own caps.
+    Signal,
+    /// `trading.max_order_value`.
+    MaxOrderValue,
+    /// The smallest `max_order_value` of the limits' file: the firm's, the account's, the strategy's, the venue's or
+    /// the instrument's.
+    Limits,
+}
+
+impl SizeBound {
+    /// Name as in reports.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// Executions of one side of a position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fills {
@@ -65,15 +85,18 @@ pub struct Fills {
     pub value: i64,
     /// Executions.
     pub count: u32,
+    /// Times of the first and the last of them, ns; 0 without one.
+    pub times_ns: (i64, i64),
 }
 
 impl Fills {
     /// Another execution, its value rounded against whoever holds the position; `paying` where money is spent.
-    pub fn add(&mut self, valuer: &Valuer, price: i64, qty: i64, paying: bool) {
+    pub fn add(&mut self, valuer: &Valuer, at_ns: i64, (price, qty): (i64, i64), paying: bool) {
         let rounding = if paying { Rounding::Up } else { Rounding::Down };
         // The exchange rejects what leaves 64 bits.
         self.value = self.value.saturating_add(valuer.value(price, qty, rounding).unwrap_or(0));
         self.qty += qty;
+        self.times_ns = (if self.count == 0 { at_ns } else { self.times_ns.0 }, at_ns);
         self.count += 1;
     }
 }
@@ -108,6 +131,8 @@ pub struct Position {
     pub confidence: f64,
     /// Times the margin, as traded: value at entry over margin.
     pub leverage: f64,
+    /// What made it smaller than the signal's leverage says: `signal` where nothing did.
+    pub bound: SizeBound,
     /// Margin, millionths: the most it can lose.
     pub margin: i64,
     /// When the signal came, ns.
@@ -132,6 +157,8 @@ pub struct Position {
     pub stage: Stage,
     /// Why it is being closed.
     pub ending: Ending,
+    /// The name of what the ledger, the risk gate or the exchange refused last; empty while nothing was.
+    pub refusal: &'static str,
     /// In how many parts its next close goes: more after each refusal, because a part may fit a limit of value.
     pub parts: i64,
 }
@@ -190,6 +217,7 @@ mod tests {
             side,
             confidence: 0.4,
             leverage: 10.0,
+            bound: SizeBound::Signal,
             margin,
             signal_ns: 0,
             end_ns: 600,
@@ -202,6 +230,7 @@ mod tests {
             funding: 0,
             stage: Stage::Held,
             ending: Ending::Timer,
+            refusal: "",
             parts: 1,
         }
     }
@@ -232,12 +261,12 @@ mod tests {
             (Side::Sell, 4_900_000, 100_000_000),
         ] {
             let mut held = position(side, 20_000_000);
-            held.entry.add(&valuer, 5_000_000, 100, side == Side::Buy);
+            held.entry.add(&valuer, 5, (5_000_000, 100), side == Side::Buy);
             (held.fees, held.funding) = (2_500_000, 100_000);
             assert_eq!(held.profit_at(&valuer, exit, 0), Some(gross - 2_600_000));
             let fee = exit * 100 * 10 / 2_000;
             assert_eq!(held.profit_at(&valuer, exit, 500), Some(gross - 2_600_000 - fee));
-            held.exit.add(&valuer, exit, 100, side == Side::Sell);
+            held.exit.add(&valuer, 7, (exit, 100), side == Side::Sell);
             held.fees += 2_500_000;
             let net = gross - 5_100_000;
             assert_eq!(held.settled(), (net.max(-20_000_000), (-20_000_000 - net).max(0)), "{side:?} {exit}");
@@ -256,10 +285,10 @@ mod tests {
         ) {
             let valuer = linear();
             let mut held = position(if short { Side::Sell } else { Side::Buy }, margin);
-            held.entry.add(&valuer, entry, qty, !short);
+            held.entry.add(&valuer, 5, (entry, qty), !short);
             held.fees = fees;
             let before = held.profit_at(&valuer, exit, 0).expect("it fits");
-            held.exit.add(&valuer, exit, qty, short);
+            held.exit.add(&valuer, 7, (exit, qty), short);
             let (settled, borne) = held.settled();
             prop_assert!(settled >= -margin && borne >= 0);
             prop_assert_eq!(settled - borne, before);

@@ -2,11 +2,21 @@
 
 use super::*;
 
-use crate::gateway::{ExecType, Report};
+use crate::gateway::{ExecType, Reason, Report, SubmitError};
+use tidegate_guard::risk::rules::rule_name;
 use tidegate_wire::signal::{Action, FLAG_BELOW_CONFIDENCE, FLAG_STOPPED};
 
 /// Most parts of a close.
 const PARTS_MAX: i64 = 1_024;
+/// Rules of the gate that a smaller order may pass.
+const TOO_LARGE: [&str; 2] = ["order_quantity", "order_value"];
+
+/// Why an order was not sent.
+struct Stopped {
+    ending: Ending,
+    /// The gate's rule, or the exchange's reason.
+    name: &'static str,
+}
 
 impl TradeDesk {
     /// A signal: a position is asked for where it may be traded.
@@ -44,13 +54,19 @@ impl TradeDesk {
         };
         match self.ledger.apply(0, &reserve, self.now_ns.unsigned_abs()) {
             Ok(outcome) => position.reservation = outcome.id,
-            Err(_) => return self.never(&position, Ending::Unlocked, log),
+            Err(refusal) => {
+                position.refusal = refusal.name();
+                return self.never(&position, Ending::Unlocked, log);
+            }
         }
         let order = self.order(&position, side, asked, 0);
         position.entry_id = order.client_id;
-        let ending = match self.send(place, &order, log) {
+        let ending = match self.send(place, position.signal, &order, log) {
             Ok(()) => return self.wait_for(position),
-            Err(ending) => ending,
+            Err(stopped) => {
+                position.refusal = stopped.name;
+                stopped.ending
+            }
         };
         self.void(&position);
         self.never(&position, ending, log);
@@ -58,9 +74,10 @@ impl TradeDesk {
 
     fn sized(&self, signal: &SignalBody, side: Side) -> Position {
         let margin = i64::try_from(self.settings.margin).unwrap_or(i64::MAX / MONEY).saturating_mul(MONEY);
-        let most = i64::try_from(self.settings.max_order_value).unwrap_or(i64::MAX / MONEY).saturating_mul(MONEY);
-        let wanted = (margin as f64 * signal.leverage).min(most as f64) as i64;
         let listed = self.listed.get(signal.instrument.index());
+        let (wanted, most) =
+            (margin as f64 * signal.leverage, listed.map_or((0, SizeBound::Signal), |listed| listed.most));
+        let (wanted, bound) = if wanted > most.0 as f64 { most } else { (wanted as i64, SizeBound::Signal) };
         let asked = listed.and_then(|listed| {
             let price = if side == Side::Buy { listed.best_ask } else { listed.best_bid };
             Some(position::quantity(&listed.valuer?, wanted, price, listed.instrument.lot.raw()))
@@ -73,6 +90,7 @@ impl TradeDesk {
             side,
             confidence: signal.confidence,
             leverage: 0.0,
+            bound,
             margin,
             signal_ns: signal.event_ns,
             end_ns: signal.timer_end_ns,
@@ -85,6 +103,7 @@ impl TradeDesk {
             funding: 0,
             stage: Stage::Entering,
             ending: Ending::Timer,
+            refusal: "",
             parts: 1,
         }
     }
@@ -103,24 +122,30 @@ impl TradeDesk {
         }
     }
 
-    /// Checks an order and sends it.
-    fn send(&mut self, place: usize, order: &OrderRequest, log: &mut impl TradeLog) -> Result<(), Ending> {
+    /// Checks an order of a signal's position and sends it; what stood in its way otherwise.
+    fn send(
+        &mut self,
+        place: usize,
+        signal: u64,
+        order: &OrderRequest,
+        log: &mut impl TradeLog,
+    ) -> Result<(), Stopped> {
         let listed = &self.listed[order.instrument.index()];
         let price = listed.mid().unwrap_or(0);
         let reference = Reference { price: Price::from_raw(price), at_ns: listed.at_ns, kind: ReferenceKind::Mid };
         // Breakers were looked at when the signal came; a close must not wait for one.
         let view = MarketView { reference, quality: listed.quality, permits: Permits::ALL };
-        log.order(order);
+        log.order(signal, order);
         let verdict = self.gate.check(order, &view);
         log.verdict(&verdict);
         if !verdict.is_accepted() {
             self.counters.refused += 1;
-            return Err(Ending::Refused);
+            return Err(Stopped { ending: Ending::Refused, name: rule_name(verdict.rule) });
         }
         let sent = OrderRequest { account: 0, ..*order };
-        self.exchanges[place].1.submit(self.now_ns, &sent).map_err(|_| {
+        self.exchanges[place].1.submit(self.now_ns, &sent).map_err(|SubmitError::Busy| {
             self.gate.on_rejected(order.account, order.client_id);
-            Ending::Rejected
+            Stopped { ending: Ending::Rejected, name: Reason::NoRoom.name() }
         })
     }
 
@@ -166,11 +191,15 @@ impl TradeDesk {
         let entering = position.entry_id == id;
         if let Some((execution, valuer)) = report.execution().zip(self.listed[position.instrument.index()].valuer) {
             let fills = if entering { &mut position.entry } else { &mut position.exit };
-            fills.add(&valuer, execution.price.raw(), execution.qty.raw(), execution.side == Side::Buy as u8);
+            let paying = execution.side == Side::Buy as u8;
+            fills.add(&valuer, execution.event_ns, (execution.price.raw(), execution.qty.raw()), paying);
             position.fees += execution.fee;
         }
         if !report.is_last() {
             return;
+        }
+        if let Some(reason) = report.reason().filter(|reason| *reason != Reason::None) {
+            position.refusal = reason.name();
         }
         if entering {
             if position.entry.qty == 0 {
@@ -198,9 +227,9 @@ impl TradeDesk {
         let used = (part + i128::from(position.asked) - 1) / i128::from(position.asked);
         position.margin = i64::try_from(used).unwrap_or(position.margin).min(position.margin);
         let post = Command::Post { id: position.reservation, amount: position.margin.unsigned_abs().into() };
-        if self.ledger.apply(0, &post, self.now_ns.unsigned_abs()).is_err() {
+        if let Err(refusal) = self.ledger.apply(0, &post, self.now_ns.unsigned_abs()) {
             // The fill came after the reservation's life: nothing holds its margin, so it is left at once.
-            position.ending = Ending::Unlocked;
+            (position.ending, position.refusal) = (Ending::Unlocked, refusal.name());
             position.end_ns = self.now_ns;
         }
         self.counters.opened += 1;
@@ -287,12 +316,16 @@ impl TradeDesk {
         let order = self.order(&position, position.side.opposite(), part, FLAG_REDUCE_ONLY);
         let retry_ns = i64::try_from(self.settings.retry_ms).unwrap_or(i64::MAX / 2_000_000) * 1_000_000;
         let Some(place) = self.listed[position.instrument.index()].exchange else { return };
-        let sent = self.send(place, &order, log);
+        let sent = self.send(place, position.signal, &order, log);
         let position = &mut self.positions[at];
         match sent {
             Ok(()) => (position.close_id, position.stage, position.parts) = (order.client_id, Stage::Closing, 1),
-            Err(_) => {
-                position.parts = (position.parts * 2).min(PARTS_MAX);
+            Err(stopped) => {
+                position.refusal = stopped.name;
+                // A part may fit where the whole is too large. Nothing else gets better by it.
+                if TOO_LARGE.contains(&stopped.name) {
+                    position.parts = (position.parts * 2).min(PARTS_MAX);
+                }
                 position.stage = Stage::Waiting(self.now_ns.saturating_add(retry_ns));
                 self.counters.retried += 1;
                 self.next_ns = self.next_ns.min(self.now_ns.saturating_add(retry_ns));

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use tidegate_wire::{Instrument, Venue};
+
 use super::learning::{ConfidenceSource, Learning};
 
 /// `[ml_microstructure]`: which coins are looked at, and what counts as a signal.
@@ -40,9 +42,10 @@ pub struct MlMicrostructure {
     pub fee_bp: f64,
     /// How far a ratio must go back beyond its threshold before the coin may signal again in the same window.
     pub rearm_margin: f64,
-    /// Caps of leverage by venue, such as `binance-usdm = 125`.
+    /// Caps of leverage by venue, such as `binance-usdm = 125`; no venue has one unless it is named.
     pub venue_leverage: BTreeMap<String, f64>,
-    /// Cap of leverage of the risk engine.
+    /// Cap of leverage on the risk desk's behalf; none unless it is set. What `trading.limits` says of values makes
+    /// positions smaller besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub risk_leverage: Option<f64>,
     /// The model beside the formula.
@@ -166,6 +169,16 @@ pub struct SignalConfigError {
 }
 
 impl SignalConfig {
+    /// Whether a run on these symbols has no reference price.
+    pub fn lacks_reference(&self, symbols: &[&str]) -> bool {
+        let of = |symbol: &str| {
+            let instrument = Instrument::linear(Venue::BinanceUsdm, symbol, 0, 0);
+            super::desk::coins_per_price(&instrument, &self.psc.reference).is_some()
+        };
+        let named = self.psc.simulated_reference.is_some() || self.psc.reference_instrument.is_some();
+        !named && !symbols.iter().any(|symbol| of(symbol))
+    }
+
     /// Checks every value.
     ///
     /// # Errors

@@ -58,11 +58,23 @@ struct Coin {
     armed: bool,
 }
 
+/// What a vector was to the desk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// Of no coin.
+    Elsewhere,
+    /// Of a coin, and no signal.
+    Coin,
+    /// A signal.
+    Told,
+}
+
 /// What an instrument is to the desk.
 #[derive(Clone, Copy, Debug, Default)]
 struct Role {
     coin: Option<u16>,
-    reference: bool,
+    /// Coins in one unit of its price, where it is the reference's.
+    reference: Option<f64>,
 }
 
 /// The signal desk. After [`SignalDesk::new`] nothing allocates.
@@ -82,6 +94,9 @@ pub struct SignalDesk {
     next_end_ns: i64,
     now_ns: i64,
 }
+
+/// Quotes that are no dollars, of those that [`Instrument::base`] knows.
+const FOREIGN: [&str; 3] = ["BTC", "ETH", "EUR"];
 
 /// Symbols of contracts on so many coins begin with that number.
 const MULTIPLES: [(&str, f64); 3] = [("1000000", 1e6), ("10000", 1e4), ("1000", 1e3)];
@@ -159,8 +174,7 @@ impl SignalDesk {
         self.digest
     }
 
-    /// A vector, in event order. `permitted`: whether the breakers let the instrument be traded. Gives whether it is of
-    /// a coin.
+    /// A vector, in event order. `permitted`: whether the breakers let the instrument be traded.
     #[inline]
     pub fn features(
         &mut self,
@@ -168,18 +182,18 @@ impl SignalDesk {
         body: &FeatureBody,
         permitted: bool,
         sink: &mut impl SignalSink,
-    ) -> bool {
+    ) -> Looked {
         self.advance(header.event_ns, sink);
-        let Some(role) = self.roles.get(header.instrument.index()).copied() else { return false };
-        if role.reference
+        let Some(role) = self.roles.get(header.instrument.index()).copied() else { return Looked::Elsewhere };
+        if let Some(per_price) = role.reference
             && let Some(mid) = body.get(f::MID)
         {
-            self.reference.observe(header.event_ns, mid);
+            self.reference.observe(header.event_ns, mid / per_price);
         }
-        if let Some(coin) = role.coin {
-            self.look(usize::from(coin), header, body, permitted, sink);
-        }
-        role.coin.is_some()
+        let Some(coin) = role.coin else { return Looked::Elsewhere };
+        let before = self.sequence;
+        self.look(usize::from(coin), header, body, permitted, sink);
+        if self.sequence == before { Looked::Coin } else { Looked::Told }
     }
 
     /// Time passed: timers that have ended are told, earliest first.
@@ -239,6 +253,8 @@ impl SignalDesk {
             return;
         }
         if !coin.follower.has_room() {
+            // It was this window's signal all the same, so it counts once.
+            (coin.spent, coin.armed) = (Some((moment.start_ns, moment.window, action)), false);
             self.counters.crowded += 1;
             return;
         }
@@ -371,7 +387,7 @@ fn chosen(
 ) -> Result<Option<(InstrumentId, f64)>, SignalConfigError> {
     let wanted = |instrument: &Instrument| match named {
         Some(name) => instrument.name() == *name,
-        None => coins_per_price(instrument, coin).is_some(),
+        None => in_dollars(instrument) && coins_per_price(instrument, coin).is_some(),
     };
     match registry.iter().find(|(_, instrument)| wanted(instrument)) {
         Some((id, instrument)) => match coins_per_price(instrument, coin) {
@@ -392,8 +408,23 @@ fn chosen(
     }
 }
 
+/// Whether an instrument's price is the dollars that its base costs: prices of coins and reference are compared, so one
+/// in bitcoin or the premium of an option is none. What is named by hand is taken as it is.
+fn in_dollars(instrument: &Instrument) -> bool {
+    let mut parts = instrument.symbol.split(['_', '-']);
+    let pair = parts.next().unwrap_or_default();
+    let joined = pair.strip_prefix(instrument.base()).filter(|quote| !quote.is_empty());
+    let (mut quote, mut option) = (joined, false);
+    for part in parts {
+        // `BTC-USDT-SWAP` names its quote, `BTC-PERPETUAL` and `BTC-27DEC24` have none but dollars.
+        quote = quote.or_else(|| FOREIGN.contains(&part).then_some(part));
+        option |= part == "C" || part == "P";
+    }
+    !option && !quote.is_some_and(|quote| FOREIGN.contains(&quote))
+}
+
 /// How many coins an instrument's price stands for; `None` when it is of another asset.
-fn coins_per_price(instrument: &Instrument, coin: &str) -> Option<f64> {
+pub(super) fn coins_per_price(instrument: &Instrument, coin: &str) -> Option<f64> {
     let base = instrument.base();
     if base == coin {
         return Some(1.0);
@@ -416,8 +447,8 @@ fn reference(
         None => "psc_integration.reference",
     };
     match chosen(registry, &psc.reference, psc.reference_instrument.as_ref(), key)? {
-        Some((id, _)) => {
-            roles[id.index()].reference = true;
+        Some((id, per_price)) => {
+            roles[id.index()].reference = Some(per_price);
             let name = registry.get(id).map(Instrument::name).unwrap_or_default();
             let stale_ns = i64::try_from(psc.reference_stale_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000);
             Ok((Reference::observed(stale_ns), name))

@@ -33,6 +33,9 @@ pub struct Learning {
     /// Log loss that a challenger must be better by than the version in force, nats a case; the trainer asks for it on
     /// its held-out rows, the engine on live outcomes.
     pub margin: f64,
+    /// Standard errors of that gain, signals of one timer counted as one witness, that a challenger's gain on live
+    /// outcomes must exceed: 2 lets one challenger in forty through that is no better.
+    pub trial_sigmas: f64,
     /// Whether models are trained anew while the engine runs.
     pub training: bool,
     /// The program that trains, and arguments before its own.
@@ -71,6 +74,7 @@ impl Default for Learning {
             challenger_share: 0.2,
             trial_outcomes: 200,
             margin: 0.005,
+            trial_sigmas: 2.0,
             training: false,
             program: vec!["tidegate-models".into()],
             key: None,
@@ -93,7 +97,7 @@ const KEY: &str = "ml_microstructure.learning";
 impl Learning {
     /// What a challenger has to show.
     pub const fn trial(&self) -> TrialTerms {
-        TrialTerms { outcomes: self.trial_outcomes, margin: self.margin }
+        TrialTerms { outcomes: self.trial_outcomes, margin: self.margin, sigmas: self.trial_sigmas }
     }
 
     /// Checks every value.
@@ -112,6 +116,7 @@ impl Learning {
         within("challenger_share", self.challenger_share, 0.0, 1.0)?;
         within("trial_outcomes", f64::from(self.trial_outcomes), 10.0, 1e6)?;
         within("margin", self.margin, 0.0, 1.0)?;
+        within("trial_sigmas", self.trial_sigmas, 0.0, 10.0)?;
         within("look_minutes", f64::from(self.look_minutes), 1.0, 10_080.0)?;
         within("every_hours", f64::from(self.every_hours), 1.0, 8_760.0)?;
         within("window_days", f64::from(self.window_days), 1.0, 3_650.0)?;

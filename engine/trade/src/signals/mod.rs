@@ -28,5 +28,5 @@ pub mod trial;
 pub mod volatility;
 
 pub use config::{MlMicrostructure, PscIntegration, SignalConfig, SignalConfigError, SimulatedReference, Superp};
-pub use desk::{SignalCounters, SignalDesk};
+pub use desk::{Looked, SignalCounters, SignalDesk};
 pub use learning::{ConfidenceSource, Learning};

@@ -1,7 +1,8 @@
 //! Champion and challenger: which of two stated probabilities is the better one, on outcomes that neither had seen.
 //!
 //! Both say something of every signal while the trial lasts, whoever's word is acted on, so they are compared on the
-//! same cases. A challenger has to win by a margin of log loss, or it goes: a tie is no reason to change what runs.
+//! same cases. A challenger has to win by a margin of log loss and by more than chance would, or it goes: a tie is no
+//! reason to change what runs.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ pub struct TrialTerms {
     pub outcomes: u32,
     /// Log loss that it must be better by, nats a case.
     pub margin: f64,
+    /// Standard errors of the gain that the gain must exceed.
+    pub sigmas: f64,
 }
 
 /// A trial that is under way.
@@ -66,6 +69,11 @@ impl Trial {
     /// A trial of a version beside the one in force, or beside the formula.
     pub fn new(challenger: u32, champion: Option<u32>) -> Self {
         Self { challenger, champion, ..Self::default() }
+    }
+
+    /// The version on trial.
+    pub const fn challenger(&self) -> u32 {
+        self.challenger
     }
 
     /// The version in force when it began; the formula without one.
@@ -128,7 +136,10 @@ impl Trial {
         if self.count < terms.outcomes.max(1) {
             return None;
         }
-        let won = self.standing().gain >= terms.margin;
+        let standing = self.standing();
+        // Of a single timer nothing is known but one number: it has no error, and is no evidence.
+        let known = self.timers.len() > 1;
+        let won = known && standing.gain >= terms.margin && standing.gain > terms.sigmas * standing.gain_error;
         Some(if won { Verdict::Promote } else { Verdict::Refuse })
     }
 }
@@ -137,7 +148,7 @@ impl Trial {
 mod tests {
     use super::*;
 
-    const TERMS: TrialTerms = TrialTerms { outcomes: 100, margin: 0.01 };
+    const TERMS: TrialTerms = TrialTerms { outcomes: 100, margin: 0.01, sigmas: 2.0 };
 
     /// A fifth of a hundred signals reach their profit.
     fn trial(champion: f64, challenger: f64) -> Trial {
@@ -155,6 +166,26 @@ mod tests {
         assert_eq!(trial(0.2, 0.5).verdict(&TERMS), Some(Verdict::Refuse));
         assert_eq!(trial(0.2, 0.2).verdict(&TERMS), Some(Verdict::Refuse), "a tie changes nothing");
         assert_eq!(trial(0.22, 0.2).verdict(&TERMS), Some(Verdict::Refuse), "better by less than the margin");
+    }
+
+    #[test]
+    fn luck_is_no_win() {
+        // Two models that say the opposite by turns: one is better by chance alone, by far more than the margin.
+        let mut trial = Trial::new(2, Some(1));
+        for case in 0..100_i64 {
+            let (champion, challenger) = if case / 10 % 2 == 0 { (0.6, 0.1) } else { (0.1, 0.6) };
+            trial.add(case / 10, champion, challenger, case / 10 == 4);
+        }
+        let standing = trial.standing();
+        assert!(standing.gain.abs() > TERMS.margin && standing.gain.abs() < 2.0 * standing.gain_error, "{standing:?}");
+        assert_eq!(trial.verdict(&TERMS), Some(Verdict::Refuse));
+        let lenient = TrialTerms { sigmas: 0.0, ..TERMS };
+        let expected = if standing.gain > 0.0 { Verdict::Promote } else { Verdict::Refuse };
+        assert_eq!(trial.verdict(&lenient), Some(expected));
+        // As good as can be, and all of one timer.
+        let mut single = Trial::new(2, Some(1));
+        (0..100).for_each(|_| single.add(0, 0.5, 0.01, false));
+        assert_eq!(single.verdict(&TERMS), Some(Verdict::Refuse));
     }
 
     #[test]
