@@ -101,6 +101,11 @@ impl Kind {
         self.into()
     }
 
+    /// Names of all kinds, in the order of their numbers.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        <Self as strum::IntoEnumIterator>::iter().map(Self::name)
+    }
+
     /// Whether the body is JSON.
     pub const fn is_json(self) -> bool {
         self.bytes().is_none()

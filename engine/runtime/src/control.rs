@@ -60,6 +60,9 @@ pub enum Ask {
     ModelPromote {
         /// Name of the model.
         name: String,
+        /// Only where this is the version in shadow; whichever it is without.
+        #[serde(default)]
+        version: Option<u32>,
     },
     /// Put the version before in force.
     ModelRollback {
@@ -467,7 +470,7 @@ fn carry_out(ask: Ask, operator: &Operator, who: &str) -> Reply {
         Ask::ModelHistory => return Reply { ok: true, history: desk.history(), ..Reply::default() },
         Ask::ModelList => Box::new(|id| Request::List { id }),
         Ask::ModelLoad { name, version } => Box::new(move |id| Request::Load { id, name, version }),
-        Ask::ModelPromote { name } => Box::new(move |id| Request::Promote { id, name, version: None }),
+        Ask::ModelPromote { name, version } => Box::new(move |id| Request::Promote { id, name, version }),
         Ask::ModelRollback { name } => Box::new(move |id| Request::Rollback { id, name }),
     };
     match desk.ask(request) {

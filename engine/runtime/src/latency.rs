@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_guard::GuardStage;
+use tidegate_trade::signals::Looked;
 use tidegate_wire::clock::Clock;
 use tidegate_wire::event::{FLAG_BUFFERED, Header, Status, Trade};
 use tidegate_wire::feature::{FeatureBody, FeatureRecord, FeatureSink, MinuteBody, MinuteRecord};
@@ -18,7 +19,8 @@ use crate::signals::{Both, HotSignals};
 /// Stages in recording order. `ring` is the way between stages: a call when fused, rings when staged. From
 /// `sidecar_wait` on they are those of an adjustment: until the sidecar takes the vector that made it due, the model's
 /// run with the graph built for it, until it is in force, and all of it from the frame's arrival. `signals` is the
-/// signal desk's look at a vector of a coin, `signal_total` the way from the frame's arrival to its end.
+/// signal desk's look at a vector of a coin, `signal_total` the way from the frame's arrival to its end, `signal_told`
+/// the same where it told a signal. A replay that waits for its models or its paper desk has those waits in them.
 pub const STAGES: &[&str] = &{
     let mut stages = [""; PIPELINE + 2 * VENUES];
     let pipeline = [
@@ -34,6 +36,7 @@ pub const STAGES: &[&str] = &{
         "adjust_total",
         "signals",
         "signal_total",
+        "signal_told",
     ];
     let mut index = 0;
     while index < PIPELINE {
@@ -50,7 +53,7 @@ pub const STAGES: &[&str] = &{
 };
 
 /// Stages of the pipeline: the first of [`STAGES`].
-pub const PIPELINE: usize = 12;
+pub const PIPELINE: usize = 13;
 /// Of these, the first that every run has.
 pub const COMMON: usize = 10;
 const VENUES: usize = Venue::ALL.len();
@@ -88,6 +91,7 @@ pub(crate) const PUBLISH: usize = 8;
 pub(crate) const ADJUST_TOTAL: usize = 9;
 const SIGNALS: usize = 10;
 const SIGNAL_TOTAL: usize = 11;
+const SIGNAL_TOLD: usize = 12;
 
 /// The last stage: breakers, publication of the vector, histograms.
 ///
@@ -183,14 +187,15 @@ impl Tail {
         TailEnd { guard, advice_left, signals }
     }
 
-    /// Looks for a signal behind the guard; gives the counter afterwards.
+    /// Looks for a signal behind the guard; gives the counter afterwards, and whether there was one.
     #[inline(always)]
-    fn look_for_signals(&mut self, header: &Header, body: &FeatureBody) -> Option<u64> {
+    fn look_for_signals(&mut self, header: &Header, body: &FeatureBody) -> Option<(u64, bool)> {
         let HotSignals { desk, ring } = self.signals.as_deref_mut()?;
-        ring.beat(header);
+        ring.beat(header, desk.counters());
         let permitted = self.guard.permits(header.instrument);
         let mut sink = Both(self.guard.sink_mut(), ring);
-        desk.features(header, body, permitted, &mut sink).then(|| self.clock.ticks())
+        let looked = desk.features(header, body, permitted, &mut sink);
+        (looked != Looked::Elsewhere).then(|| (self.clock.ticks(), looked == Looked::Told))
     }
 }
 
@@ -225,9 +230,13 @@ impl FeatureSink for Tail {
             self.recorder.record(GUARD, span(taken, done));
             let total = span(header.arrive_ticks + stood, done);
             self.recorder.record(TOTAL, total);
-            if let Some(signalled) = signalled {
+            if let Some((signalled, told)) = signalled {
+                let total = span(header.arrive_ticks + stood, signalled);
                 self.recorder.record(SIGNALS, span(done, signalled));
-                self.recorder.record(SIGNAL_TOTAL, span(header.arrive_ticks + stood, signalled));
+                self.recorder.record(SIGNAL_TOTAL, total);
+                if told {
+                    self.recorder.record(SIGNAL_TOLD, total);
+                }
             }
             if let Some(venue) = self.venues.get(header.instrument.index()) {
                 let stage = PIPELINE + 2 * usize::from(*venue);
@@ -255,7 +264,7 @@ impl FeatureSink for Tail {
         self.advisor.before(header, &mut self.guard, &self.clock, &mut self.recorder);
         self.guard.heartbeat(header);
         if let Some(HotSignals { desk, ring }) = self.signals.as_deref_mut() {
-            ring.beat(header);
+            ring.beat(header, desk.counters());
             desk.advance(header.event_ns, &mut Both(self.guard.sink_mut(), ring));
         }
         self.recorder.poll();

@@ -97,11 +97,11 @@ export function revive(scope) {
   );
 }
 
-export function promote(name) {
+export function promote(name, version) {
   confirm(
-    `Promote the shadow version of ${name}`,
+    `Promote ${name} ${version}`,
     "It takes its place between two adjustments, without the rest of its time in shadow. The version before stays loaded.",
-    { do: "model-promote", name },
+    { do: "model-promote", name, version },
   );
 }
 

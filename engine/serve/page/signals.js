@@ -16,7 +16,7 @@ function learnt(learning) {
   const trial = learning.trial ? ` Version ${learning.trial.challenger} is on trial: log loss better by ${number(learning.trial.gain, 3)} after ${count(learning.trial.outcomes)} outcomes.` : "";
   const back = learning.fallbacks ? ` ${count(learning.fallbacks)} signals fell back on the formula (${learning.fallback}).` : "";
   const trainer = learning.trainer ? ` Trainer: ${learning.trainer}.` : "";
-  return `Model: ${force}; promoted ${count(learning.promoted)}, refused ${count(learning.refused + learning.declined)}.${trial}${back}${trainer}`;
+  return `Model: ${force}; promoted ${count(learning.promoted)}, lost on trial ${count(learning.refused)}, no better when trained ${count(learning.declined)}.${trial}${back}${trainer}`;
 }
 
 const share = (part, of) => (of ? `${number((part / of) * 100, 3)} %` : "–");
@@ -35,7 +35,7 @@ export function signals(host) {
     const entry = value("calibration");
     const report = entry?.data;
     const paper = value("paper");
-    const mark = `${logs.psc.at(-1)?.number} ${logs.psc.at(-1)?.wall_ns} ${entry?.event_ns} ${paper?.event_ns}`;
+    const mark = `${logs.psc.at(-1)?.number} ${logs.psc.at(-1)?.wall_ns} ${entry?.wall_ns} ${paper?.wall_ns}`;
     if (mark === last) return;
     last = mark;
     newest.fill(logs.psc.slice(-30).reverse().map(({ data: one }) => [

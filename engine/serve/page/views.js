@@ -428,7 +428,7 @@ const models = {
       render() {
         told(value("models"), "models");
         loaded.fill((data("models")?.loaded ?? []).map((one) => {
-          const actions = one.state === "shadow" ? cell("Promote", `Promote ${one.name}`, () => controls.promote(one.name))
+          const actions = one.state === "shadow" ? cell("Promote", `Promote ${one.name}`, () => controls.promote(one.name, one.version))
             : one.state === "active" ? cell("Roll back", `Roll back ${one.name}`, () => controls.rollback(one.name)) : "";
           return [one.name, String(one.version), badge(one.state), count(one.runs), number(one.report.golden_difference, 2),
             `${number(one.report.p50_us, 3)} µs`, `${number(one.report.p99_us, 3)} µs`, one.hash.slice(0, 16), actions];

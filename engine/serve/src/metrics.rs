@@ -80,6 +80,8 @@ families! {
     EXPOSURE Gauge "tidegate_exposure" ["scope"] "Exposure of a scope, reporting currency";
     ALERTS Counter "tidegate_alerts" ["kind"] "Alerts that were told";
     SIGNALS Counter "tidegate_signals" ["coin", "action"] "Microstructure signals";
+    SIGNALS_BLIND Gauge "tidegate_signals_without_reference" [] "1 while coins move and the reference price is absent or stale: there are no signals";
+    SIGNALS_LOST Gauge "tidegate_signal_records_lost" [] "Records for the signals' clerk that were lost because it did not keep up";
     SIGNAL_BRIER Gauge "tidegate_signal_brier_score" ["of"] "Brier score of the formula's confidence, of the base rate on the same signals, and of what champion and challenger stated where signals acted on it";
     TRAP Gauge "tidegate_trap_probability" ["instrument", "pattern"] "Probability of the newest trap signal";
     STREAM_CONNECTIONS Gauge "tidegate_serve_connections" [] "Connections to the stream server";

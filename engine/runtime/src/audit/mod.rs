@@ -353,6 +353,9 @@ fn model_body(event: &Event) -> Option<Value> {
         Event::Ready { kernel, runtime } => json!({ "event": "ready", "kernel": kernel, "runtime": runtime }),
         Event::Lost { reason } => json!({ "event": "lost", "reason": reason }),
         Event::Empty { .. } => json!({ "event": "empty" }),
+        Event::Newer { name, version, pointed } => {
+            json!({ "event": "newer", "name": name, "version": version, "pointed": pointed })
+        }
         Event::Unavailable { reason } => json!({ "event": "unavailable", "reason": reason }),
         Event::Admitted { name, version, hash, .. } => {
             json!({ "event": "admitted", "name": name, "version": version, "hash": hash })

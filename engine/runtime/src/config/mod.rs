@@ -10,6 +10,7 @@ mod live;
 mod models;
 mod risk;
 mod serve;
+mod signals;
 mod store;
 mod vmsp;
 
@@ -29,11 +30,10 @@ use tidegate_feed::session::definitions::step;
 use tidegate_guard::Profile;
 use tidegate_guard::conditions::{Calendar, Conditions};
 use tidegate_guard::profile::{Escalation, ProfileFile, RuleOverride, Settings};
-use tidegate_guard::risk::RiskLimits;
 use tidegate_guard::rules::DRAWDOWN_RULE;
 use tidegate_guard::tuning::Tuning;
 use tidegate_trade::desk::Trading;
-use tidegate_trade::signals::{ConfidenceSource, MlMicrostructure, PscIntegration, SignalConfig, Superp};
+use tidegate_trade::signals::{MlMicrostructure, PscIntegration, Superp};
 use tidegate_wire::instrument::Contract;
 use tidegate_wire::{Instrument, Price, Qty, Registry, Venue};
 
@@ -42,7 +42,6 @@ use crate::pipeline::Topology;
 use crate::replay::{Outputs, ReplayPlan, Speed};
 use crate::screens::ScreensPlan;
 use crate::signals::OUTCOMES;
-use crate::trading::TradingPlan;
 use crate::vmsp::VmspPlan;
 use crate::wait::WaitStrategy;
 
@@ -384,43 +383,6 @@ impl Config {
             registry.add(instrument).map_err(|error| wrong(&key("symbol"), error.to_string()))?;
         }
         Ok(registry)
-    }
-
-    fn signals(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Option<SignalConfig>, ConfigError> {
-        let (ml, superp, psc) = (self.ml_microstructure.clone(), self.superp.clone(), self.psc_integration.clone());
-        let config = SignalConfig { ml, superp, psc };
-        config.check().map_err(|error| wrong(&error.key, error.reason))?;
-        let learning = &config.ml.learning;
-        let by_model = config.ml.confidence == ConfidenceSource::Model;
-        if config.ml.enabled && by_model && self.models.mode == ModelsMode::Off {
-            let reason = "\"model\" while models.mode is \"off\": expected models, or \"formula\"";
-            return Err(wrong("ml_microstructure.confidence", reason.into()));
-        }
-        if config.ml.enabled && learning.training && !by_model {
-            let reason = "true: expected ml_microstructure.confidence = \"model\", or what is trained is never asked";
-            return Err(wrong("ml_microstructure.learning.training", reason.into()));
-        }
-        if config.ml.enabled && learning.training && self.models.require_signature && learning.key.is_none() {
-            let reason = "absent while models.require_signature is true: expected a key, or what is trained is refused";
-            return Err(wrong("ml_microstructure.learning.key", reason.into()));
-        }
-        Ok(config.ml.enabled.then_some(config))
-    }
-
-    fn trading(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Option<TradingPlan>, ConfigError> {
-        let settings = self.trading.clone();
-        settings.check().map_err(|(key, reason)| wrong(&key, reason))?;
-        let read = |path: &PathBuf| {
-            let named = |reason: String| wrong("trading.limits", format!("{}: {reason}", path.display()));
-            let text = std::fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
-            RiskLimits::from_toml(&text).map_err(|error| named(error.to_string()))
-        };
-        let limits = settings.limits.as_ref().map(read).transpose()?;
-        if settings.enabled && !self.ml_microstructure.enabled {
-            let reason = "true: expected ml_microstructure.enabled too, or there is nothing to trade";
-            return Err(wrong("trading.enabled", reason.into()));
-        }
-        Ok(settings.enabled.then_some(TradingPlan { settings, limits }))
     }
 
     fn calendar(&self, wrong: &impl Fn(&str, String) -> ConfigError) -> Result<Calendar, ConfigError> {

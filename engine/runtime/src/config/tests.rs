@@ -169,6 +169,7 @@ fn a_models_confidence_needs_models_and_training_needs_somebody_who_asks_it() {
         (format!("{by_model}{training}{signed}"), "ml_microstructure.learning.key", "expected a key"),
         (format!("{on}confidence = \"guess\""), "ml_microstructure.confidence", "guess"),
         (format!("{on}[trading]\nmax_positions = 0"), "trading.max_positions", "expected 1 to 65536"),
+        (format!("{on}[superp]\nenabled = false\n[trading]\nenabled = true"), "trading.enabled", "superp.enabled"),
     ] {
         let loaded = load(&format!("{FILE}{text}\n"), &[], &[]);
         let error = match loaded {
@@ -177,4 +178,23 @@ fn a_models_confidence_needs_models_and_training_needs_somebody_who_asks_it() {
         };
         assert!(error.contains(key) && error.contains(reason), "{error}");
     }
+    let pinned = FILE.replace("[engine]", "[engine]\ncores = [1]");
+    let (config, layers) = load(&format!("{pinned}{by_model}{training}core = 1\n"), &[], &[]).expect("a good file");
+    let error = config.plan(|key| layers.origin(key)).expect_err("a hot core").to_string();
+    assert!(error.contains("ml_microstructure.learning.core") && error.contains("hot loop"), "{error}");
+}
+
+#[test]
+fn a_live_run_of_signals_needs_its_reference_among_the_symbols() {
+    let checked = |text: &str| {
+        let (config, layers) = load(text, &[], &[]).expect("a file that can be read");
+        config.plan(|key| layers.origin(key)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/tidegate/examples/signals.toml");
+    let example = std::fs::read_to_string(path).expect("the example");
+    assert_eq!(checked(&example), Ok(()));
+    let error = checked(&example.replace("TONUSDT", "ADAUSDT")).expect_err("there is no TON");
+    assert!(error.contains("psc_integration.reference") && error.contains("TONUSDT"), "{error}");
+    let named = format!("{}\n[psc_integration]\nreference = \"BTC\"\n", example.replace("TONUSDT", "ADAUSDT"));
+    assert_eq!(checked(&named), Ok(()));
 }

@@ -290,7 +290,7 @@ pub fn run(plan: &ReplayPlan, stop: &Arc<AtomicBool>) -> Result<ReplayReport, Ru
     let shown = Shown::begin(plan, scopes)?;
     let teller = shown.reporter.as_ref().map(Reporter::teller);
     let told = (plan.outputs.models.as_deref(), trail.clone(), teller.clone());
-    let (models, outlet) = Models::start(&plan.models, scopes, told, stop)?;
+    let (models, outlet) = Models::start(&plan.models.labelled(plan.signals.as_ref()), scopes, told, stop)?;
     let vectors = outlet.observers.clone();
     let Opened { hot, clerk } =
         signals::open(plan, &registry, models.desk(), (trail.clone(), teller.clone(), stop.clone()))?;

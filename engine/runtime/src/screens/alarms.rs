@@ -7,12 +7,13 @@ use tidegate_serve::{Hub, Topic};
 use crate::lines::DecisionLine;
 
 /// Kinds of alerts that there are: the engine's, and those of the risk desk.
-pub const ALERT_KINDS: [&str; 16] = [
+pub const ALERT_KINDS: [&str; 17] = [
     "trip",
     "price",
     "model",
     "feed",
     "trap",
+    "signals",
     "refusal",
     "kill",
     "reset",

@@ -22,7 +22,7 @@ use tidegate_wire::advice::{Adjustment, Operated};
 use tidegate_wire::decision::Decision;
 use tidegate_wire::event::{Header, Status};
 
-use crate::signals::LearningReport;
+use crate::signals::{DeskState, LearningReport};
 
 /// News that may wait: as many as a log of the hub keeps. What is beyond them could not be looked up anyway.
 const QUEUE: usize = tidegate_serve::hub::LOG_KEPT;
@@ -48,6 +48,10 @@ pub(super) enum News {
     Alert(Box<(i64, String, Value)>),
     /// The signal desk saw something: event time, coin, action, the signal.
     Signal(Box<(i64, String, &'static str, Value)>),
+    /// How the signal desk stands.
+    SignalDesk(DeskState),
+    /// Something about signals that somebody may wait for: in words, and what it was.
+    SignalAlert(Box<(String, Value)>),
     /// How good signals have been: event time, report, and what came of models beside the formula.
     Calibration(Box<(i64, SignalReport, Option<LearningReport>)>),
     /// The paper account: event time and what is shown of it.
@@ -67,6 +71,7 @@ enum State {
     Book(InstrumentId),
     Latency,
     Calibration,
+    SignalDesk,
     Paper,
 }
 
@@ -78,6 +83,7 @@ impl News {
             Self::Quality(told) => Some(State::Book(told.0.instrument)),
             Self::Latency(_) => Some(State::Latency),
             Self::Calibration(_) => Some(State::Calibration),
+            Self::SignalDesk(_) => Some(State::SignalDesk),
             Self::Paper(_) => Some(State::Paper),
             _ => None,
         }

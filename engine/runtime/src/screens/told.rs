@@ -23,7 +23,7 @@ use super::news::{Inbox, News, Told, channel};
 use crate::latency::PIPELINE;
 use crate::lines::{DecisionLine, Names};
 use crate::models::{AdjustmentLine, OperatedLine};
-use crate::signals::LearningReport;
+use crate::signals::{DeskState, LearningReport};
 
 /// What the topic of calibration holds.
 #[derive(serde::Serialize)]
@@ -108,6 +108,16 @@ impl Teller {
     pub(crate) fn signal(&self, event_ns: i64, line: &SignalLine<'_>) {
         let coin = line.symbol.to_owned();
         self.told.tell(News::Signal(Box::new((event_ns, coin, line.action, json!(line)))));
+    }
+
+    /// The signal desk stands otherwise than before.
+    pub(crate) fn signal_desk(&self, state: DeskState) {
+        self.told.tell(News::SignalDesk(state));
+    }
+
+    /// Something about signals that somebody may wait for.
+    pub(crate) fn signal_alert(&self, words: &str, detail: &Value) {
+        self.told.tell(News::SignalAlert(Box::new((words.to_owned(), detail.clone()))));
     }
 
     /// A signal's timer has ended: stated probabilities stand beside what was observed.
@@ -228,6 +238,14 @@ impl Desk {
                 self.screens.hub.tell(Topic::Psc, Some(event_ns), &line);
                 self.screens.metrics.add(family::SIGNALS, &[("coin", &coin), ("action", action)], 1.0);
             }
+            News::SignalDesk(state) => {
+                self.screens.metrics.set(family::SIGNALS_BLIND, &[], f64::from(u8::from(state.blind)));
+                self.screens.metrics.set(family::SIGNALS_LOST, &[], state.lost as f64);
+            }
+            News::SignalAlert(told) => {
+                let (words, detail) = *told;
+                self.screens.alarms.send("signals", format!("signals: {words}"), None, detail);
+            }
             News::Calibration(told) => {
                 let (event_ns, report, learning) = *told;
                 if let Some(calibration) = &report.calibration {
@@ -292,6 +310,7 @@ impl Desk {
             Event::Ready { .. } => "ready",
             Event::Lost { .. } => "lost",
             Event::Empty { .. } => "empty",
+            Event::Newer { .. } => "newer",
             Event::Unavailable { .. } => "unavailable",
             Event::Admitted { .. } => "admitted",
             Event::Refused { .. } => "refused",

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidegate_trade::report::Tally;
@@ -22,11 +22,12 @@ use tidegate_wire::{InstrumentId, Registry};
 use super::SignalsError;
 use super::book::SignalBook;
 use super::outcomes::OutcomeTable;
+use super::pulse::{DeskState, Pulse, Watch};
 use super::rater::{LearningReport, Rater};
 use super::trainer::Trainer;
 use crate::audit::Trail;
 use crate::journal;
-use crate::models::Desk;
+use crate::models::{Desk, label_of};
 use crate::replay::ReplayPlan;
 use crate::screens::Teller;
 use crate::scribe::OutputError;
@@ -61,7 +62,7 @@ impl Clerk {
         plan: &ReplayPlan,
         config: &SignalConfig,
         registry: &Registry,
-        coins: Vec<InstrumentId>,
+        (coins, pulse): (Vec<InstrumentId>, Arc<Pulse>),
         models: Option<Desk>,
         (trail, teller, stop): (Option<Trail>, Option<Teller>, Arc<AtomicBool>),
     ) -> Result<(Self, RecordWriter), SignalsError> {
@@ -79,6 +80,8 @@ impl Clerk {
             trail,
             teller,
             live,
+            watch: live.then(|| Watch::new(pulse)),
+            now_ns: 0,
             found: live && plan.models.settings().is_some_and(|models| models.loader.watch),
             error: None,
         };
@@ -134,6 +137,10 @@ struct Work {
     trail: Option<Trail>,
     teller: Option<Teller>,
     live: bool,
+    /// Looks at the hot stage's counts, in a live run.
+    watch: Option<Watch>,
+    /// Event time of the newest signal or outcome.
+    now_ns: i64,
     /// The sidecar finds new versions by itself.
     found: bool,
     error: Option<OutputError>,
@@ -149,7 +156,7 @@ impl Work {
     fn prepare(&mut self, plan: &ReplayPlan, config: &SignalConfig, stop: Arc<AtomicBool>) -> Result<(), SignalsError> {
         let Some(directory) = &plan.outputs.outcomes else { return Ok(()) };
         let failed = |source| OutputError::lines(directory, source, 0, ROWS);
-        let table = OutcomeTable::open(directory).map_err(failed)?;
+        let table = OutcomeTable::open(directory, label_of(config)).map_err(failed)?;
         let learning = &config.ml.learning;
         if learning.training
             && let Some(models) = plan.models.settings()
@@ -161,8 +168,13 @@ impl Work {
             }
             let output = plan.outputs.signals.as_deref().unwrap_or(directory);
             let paths = (table.directory(), models.loader.repository.as_path());
-            let of = (learning, config.ml.timer_limit_minutes);
-            self.trainer = Some(Trainer::new(of, paths, output, free, (self.live, stop)).map_err(failed)?);
+            let of = (learning, label_of(config));
+            let trainer = Trainer::new(of, paths, output, free, (self.live, stop)).map_err(failed)?;
+            if let Some(program) = trainer.missing() {
+                let reason = "install it, or name it in ml_microstructure.learning.program";
+                tracing::warn!(program, reason, "signals: the trainer is not there, so nothing will be trained");
+            }
+            self.trainer = Some(trainer);
         }
         self.outcomes = Some(table);
         Ok(())
@@ -179,6 +191,9 @@ impl Work {
                 teller.paper(event_ns, account);
             }
         }
+        if let Some(state) = self.watch.as_mut().and_then(|watch| watch.look(Instant::now())) {
+            self.changed(state);
+        }
         if self.live {
             let told = self.trainer.as_mut().map(Trainer::poll).unwrap_or_default();
             let now = tidegate_wire::clock::realtime_ns();
@@ -186,8 +201,31 @@ impl Work {
         }
     }
 
+    /// Tells whoever waits for alerts of signals.
+    fn alert(&self, words: &str, detail: &Value) {
+        if let Some(teller) = &self.teller {
+            teller.signal_alert(words, detail);
+        }
+    }
+
+    /// The hot stage stands otherwise than before.
+    fn changed(&self, state: DeskState) {
+        if state.blind {
+            let reason = "it is absent, or older than psc_integration.reference_stale_ms";
+            tracing::warn!(reason, "signals: none without the reference price");
+            self.alert("no reference price", &json!({ "reason": reason }));
+        }
+        if state.lost > 0 {
+            tracing::warn!(lost = state.lost, "signals: the clerk did not keep up, records are lost");
+        }
+        if let Some(teller) = &self.teller {
+            teller.signal_desk(state);
+        }
+    }
+
     /// Whether there may be something for the trainer to look at, at this event time.
     fn look(&mut self, now_ns: i64) {
+        self.now_ns = self.now_ns.max(now_ns);
         let Some(trainer) = &mut self.trainer else {
             if self.outcomes.as_ref().is_some_and(|table| table.waiting() >= ROWS_A_FILE) {
                 self.write_outcomes();
@@ -221,7 +259,10 @@ impl Work {
         match kind.as_str() {
             "ready" => tracing::info!("signals: the trainer runs"),
             "challenger" | "refused" | "skipped" => tracing::info!(%event, "signals: training"),
-            _ => tracing::warn!(reason = words, "signals: training"),
+            _ => {
+                tracing::warn!(reason = words, "signals: training");
+                self.alert(&words, &event);
+            }
         }
         let offered = (kind == "challenger").then(|| event["version"].as_u64()).flatten();
         if let Some(rater) = &mut self.rater {
@@ -250,6 +291,12 @@ impl Work {
         if let Some(trail) = &self.trail {
             trail.training(event_ns, &event);
         }
+        // What the trainer does not write into its log itself.
+        if (matches!(kind.as_str(), "lost" | "unavailable") || event.get("not_loaded").is_some())
+            && let Some(trainer) = &self.trainer
+        {
+            trainer.note(event_ns, &event);
+        }
     }
 
     /// What became of a signal decides trials and is trained on.
@@ -267,11 +314,29 @@ impl Work {
     /// A trial has ended.
     fn decided(&self, event_ns: i64, decided: &Value) {
         tracing::info!(%decided, "signals: a trial has ended");
+        self.alert(&format!("trial {}", decided["event"].as_str().unwrap_or_default()), decided);
         if let Some(trail) = &self.trail {
             trail.training(event_ns, decided);
         }
         if let Some(trainer) = &self.trainer {
             trainer.note(event_ns, decided);
+        }
+    }
+
+    /// Ends the trainer and the trial, with what is still to be said of them.
+    fn part(&mut self) {
+        let event_ns = if self.live { tidegate_wire::clock::realtime_ns() } else { self.now_ns };
+        let last = self.trainer.as_mut().map(Trainer::end).unwrap_or_default();
+        // What comes now is tried by nobody: not by this run, and not by the next unless somebody loads it.
+        self.found = true;
+        for mut event in last {
+            if event["event"] == "challenger" {
+                event["not_loaded"] = "the run has ended".into();
+            }
+            self.trained(event_ns, event);
+        }
+        if let Some(ended) = self.rater.as_mut().and_then(Rater::end) {
+            self.decided(event_ns, &ended);
         }
     }
 
@@ -284,7 +349,7 @@ impl Work {
                 self.error = Some(OutputError::lines(table.directory(), source, lost + table.waiting(), ROWS));
             }
         }
-        drop(self.trainer);
+        self.part();
         let (tally, error) = self.book.finish();
         let (trading, unwritten) = self.paper.map(PaperDesk::finish).unzip();
         let error = OutputError::join(OutputError::join(error, unwritten.flatten()), self.error);
@@ -305,7 +370,7 @@ impl SignalSink for Work {
         if let (Some(trail), Some(rating)) = (&self.trail, &rating) {
             trail.rating(signal.event_ns, &json!(rating));
         }
-        if let Some(ended) = self.rater.as_mut().and_then(Rater::ended) {
+        if let Some(ended) = self.rater.as_mut().and_then(Rater::broken_off) {
             self.decided(signal.event_ns, &ended);
         }
         let line = self.book.line(&acting).rated(rating.as_ref());

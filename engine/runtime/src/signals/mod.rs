@@ -15,6 +15,7 @@
 pub mod book;
 mod clerk;
 mod outcomes;
+mod pulse;
 mod rater;
 mod trainer;
 
@@ -25,7 +26,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 use tidegate_trade::desk::TradeDeskError;
 use tidegate_trade::report::SignalReport;
-use tidegate_trade::signals::{SignalConfigError, SignalCounters, SignalDesk};
+use tidegate_trade::signals::{SignalConfig, SignalConfigError, SignalCounters, SignalDesk};
 use tidegate_wire::event::{Header, Trade};
 use tidegate_wire::feature::FeatureSink;
 use tidegate_wire::relay::RecordWriter;
@@ -44,6 +45,8 @@ use crate::trading::TradingReport;
 pub use book::{LIVE_SIGNALS, ML_PREDICTIONS, PSC_SIGNALS};
 pub(crate) use clerk::{Clerk, Kept};
 pub use outcomes::OUTCOMES;
+pub(crate) use pulse::DeskState;
+use pulse::Pulse;
 pub use rater::LearningReport;
 pub use trainer::TRAINING_LOG;
 
@@ -115,9 +118,23 @@ pub(crate) fn open(
 ) -> Result<Opened, SignalsError> {
     let Some(config) = &plan.signals else { return Ok(Opened::default()) };
     let desk = SignalDesk::new(registry, config)?;
+    say(&desk, config, registry);
     let coins = desk.coins().map(|(_, instrument)| instrument).collect();
-    let (clerk, writer) = Clerk::start(plan, config, registry, coins, models, told)?;
-    Ok(Opened { hot: Some(HotSignals { desk, ring: ClerkRing::new(writer) }), clerk: Some(clerk) })
+    let pulse = Arc::new(Pulse::default());
+    let (clerk, writer) = Clerk::start(plan, config, registry, (coins, pulse.clone()), models, told)?;
+    Ok(Opened { hot: Some(HotSignals { desk, ring: ClerkRing::new(writer, pulse) }), clerk: Some(clerk) })
+}
+
+/// Says which instruments stand for coins and reference, and which coins there are none of.
+fn say(desk: &SignalDesk, config: &SignalConfig, registry: &Registry) {
+    let name = |id: InstrumentId| registry.get(id).map(tidegate_wire::Instrument::name).unwrap_or_default();
+    let found: BTreeMap<&str, String> = desk.coins().map(|(coin, id)| (coin, name(id))).collect();
+    let missing: Vec<&str> =
+        config.ml.trading_coins.iter().map(String::as_str).filter(|coin| !found.contains_key(coin)).collect();
+    tracing::info!(reference = desk.reference(), coins = ?found, without = ?missing, "signals");
+    if found.is_empty() {
+        tracing::warn!(coins = ?missing, "signals: no instrument of any coin is there, so there will be none");
+    }
 }
 
 /// Event time between two heartbeats to the clerk, ns: how late timers may end where nothing happens.
@@ -128,11 +145,12 @@ const BEAT_NS: i64 = 50_000_000;
 pub(crate) struct ClerkRing {
     writer: RecordWriter,
     next_beat_ns: i64,
+    pulse: Arc<Pulse>,
 }
 
 impl ClerkRing {
-    fn new(writer: RecordWriter) -> Self {
-        Self { writer, next_beat_ns: i64::MIN }
+    fn new(writer: RecordWriter, pulse: Arc<Pulse>) -> Self {
+        Self { writer, next_beat_ns: i64::MIN, pulse }
     }
 
     #[inline]
@@ -147,10 +165,11 @@ impl ClerkRing {
 
     /// Time passes for the clerk too, on a grid of event time.
     #[inline]
-    pub(crate) fn beat(&mut self, header: &Header) {
+    pub(crate) fn beat(&mut self, header: &Header, counters: &SignalCounters) {
         if header.event_ns >= self.next_beat_ns {
             self.next_beat_ns = header.event_ns.div_euclid(BEAT_NS).saturating_add(1).saturating_mul(BEAT_NS);
             FeatureSink::heartbeat(&mut self.writer, header);
+            self.pulse.beat(counters, self.writer.lost());
         }
     }
 

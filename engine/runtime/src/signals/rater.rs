@@ -67,6 +67,8 @@ pub(super) struct Rater {
     trial: Option<Trial>,
     /// Answers in a row without the challenger of the trial.
     silent: u32,
+    /// A trial that was broken off.
+    over: Option<Value>,
     pub(super) report: LearningReport,
     /// The reason to fall back on the formula that was logged last: each once in a row.
     warned: Option<String>,
@@ -90,6 +92,7 @@ impl Rater {
             orders,
             trial: None,
             silent: 0,
+            over: None,
             report: LearningReport { model: learning.model.clone(), ..LearningReport::default() },
             warned: None,
         })
@@ -165,34 +168,59 @@ impl Rater {
 
     /// The sidecar answered: who is on trial beside whom.
     fn attend(&mut self, champion: Option<u32>, challenger: Option<u32>) {
-        let Some(challenger) = challenger else {
-            // One answer that is missing ends no trial; a sidecar that was started anew has no shadow any more.
-            self.silent += u32::from(self.trial.is_some());
+        let begun = challenger.map(|challenger| Trial::new(challenger, champion));
+        let Some(trial) = self.trial.take() else {
+            self.trial = begun;
             return;
         };
-        self.silent = 0;
-        match &self.trial {
+        let over = match challenger {
             // A version in force that fails now and then is still the one to beat.
-            Some(trial) if trial.is_of(challenger, champion.or(trial.champion())) => {}
-            _ => self.trial = Some(Trial::new(challenger, champion)),
-        }
+            Some(challenger) if trial.is_of(challenger, champion.or(trial.champion())) => {
+                (self.silent, self.trial) = (0, Some(trial));
+                return;
+            }
+            Some(challenger) if challenger == trial.challenger() => {
+                "another version is in force: the trial begins anew"
+            }
+            Some(_) => "another version is on trial in its place",
+            None if champion == Some(trial.challenger()) => "an operator put it in force",
+            // One answer that is missing ends no trial; a sidecar that was started anew has no shadow any more.
+            None => {
+                self.silent += 1;
+                if self.silent < SILENT {
+                    self.trial = Some(trial);
+                    return;
+                }
+                "the version on trial is not loaded any more"
+            }
+        };
+        self.break_off(&trial, over);
+        self.trial = begun;
     }
 
-    /// The trial whose challenger says nothing any more, as it is to be recorded: it is over, and another may begin.
-    pub(super) fn ended(&mut self) -> Option<Value> {
-        if self.silent < SILENT {
-            return None;
-        }
-        self.silent = 0;
+    /// The trial that the end of the run breaks off, as it is to be recorded.
+    pub(super) fn end(&mut self) -> Option<Value> {
         let trial = self.trial.take()?;
+        self.break_off(&trial, "the run has ended: load the version again for another trial");
+        self.over.take()
+    }
+
+    fn break_off(&mut self, trial: &Trial, text: &str) {
         self.report.trial = None;
-        Some(json!({
+        self.silent = 0;
+        self.over = Some(json!({
             "event": "broken-off",
             "by": "trial",
             "model": self.config.ml.learning.model,
-            "text": "the version on trial is not loaded any more",
+            "version": trial.challenger(),
+            "text": text,
             "standing": trial.standing(),
-        }))
+        }));
+    }
+
+    /// The trial that was broken off by the newest answer, as it is to be recorded.
+    pub(super) fn broken_off(&mut self) -> Option<Value> {
+        self.over.take()
     }
 
     /// What became of a signal; gives what is to be recorded when that decides a trial.
@@ -386,11 +414,34 @@ mod tests {
         for sequence in 1..=3 + u64::from(SILENT) {
             assert!(ended.is_none());
             live(&mut rater, sequence);
-            assert!(rater.is_busy());
-            ended = rater.ended();
+            ended = rater.broken_off();
+            assert_eq!(rater.is_busy(), ended.is_none());
         }
         assert_eq!(ended.expect("it is over")["event"], "broken-off");
-        assert!(!rater.is_busy());
+    }
+
+    #[test]
+    fn a_trial_that_others_ended_says_how() {
+        // Version 2 is on trial beside 1, then 3 in its place; an operator puts 3 in force, then 4 is loaded.
+        let (mut rater, _) = rater(|sequence| {
+            Some(match sequence {
+                1..=3 => (Some((1, 0.6)), Some((2, 0.2))),
+                4..=6 => (Some((1, 0.6)), Some((3, 0.2))),
+                7..=9 => (Some((3, 0.2)), None),
+                _ => (Some((3, 0.2)), Some((4, 0.2))),
+            })
+        });
+        let mut told = Vec::new();
+        for sequence in 1..=12 {
+            live(&mut rater, sequence);
+            told.extend(rater.broken_off().map(|event| (sequence, event["version"].clone(), event["text"].clone())));
+            assert_eq!(rater.is_busy(), !(7..=9).contains(&sequence));
+        }
+        let expected = [
+            (4, json!(2), json!("another version is on trial in its place")),
+            (7, json!(3), json!("an operator put it in force")),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]
