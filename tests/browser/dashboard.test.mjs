@@ -58,7 +58,7 @@ function hold(side, payload) {
   }
 }
 
-async function open(options = {}) {
+async function open(options = {}, url = engine.url) {
   // axe is put into the page, which its own policy forbids.
   const context = await browser.newContext({ viewport: { width: 1400, height: 1000 }, bypassCSP: true, ...options });
   const made = await context.newPage();
@@ -74,7 +74,7 @@ async function open(options = {}) {
     socket.on("framereceived", ({ payload }) => hold("server", payload));
     socket.on("framesent", ({ payload }) => hold("client", payload));
   });
-  await made.goto(engine.url);
+  await made.goto(url);
   await live(made);
   return made;
 }
@@ -360,5 +360,58 @@ test("the engine ends in order, and says so", async () => {
   assert.ok(held.counts.server > 1000 && held.counts.client > 5);
   for (const topic of ["engine", "price", "book", "features", "breakers", "latency", "models", "risk", "audit", "breaker", "threshold", "operator", "model"]) {
     assert.ok(held.topics.has(topic), topic);
+  }
+});
+
+// A market of its own, fast enough that timers end while one looks.
+const SIGNALS = `
+[ml_microstructure]
+enabled = true
+confidence = "model"
+min_confidence = 0.0
+[superp]
+max_leverage = 50
+[trading]
+enabled = true
+balance = 1000000
+max_positions = 24
+`;
+
+test("signals, how often they came true, and what trading them on paper brought are shown", async () => {
+  const other = await new Engine({ thin: true, seconds: 3000, speed: 60, more: SIGNALS }).start();
+  try {
+    const on = await open({}, other.url);
+    await view("features", on);
+    const rows = (caption) => on.evaluate((caption) => {
+      const table = [...document.querySelectorAll("#view-features table")].find((one) => one.caption?.textContent.startsWith(caption));
+      return [...(table?.tBodies[0].rows ?? [])].map((row) => [...row.cells].map((cell) => cell.textContent));
+    }, caption);
+    const until = async (caption, good, patience = 60000) => {
+      for (const end = Date.now() + patience; Date.now() < end; await on.waitForTimeout(200)) {
+        const found = (await rows(caption)).filter((row) => row.length > 1 && good(row));
+        if (found.length) return found;
+      }
+      assert.fail(`${caption}: ${JSON.stringify(await rows(caption))}`);
+    };
+    const signals = await until("Signals", ([, coin, action]) => coin === "BTC" && action === "LONG");
+    assert.match(signals[0][6], /^(formula|confidence 1)/, "who states it");
+    // Ten minutes of the market are ten seconds.
+    const bins = await until("Stated confidence", ([, , cases]) => Number(cases) > 0);
+    assert.ok(bins.every(([, , , stated, observed]) => Number(stated) >= 0 && Number(observed) >= 0 && Number(observed) <= 1), JSON.stringify(bins));
+    const ended = await until("Paper positions", (row) => row[7] === "timer");
+    assert.ok(ended.every((row) => /^-?[0-9.]+$/.test(row[8])), JSON.stringify(ended));
+    const text = await on.evaluate(() => document.getElementById("view-features").textContent);
+    assert.match(text, /Formula: stated 0\.[0-9]+, observed [0-9.]+ in [0-9,]+ cases/);
+    assert.match(text, /Paper account: [0-9.,]+ of 1,?000,?000 at first/);
+    assert.match(text, /lost on trial 0, no better when trained 0/);
+    await on.screenshot({ path: join(shots, "signals.png"), fullPage: true });
+    const metrics = await (await fetch(`${other.url}/metrics`)).text();
+    assert.match(metrics, /tidegate_signals_total\{[^}]*action="LONG"/);
+    for (const topic of ["psc", "calibration", "paper"]) assert.ok(held.topics.has(topic), topic);
+    assert.deepEqual([complaints, held.wrong], [[], []]);
+    await on.context().close();
+  } finally {
+    await other.stop();
+    other.remove();
   }
 });

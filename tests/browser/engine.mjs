@@ -1,7 +1,7 @@
 // The real engine on a simulated market, for tests that look at it through a browser.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, readdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -23,8 +23,11 @@ export class Engine {
     this.folder = mkdtempSync(join(tmpdir(), "tidegate-browser-"));
     this.speed = options.speed ?? 2;
     const [seconds, seed] = [options.seconds ?? 90, options.seed ?? 1];
-    execFileSync(binary, ["simulate", "--out", "market", "--seconds", `${seconds}`, "--seed", `${seed}`], { cwd: this.folder });
-    const sources = ["usdm_btcusdt", "spot_btcusdt", "usdm_ethusdt"].map((name) => `[[sources]]\npath = "market/${name}_sim.gz"\n`);
+    const market = options.thin ? ["--thin"] : [];
+    execFileSync(binary, ["simulate", "--out", "market", "--seconds", `${seconds}`, "--seed", `${seed}`, ...market], { cwd: this.folder });
+    const wanted = /^(usdm_btcusdt|spot_btcusdt|usdm_ethusdt)_sim\.gz$/;
+    const files = readdirSync(join(this.folder, "market")).filter((name) => name.endsWith(".gz") && (options.thin || wanted.test(name)));
+    const sources = files.map((name) => `[[sources]]\npath = "market/${name}"\n`);
     writeFileSync(join(this.folder, "tidegate.toml"), `${sources.join("")}
 [replay]
 speed = "${this.speed}"
@@ -32,12 +35,12 @@ repeat = true
 [models]
 directory = "${join(root, "onnx")}"
 mode = "inline"
-[[strategies]]
+${options.more ?? `[[strategies]]
 name = "basis"
 instruments = ["BTCUSDT.binance-usdm", "BTCUSDT.binance-spot"]
 [vmsp]
 enabled = true
-`);
+`}`);
   }
 
   async start(port) {

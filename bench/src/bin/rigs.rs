@@ -11,6 +11,7 @@ fn main() {
         "path",
         "transport",
         "replay",
+        "signals",
         "inference",
         "swap",
         "live",

@@ -17,6 +17,7 @@ mod ring_process;
 pub mod risk;
 pub mod serve;
 mod serve_crowd;
+pub mod signals;
 pub mod swap;
 pub mod transport;
 
@@ -27,7 +28,7 @@ use crate::timing::{Stopwatch, pin};
 pub type Rig = fn(&Options, &Stopwatch) -> Report;
 
 /// Every rig by name.
-pub const ALL: [(&str, Rig); 13] = [
+pub const ALL: [(&str, Rig); 14] = [
     ("decode", decode::run),
     ("ring", ring::run),
     ("book", book::run),
@@ -37,6 +38,7 @@ pub const ALL: [(&str, Rig); 13] = [
     ("audit", audit::run),
     ("transport", transport::run),
     ("replay", replay::run),
+    ("signals", signals::run),
     ("inference", inference::run),
     ("swap", swap::run),
     ("live", live::run),

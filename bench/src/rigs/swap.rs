@@ -160,7 +160,7 @@ fn swap_until(over: &AtomicBool, socket: &Path) -> Swaps {
         let version = 1 + (swaps.done % 2) as u32;
         let load = Ask::ModelLoad { name: NAME.into(), version };
         let mut refusal = None;
-        for request in [load, Ask::ModelPromote { name: NAME.into() }] {
+        for request in [load, Ask::ModelPromote { name: NAME.into(), version: None }] {
             match ask(socket, &request) {
                 Ok(reply) => refusal = refusal.or(reply.error),
                 Err(error) => {
