@@ -51,10 +51,10 @@ test: runtime ## Everything CI runs: format, lints, tests, docs, loom, a bounded
 
 lint: ## Format and lints
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --features tidegate/anchor --all-targets -- -D warnings
 
 doc: ## API documentation
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --features tidegate/anchor --no-deps --document-private-items
 
 # Advisories are not checked: their database is no package of the registry, and nothing here is fetched from elsewhere.
 deny: ## Licences, bans and sources of dependencies (installs cargo-deny)

@@ -74,7 +74,7 @@ step "browser" bash tests/browser/run.sh
 step "models package" env TIDEGATE_BUILT=1 bash models/test.sh
 step "documentation" documentation
 step "loom" loom
-step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-20}"
+step "fuzz, bounded" bash tests/fuzz/run.sh "${FUZZ_SECONDS:-10}"
 step "rigs at tiny size" rigs
 step "make run" quiet_run "$(mktemp)"
 step "miri" bash tests/miri.sh

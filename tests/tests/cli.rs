@@ -39,6 +39,14 @@ fn the_summary_has_every_promised_key() {
 }
 
 #[test]
+fn a_kind_of_entry_that_is_none_lists_those_that_are() {
+    let output = tidegate(&["audit", "export", "nowhere", "--kinds", "signal,paper-position"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let text = stderr(&output);
+    assert!(["paper-position", "paper-order", "rating", "training"].iter().all(|kind| text.contains(kind)), "{text}");
+}
+
+#[test]
 fn wrong_input_ends_with_65_and_says_what_is_wrong() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("input");

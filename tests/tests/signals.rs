@@ -18,6 +18,16 @@ fn complaints(schema: &Value, root: &Value, value: &Value, at: &str, found: &mut
         Some(path) => root.pointer(path).expect("a definition"),
         None => schema,
     };
+    // Of a union one part must fit; where none does, the complaints of the one that fits best say why.
+    if let Some(parts) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
+        let of = |part: &Value| {
+            let mut found = Vec::new();
+            complaints(part, root, value, at, &mut found);
+            found
+        };
+        found.extend(parts.iter().map(of).min_by_key(Vec::len).expect("a union of something"));
+        return;
+    }
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -34,6 +44,10 @@ fn complaints(schema: &Value, root: &Value, value: &Value, at: &str, found: &mut
     };
     if !(allowed.is_empty() || allowed.contains(&kind) || kind == "integer" && allowed.contains(&"number")) {
         found.push(format!("{at}: {kind}, expected {allowed:?}"));
+    }
+    let allowed = schema["enum"].as_array().cloned().or_else(|| Some(vec![schema.get("const")?.clone()]));
+    if allowed.is_some_and(|allowed| !allowed.contains(value)) {
+        found.push(format!("{at}: {value} is none of those allowed"));
     }
     let Some(members) = value.as_object() else { return };
     let Some(properties) = schema["properties"].as_object() else { return };
@@ -80,10 +94,27 @@ fn signals_are_the_same_on_any_topology_and_in_every_record() {
     let mut found = Vec::new();
     live.iter().for_each(|line| complaints(&schema, &schema, line, "line", &mut found));
     assert!(found.is_empty(), "{found:?}");
-    for name in ["data/psc_signals.csv", "data/ml_predictions.csv"] {
+    let mut torn = live[0].clone();
+    torn["confidence"] = "high".into();
+    complaints(&schema, &schema, &torn, "line", &mut found);
+    assert!(found.len() == 1 && found[0].starts_with("line.confidence: string"), "{found:?}");
+    for (name, words) in [
+        ("data/psc_signals.csv", &["symbol", "action", "timer_window"]),
+        ("data/ml_predictions.csv", &["symbol", "action", "source"]),
+    ] {
         let table = std::fs::read_to_string(out.join(name)).expect(name);
-        let fields: Vec<usize> = table.lines().map(|line| line.split(',').count()).collect();
-        assert!(fields.len() == live.len() + 1 && fields.iter().all(|count| *count == fields[0]), "{name}: {fields:?}");
+        let mut rows = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let heads = rows.next().expect("a heading");
+        let rows: Vec<_> = rows.collect();
+        assert_eq!(rows.len(), live.len(), "{name}");
+        for row in &rows {
+            assert_eq!(row.len(), heads.len(), "{name}: {row:?}");
+            for (head, cell) in heads.iter().zip(row) {
+                let number = cell.parse::<f64>().is_ok_and(f64::is_finite);
+                let flag = ["true", "false", ""].contains(cell);
+                assert_eq!(words.contains(head), !(number || flag), "{name}: {head} is {cell:?}");
+            }
+        }
     }
 
     let exported = dir.path().join("audit.jsonl").display().to_string();
@@ -125,12 +156,19 @@ fn a_models_confidence_is_recorded_beside_the_formulas_and_is_the_same_on_any_to
     }
     assert_eq!(live, live_again);
     assert_eq!((&fused["learning"]["in_force"], &fused["learning"]["fallbacks"]), (&1.into(), &0.into()), "{fused}");
+    let schema = json(&["signals", "--schema"]);
     let ratings: Vec<_> = entries.iter().filter(|entry| entry["kind"] == "rating").map(|e| &e["body"]).collect();
     assert_eq!(ratings.len(), live.len());
     let close = |a: &Value, b: &Value| a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| (a - b).abs() < 1e-12);
     for (rating, line) in ratings.iter().zip(&live) {
         assert_eq!((&rating["sequence"], &rating["stated_by"]), (&line["sequence"], &"champion".into()));
         assert_eq!(line["confidence_source"], "champion");
+        let mut found = Vec::new();
+        complaints(&schema, &schema, line, "line", &mut found);
+        let mut torn = line.clone();
+        torn["rating"]["champion"]["probability"] = "high".into();
+        complaints(&schema, &schema, &torn, "torn", &mut found);
+        assert!(found.len() == 1 && found[0].starts_with("torn.rating"), "{found:?}");
         assert!(close(&rating["champion"]["probability"], &line["confidence"]), "{rating} {line}");
         assert!(close(&line["rating"]["formula"], &rating["formula"]) && rating["formula"] != rating["confidence"]);
     }
@@ -189,7 +227,8 @@ fn every_signal_that_may_be_traded_is_a_position_that_the_log_explains() {
         let signal = signals.iter().find(|signal| signal["sequence"] == position["signal"]).expect("its signal");
         assert_eq!(signal["symbol"], position["symbol"]);
         assert!(decimal(&position["profit"]) >= -decimal(&position["margin"]), "a loss is never more than its margin");
-        for order in [&position["entry_order"], &position["close_order"]].into_iter().filter(|order| order.is_u64()) {
+        let closes = position["close_orders"].as_array().expect("a list").iter();
+        for order in std::iter::once(&position["entry_order"]).chain(closes).filter(|order| order.is_u64()) {
             let order = orders.iter().find(|one| &one["client_id"] == order).expect("its order");
             assert_eq!((order["account"].as_str(), order["strategy"].as_str()), (Some("paper"), Some("signals")));
             assert!(
@@ -214,6 +253,32 @@ fn captures_without_a_reference_are_refused_unless_one_is_made_up() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{errors}");
     assert!(errors.contains("psc_integration.reference") && errors.contains("simulated_reference"), "{errors}");
+}
+
+#[test]
+fn captures_touch_no_running_engine_and_train_only_where_they_are_told_to() {
+    let (dir, files) = market(12, 5);
+    let said = |more: &[&str]| {
+        let mut args = vec!["signals", "--simulated-reference", "--input", &files[0]];
+        args.extend(more);
+        let output = tidegate(&args);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let taken = dir.path().join("run");
+    std::fs::create_dir(&taken).expect("made");
+    std::fs::create_dir(taken.join("data")).expect("made");
+    std::fs::write(taken.join("data/psc_signals.csv"), "an engine's").expect("written");
+    let claim = tidegate_runtime::control::Claim::of(&taken).expect("free");
+    let (code, errors) = said(&["--out", &taken.display().to_string()]);
+    assert!(code == Some(74) && errors.contains("--out"), "{code:?} {errors}");
+    assert_eq!(std::fs::read_to_string(taken.join("data/psc_signals.csv")).expect("there"), "an engine's");
+    drop(claim);
+    let training = ["--set", "ml_microstructure.learning.training=true", "--set", "ml_microstructure.confidence=model"];
+    let out = dir.path().join("out").display().to_string();
+    let (code, errors) = said(&[&training[..], &["--out", &out]].concat());
+    assert!(code == Some(78) && errors.contains("--models"), "{code:?} {errors}");
+    let (code, errors) = said(&[&training[..], &["--models", &out]].concat());
+    assert!(code == Some(65) && errors.contains("is no directory"), "{code:?} {errors}");
 }
 
 /// The hour of recorded book of row 19 holds whole timers; the reference is made up and every report says so.

@@ -67,7 +67,7 @@ enum Action {
     Promote {
         /// Name of the model
         name: String,
-        /// Version; needed without an engine
+        /// Version; needed without an engine, and with one only promoted where it is the one in shadow
         version: Option<u32>,
     },
     /// Put the version before in force again
@@ -245,7 +245,7 @@ fn against_engine(args: &Args, action: &Action, directory: &Path) -> Result<Exit
     let ask = match action {
         Action::List | Action::Check { .. } => Ask::ModelList,
         Action::Load { name, version } => Ask::ModelLoad { name: name.clone(), version: *version },
-        Action::Promote { name, .. } => Ask::ModelPromote { name: name.clone() },
+        Action::Promote { name, version } => Ask::ModelPromote { name: name.clone(), version: *version },
         Action::Rollback { name } => Ask::ModelRollback { name: name.clone() },
         Action::History => Ask::ModelHistory,
     };

@@ -1,11 +1,12 @@
 //! `tidegate signals`: microstructure signals of recorded captures, and how good they were.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tidegate_feed::replay::SourceSpec;
 use tidegate_runtime::audit::AuditPlan;
 use tidegate_runtime::config::{ModelsMode, SourceConfig};
+use tidegate_runtime::control::Claim;
 use tidegate_runtime::pipeline::Topology;
 use tidegate_runtime::replay::{self, Outputs, ReplayPlan, Speed};
 use tidegate_runtime::signals::{OUTCOMES, SignalsReport};
@@ -29,7 +30,7 @@ use crate::summary::{Summary, print_latency};
 #[command(after_help = "EXAMPLES:
   tidegate signals --input usdm.gz --simulated-reference
   tidegate signals --input coinbase=bids.csv coinbase=asks.csv coinbase=updates.csv --simulated-reference 2.5
-  tidegate signals --input captures/*.gz --out run --set ml_microstructure.min_confidence=0.15
+  tidegate signals --input day/*.gz --out out --trade --set superp.max_leverage=50
   tidegate signals --input usdm.gz --simulated-reference --models onnx
   tidegate signals --schema")]
 pub(crate) struct Args {
@@ -42,10 +43,12 @@ pub(crate) struct Args {
     /// Which made-up path
     #[arg(long, default_value_t = 1, value_name = "SEED", requires = "simulated_reference")]
     seed: u64,
-    /// Write the signals' files below DIR; where models are trained their outcomes and the trainings' log too
+    /// Write the signals' files below DIR, anew; where models are trained their outcomes and the trainings' log too.
+    /// No running engine's
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Have the model of this repository state the confidence; the formula is reported beside it
+    /// Have the model of this repository state the confidence; the formula is reported beside it. Where models are
+    /// trained they are put there
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
     /// Write outcomes below DIR as Parquet files, which models are trained on
@@ -91,11 +94,21 @@ struct Printed<'a> {
 fn outcomes(args: &Args, training: bool) -> Result<Option<PathBuf>> {
     let beside = args.out.as_ref().map(|out| out.join(OUTCOMES)).filter(|_| training);
     let outcomes = args.outcomes.clone().or(beside);
-    if training && outcomes.is_none() {
-        let text = "ml_microstructure.learning.training: expected --out or --outcomes, a folder for outcomes";
-        return Err(failed(Exit::Config, text));
-    }
-    Ok(outcomes)
+    // What is trained on captures must not come to an engine whose repository the configuration happens to name.
+    let missing = match (training, &outcomes, &args.models) {
+        (true, None, _) => "--out or --outcomes, a folder for outcomes",
+        (true, _, None) => "--models, a repository for what is trained",
+        _ => return Ok(outcomes),
+    };
+    let off = "--set ml_microstructure.learning.training=false trains nothing";
+    Err(failed(Exit::Config, format!("ml_microstructure.learning.training: expected {missing}; {off}")))
+}
+
+/// Makes the folder of the files this command's own: a running engine's are not written over.
+fn claimed(directory: &Path) -> Result<Claim> {
+    let io = |error: std::io::Error| failed(Exit::Io, format!("--out {}: {error}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(io)?;
+    Claim::of(directory).map_err(|error| failed(Exit::Io, format!("--out: {error}")))
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit> {
@@ -114,6 +127,9 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let source = |spec: SourceSpec| SourceConfig { path: spec.path, venue: spec.venue.map(|v| v.name().to_owned()) };
     (config.venues, config.sources) = (Vec::new(), sources.into_iter().map(source).collect());
     if let Some(directory) = &args.models {
+        if !directory.is_dir() {
+            return Err(failed(Exit::BadInput, format!("--models: {} is no directory", directory.display())));
+        }
         config.models.directory.clone_from(directory);
         config.ml_microstructure.confidence = ConfidenceSource::Model;
     }
@@ -121,6 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     // Answers are waited for: the same captures give the same signals.
     config.models.mode = if by_model { ModelsMode::Lockstep } else { ModelsMode::Off };
     let outcomes = outcomes(args, config.ml_microstructure.learning.training)?;
+    let _claim = args.out.as_deref().map(claimed).transpose()?;
     // Profiles, calendar, strategies and coins are those of a run; nothing else of one is needed.
     let plan = ReplayPlan {
         speed: args.speed,

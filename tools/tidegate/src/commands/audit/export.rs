@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use tidegate_record::entry::Kind;
 use tidegate_runtime::audit::orders::{Keeper, OrderRecords};
 use tidegate_runtime::audit::reading::{Reading, Row};
 
@@ -28,9 +29,9 @@ pub(super) struct Args {
     /// Only the last so many
     #[arg(long, value_name = "N", conflicts_with_all = ["from", "to"])]
     last: Option<u64>,
-    /// Only entries of these kinds, such as decision,request
-    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
-    kinds: Vec<String>,
+    /// Only entries of these kinds, such as decision,request; a wrong one lists them all
+    #[arg(long, value_delimiter = ',', value_name = "KINDS", value_parser = kind)]
+    kinds: Vec<&'static str>,
     /// Legal entity identifier (ISO 17442) of who keeps the records; needed by mica-json
     #[arg(long, value_name = "LEI", required_if_eq("form", "mica-json"))]
     lei: Option<String>,
@@ -50,6 +51,11 @@ enum Form {
     Csv,
     /// Order records with the fields of Delegated Regulation (EU) 2025/416, a JSON object a line
     MicaJson,
+}
+
+fn kind(text: &str) -> Result<&'static str, String> {
+    let known = || Kind::names().collect::<Vec<_>>().join(", ");
+    Kind::names().find(|name| *name == text).ok_or_else(|| format!("no kind of entry; kinds are {}", known()))
 }
 
 fn dti(text: &str) -> Result<(String, String), String> {
@@ -88,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<Exit> {
         }
         let row =
             reading.row(index, entry).map_err(|error| failed(Exit::BadInput, format!("entry {index}: {error}")))?;
-        if !args.kinds.is_empty() && !args.kinds.iter().any(|kind| kind == row.kind) {
+        if !args.kinds.is_empty() && !args.kinds.contains(&row.kind) {
             return Ok(());
         }
         let line = match args.form {
