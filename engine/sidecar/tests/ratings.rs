@@ -101,12 +101,12 @@ fn a_version_that_states_something_else_is_refused_by_name() {
         let mut settings = settings(forge.root.path());
         settings.loader.gate.label = Some(Label { target_bp, fee_bp: 5.0, timer_minutes: 10 });
         let mut engine = Engine::start(settings);
-        assert_eq!(engine.rate(NAME, &row(0.5)).0.is_none(), refused);
+        let told = engine.until(|event| matches!(event, Event::Refused { .. } | Event::Promoted { .. }));
         if refused {
-            let told = engine.until(|event| matches!(event, Event::Refused { .. }));
             let Event::Refused { reason: Reason::WrongLabel, text, .. } = told else { panic!("{told:?}") };
             assert!(text.contains("10 bp") && text.contains("25 bp"), "{text}");
         }
+        assert_eq!(engine.rate(NAME, &row(0.5)).0.is_none(), refused);
         engine.stop();
     }
 }
@@ -122,6 +122,7 @@ fn a_start_says_which_newer_version_it_does_not_take_up() {
     let mut engine = Engine::start(settings(forge.root.path()));
     let told = engine.until(|event| matches!(event, Event::Newer { .. }));
     assert_eq!(told, Event::Newer { name: NAME.into(), version: 2, pointed: 1 });
+    engine.until(|event| matches!(event, Event::Promoted { .. }));
     assert!(matches!(engine.rate(NAME, &row(0.5)), (Some(rated), None) if rated.version == 1));
     engine.stop();
 }
