@@ -3,6 +3,8 @@
 //! One session a thread, one thread in the session, nothing that spins: a run is a call on the caller's core. Inputs
 //! are checked before every run, because runtimes answer NaN and wrong indices with plausible numbers.
 
+use std::sync::{Mutex, PoisonError};
+
 use ort::environment::Environment;
 use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
@@ -31,6 +33,10 @@ impl On {
     }
 }
 
+/// Who opens a session with operators of ours: ONNX Runtime looks for their domain in a table of the process and adds it
+/// where it is not there, in two steps. Of two sessions opened at once the second is refused.
+static DOMAINS: Mutex<()> = Mutex::new(());
+
 /// Opens a session on a model's bytes.
 pub(crate) fn open(environment: &Environment, bytes: &[u8], on: On) -> Result<Session, Refusal> {
     let load = |error: ort::Error| Refusal::Load(error.to_string());
@@ -50,9 +56,11 @@ pub(crate) fn open(environment: &Environment, bytes: &[u8], on: On) -> Result<Se
         // What was surveyed is what is parsed.
         .with_config_entry("session.load_model_format", "ONNX")
         .map_err(step)?;
-    if on == On::Kernel {
-        builder = builder.with_operators(op::domain().map_err(load)?).map_err(step)?;
+    if on != On::Kernel {
+        return builder.commit_from_memory(bytes).map_err(load);
     }
+    let _alone = DOMAINS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut builder = builder.with_operators(op::domain().map_err(load)?).map_err(step)?;
     builder.commit_from_memory(bytes).map_err(load)
 }
 
