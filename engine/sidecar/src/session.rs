@@ -33,8 +33,8 @@ impl On {
     }
 }
 
-/// Who opens a session with operators of ours: ONNX Runtime looks for their domain in a table of the process and adds it
-/// where it is not there, in two steps. Of two sessions opened at once the second is refused.
+/// Who opens a session with operators of ours: ONNX Runtime looks for their domain in a table of the process and adds
+/// it where it is not there, in two steps. Of two sessions opened at once the second is refused.
 static DOMAINS: Mutex<()> = Mutex::new(());
 
 /// Opens a session on a model's bytes.
