@@ -47,9 +47,9 @@ loom() {
 }
 
 # `make bench-quick` on the selection of crates that the tests have built: by itself it has other features, and half of
-# all crates would be compiled again.
+# all crates would be compiled again. Without `--tests` too: crates have the features that tests ask for only beside them.
 rigs() {
-    cargo build --quiet --locked --workspace "${anchor[@]}" --bins &&
+    cargo build --quiet --locked --workspace "${anchor[@]}" --bins --tests &&
         "${CARGO_TARGET_DIR:-target}/debug/rigs" --quick
 }
 
