@@ -14,6 +14,17 @@ use tidegate_sidecar::serve::Settings;
 
 const NAME: &str = "confidence";
 
+/// A repository whose pointer says that version 1 is in force.
+fn pointed() -> Forge {
+    let forge = Forge::of(NAME);
+    point(&forge);
+    forge
+}
+
+fn point(forge: &Forge) {
+    std::fs::write(forge.root.path().join(NAME).join("CURRENT"), "1\n").expect("written");
+}
+
 /// Another version of the committed model in the same repository.
 fn add(forge: &Forge, version: u32) {
     let folder = Forge::copy(forge.root.path(), NAME, version);
@@ -55,7 +66,7 @@ fn a_version_comes_into_force_by_a_pointer_or_a_promotion_that_names_it() {
     assert!(listed.iter().any(|model| model.name == NAME && model.state == State::Active));
     assert_eq!(engine.rate(NAME, &row(0.5)), (Some(shadow), None), "the same row has the same rating");
     engine.stop();
-    std::fs::write(forge.root.path().join(NAME).join("CURRENT"), "1\n").expect("written");
+    point(&forge);
     let mut engine = Engine::start(settings(forge.root.path()));
     assert_eq!(engine.rate(NAME, &row(0.5)).0.map(|rated| rated.version), Some(1));
     engine.stop();
@@ -66,8 +77,7 @@ fn champion_and_challenger_say_the_same_of_the_same_row_until_one_goes() {
     if environment().is_none() {
         return;
     }
-    let forge = Forge::of(NAME);
-    std::fs::write(forge.root.path().join(NAME).join("CURRENT"), "1\n").expect("written");
+    let forge = pointed();
     add(&forge, 2);
     let mut engine = Engine::start(settings(forge.root.path()));
     engine.ask(|id| Request::Load { id, name: NAME.into(), version: 2 });
@@ -95,8 +105,7 @@ fn a_version_that_states_something_else_is_refused_by_name() {
     if environment().is_none() {
         return;
     }
-    let forge = Forge::of(NAME);
-    std::fs::write(forge.root.path().join(NAME).join("CURRENT"), "1\n").expect("written");
+    let forge = pointed();
     for (target_bp, refused) in [(10.0, false), (25.0, true)] {
         let mut settings = settings(forge.root.path());
         settings.loader.gate.label = Some(Label { target_bp, fee_bp: 5.0, timer_minutes: 10 });
@@ -116,8 +125,7 @@ fn a_start_says_which_newer_version_it_does_not_take_up() {
     if environment().is_none() {
         return;
     }
-    let forge = Forge::of(NAME);
-    std::fs::write(forge.root.path().join(NAME).join("CURRENT"), "1\n").expect("written");
+    let forge = pointed();
     add(&forge, 2);
     let mut engine = Engine::start(settings(forge.root.path()));
     let told = engine.until(|event| matches!(event, Event::Newer { .. }));

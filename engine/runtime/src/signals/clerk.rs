@@ -191,8 +191,8 @@ impl Work {
                 teller.paper(event_ns, account);
             }
         }
-        if let Some(state) = self.watch.as_mut().and_then(|watch| watch.look(Instant::now())) {
-            self.changed(state);
+        if let Some((before, state)) = self.watch.as_mut().and_then(|watch| watch.look(Instant::now())) {
+            self.changed(before, state);
         }
         if self.live {
             let told = self.trainer.as_mut().map(Trainer::poll).unwrap_or_default();
@@ -209,13 +209,16 @@ impl Work {
     }
 
     /// The hot stage stands otherwise than before.
-    fn changed(&self, state: DeskState) {
-        if state.blind {
+    fn changed(&self, before: DeskState, state: DeskState) {
+        if state.blind && !before.blind {
             let reason = "it is absent, or older than psc_integration.reference_stale_ms";
             tracing::warn!(reason, "signals: none without the reference price");
             self.alert("no reference price", &json!({ "reason": reason }));
         }
-        if state.lost > 0 {
+        if before.blind && !state.blind {
+            tracing::info!("signals: the reference price is there again");
+        }
+        if state.lost > before.lost {
             tracing::warn!(lost = state.lost, "signals: the clerk did not keep up, records are lost");
         }
         if let Some(teller) = &self.teller {

@@ -52,8 +52,8 @@ impl Watch {
         Self { pulse, next: Instant::now() + EVERY, before: (0, 0), state: DeskState::default() }
     }
 
-    /// How the desk stands, where that has changed since it was looked at last.
-    pub(super) fn look(&mut self, now: Instant) -> Option<DeskState> {
+    /// How the desk stood and stands, where that has changed since it was looked at last.
+    pub(super) fn look(&mut self, now: Instant) -> Option<(DeskState, DeskState)> {
         if now < self.next {
             return None;
         }
@@ -68,9 +68,8 @@ impl Watch {
         };
         self.before = counts;
         let state = DeskState { blind, lost: count(&self.pulse.lost) };
-        let changed = state != self.state;
-        self.state = state;
-        changed.then_some(state)
+        let before = std::mem::replace(&mut self.state, state);
+        (state != before).then_some((before, state))
     }
 }
 
@@ -85,7 +84,7 @@ mod tests {
         let start = Instant::now();
         let mut at = |second: u64, looked_at: u64, no_reference: u64, lost: u64| {
             pulse.beat(&SignalCounters { looked_at, no_reference, ..SignalCounters::default() }, lost);
-            watch.look(start + Duration::from_millis(second * 1_000 + 100))
+            watch.look(start + Duration::from_millis(second * 1_000 + 100)).map(|(_, state)| state)
         };
         assert_eq!(at(0, 0, 9, 0), None, "it is not time yet");
         assert_eq!(at(1, 0, 10, 0), Some(DeskState { blind: true, lost: 0 }));

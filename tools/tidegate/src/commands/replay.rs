@@ -1,6 +1,6 @@
 //! `tidegate replay`: recorded captures through the engine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -217,14 +217,18 @@ fn store(args: &Args) -> Result<Option<StorePlan>> {
     Ok(place.map(|place| StorePlan { place }))
 }
 
+/// Refuses a repository of models that is none.
+pub(crate) fn repository(directory: &Path) -> Result<()> {
+    let missing = || failed(Exit::BadInput, format!("--models: {} is no directory", directory.display()));
+    if directory.is_dir() { Ok(()) } else { Err(missing()) }
+}
+
 fn models(args: &Args) -> Result<ModelsPlan> {
     if let Some(record) = &args.reenact {
         return Ok(ModelsPlan::Reenact(record.clone()));
     }
     let Some(directory) = &args.models else { return Ok(ModelsPlan::Off) };
-    if !directory.is_dir() {
-        return Err(failed(Exit::BadInput, format!("--models: {} is no directory", directory.display())));
-    }
+    repository(directory)?;
     let every_ns = i64::try_from(args.every.as_nanos()).unwrap_or(i64::MAX).max(1);
     let key = args.public_key.as_deref().map(tidegate_runtime::config::public_key).transpose();
     let key = key.map_err(|reason| failed(Exit::Config, format!("--public-key: {reason}")))?;

@@ -14,7 +14,7 @@ use tidegate_trade::lines::signal_schema;
 use tidegate_trade::signals::{ConfidenceSource, SimulatedReference};
 
 use crate::commands::config::{Layering, config_error};
-use crate::commands::replay::{conclude, exit_code, topology};
+use crate::commands::replay::{conclude, exit_code, repository, topology};
 use crate::exit::{Exit, failed};
 use crate::output::{Format, print_json};
 use crate::signal_table::print_signals;
@@ -127,9 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<Exit> {
     let source = |spec: SourceSpec| SourceConfig { path: spec.path, venue: spec.venue.map(|v| v.name().to_owned()) };
     (config.venues, config.sources) = (Vec::new(), sources.into_iter().map(source).collect());
     if let Some(directory) = &args.models {
-        if !directory.is_dir() {
-            return Err(failed(Exit::BadInput, format!("--models: {} is no directory", directory.display())));
-        }
+        repository(directory)?;
         config.models.directory.clone_from(directory);
         config.ml_microstructure.confidence = ConfidenceSource::Model;
     }
